@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The emulated hosts and the wire between them."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from . import paths
+from .channel import Pump
+from .emulator import Emulator
+
+ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
+
+
+class Wire:
+    """The link between the hosts; cut() and stall() are what a bad cable does."""
+
+    def __init__(self, run_dir):
+        self._ends = {name: (os.path.join(run_dir, name + ".net"),
+                             os.path.join(run_dir, name + ".wire")) for name in ADDRESSES}
+        a, b = self._ends["a"], self._ends["b"]
+        self._process = subprocess.Popen(
+            [paths.relay(), a[1], a[0], b[1], b[0]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self._process.stdout.readline()
+
+    def ends(self, name):
+        """The sockets of a host's network card: its own, and ours."""
+        return self._ends[name]
+
+    def order(self, words):
+        self._process.stdin.write(words + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().strip()
+        if answer == "what?" or not answer:
+            raise RuntimeError(f"the wire does not understand `{words}`")
+        return answer
+
+    def restore(self, sender=""):
+        self.order(f"pass {sender}")
+
+    def cut(self, sender=""):
+        self.order(f"cut {sender}")
+
+    def stall(self, sender=""):
+        self.order(f"stall {sender}")
+
+    def count(self):
+        names = ("a_frames", "a_bytes", "b_frames", "b_bytes", "dropped")
+        return dict(zip(names, map(int, self.order("count").split())))
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+class Hosts:
+    """Hosts a and b (or a alone), as a context: up at entry, gone at exit.
+
+    Logs are kept if the block ends by an exception, if keep() was called, or if
+    a log directory was named.
+    """
+
+    def __init__(self, count=2, log=None, quiet=True, **emulator_options):
+        self.names = list(ADDRESSES)[:count]
+        self._named_log = log
+        self._options = emulator_options
+        self._quiet = quiet
+        self._keep = log is not None
+        self.hosts = {}
+        self.began = time.monotonic()
+
+    def __enter__(self):
+        # Socket paths must be short: not under build/.
+        self.run_dir = tempfile.mkdtemp(prefix="ftbed-")
+        self.log_dir = self._named_log
+        if not self.log_dir:
+            os.makedirs(paths.WORK, exist_ok=True)
+            self.log_dir = tempfile.mkdtemp(prefix="log-", dir=paths.WORK)
+        os.makedirs(self.log_dir, exist_ok=True)
+        self.pump = Pump()
+        self.wire = None
+        try:
+            self.wire = Wire(self.run_dir)
+            for name in self.names:
+                other = "b" if name == "a" else "a"
+                self.hosts[name] = Emulator(
+                    name, self.run_dir, self.log_dir, self.pump,
+                    address=ADDRESSES[name], peer=ADDRESSES[other],
+                    link=self.wire.ends(name), **self._options)
+            for host in self:
+                host.power_on()
+            for host in self:
+                host.wait_up()
+        except BaseException:
+            self._last_words(list(self), 5)
+            self._end(failed=True)
+            raise
+        self.say("up: " + ", ".join(f"{h.name} ({h.address})" for h in self))
+        return self
+
+    def __exit__(self, kind, error, trace):
+        # A host that died though nobody cut its power: a panic, most likely.
+        self._last_words([host for host in self if host.agent.dead and not host.killed_at], 40)
+        self._end(failed=kind is not None)
+
+    @staticmethod
+    def _last_words(hosts, lines):
+        if hosts:
+            time.sleep(0.1)	# what is still in the sockets
+        for host in hosts:
+            tail = host.dmesg.text().strip().splitlines()[-lines:]
+            print(f"host {host.name} said last:", *tail, sep="\n  ", file=sys.stderr)
+
+    def _end(self, failed):
+        for host in self:
+            host.power_off()
+        time.sleep(0.05)	# what is still in the sockets
+        if self.wire:
+            self.wire.close()
+        self.pump.close()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        if failed or self._keep:
+            print(f"testbed: logs are in {self.log_dir}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.log_dir, ignore_errors=True)
+
+    def keep(self):
+        """Keep the logs, whatever comes."""
+        self._keep = True
+
+    def say(self, text):
+        if not self._quiet:
+            print(f"[{self.now():6.1f}] {text}", flush=True)
+
+    @property
+    def intact(self):
+        """All hosts that were started still live."""
+        return bool(self.hosts) and all(host.alive for host in self)
+
+    def now(self):
+        """Seconds since the testbed began."""
+        return time.monotonic() - self.began
+
+    def __iter__(self):
+        return iter(list(self.hosts.values()))
+
+    def __getitem__(self, name):
+        return self.hosts[name]
+
+    @property
+    def a(self):
+        return self.hosts["a"]
+
+    @property
+    def b(self):
+        return self.hosts["b"]
+
+    def each(self, command, **options):
+        """Run a command on every living host at once; {name: Result}."""
+        timeout = options.pop("timeout", 60)
+        jobs = {host.name: host.start(command) for host in self if host.alive}
+        for job in jobs.values():
+            job.close_input()
+        return {name: job.wait(timeout) for name, job in jobs.items()}

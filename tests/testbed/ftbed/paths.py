@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Where things are. Nothing here depends on the directory one stands in."""
+import os
+import subprocess
+
+TESTBED = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOP = os.path.dirname(os.path.dirname(TESTBED))
+GUESTS = os.path.join(TOP, "tests", "guests")
+BUILD = os.path.join(TOP, "build")
+WORK = os.path.join(BUILD, "testbed")
+
+
+class SetupError(Exception):
+    """Something has not been made yet; the text says how to make it."""
+
+
+def _last_line(command):
+    try:
+        out = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetupError(f"{os.path.relpath(command[0], TOP)} failed ({error}): "
+                         "run tests/testbed/setup") from error
+    return out.strip().splitlines()[-1]
+
+
+def kernel_release():
+    try:
+        with open(os.path.join(BUILD, "kernel", "release"), encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise SetupError("no kernel yet: run tests/testbed/setup") from error
+
+
+def kernel_image():
+    return os.path.join(BUILD, "kernel", "boot", "vmlinuz-" + kernel_release())
+
+
+def emulator():
+    """The emulator with the PMU. FTKVM_EMULATOR names another one."""
+    named = os.environ.get("FTKVM_EMULATOR")
+    return named or _last_line([os.path.join(TESTBED, "emulator", "build")])
+
+
+def host_image():
+    return _last_line([os.path.join(TESTBED, "host", "build")])
+
+
+def host_kernel():
+    """The same kernel in the form that an emulated host boots faster."""
+    return _last_line([os.path.join(TESTBED, "host", "kernel")])
+
+
+def relay():
+    return _last_line([os.path.join(TESTBED, "link", "build")])
+
+
+def guests():
+    """The directory of built guests."""
+    return _last_line([os.path.join(GUESTS, "build")])
+
+
+def product(name, variable, *places):
+    """A built part of ftkvm: named by the environment, or in a usual place."""
+    named = os.environ.get(variable)
+    if named:
+        return os.path.abspath(named)
+    for place in places:
+        path = os.path.join(TOP, place)
+        if os.path.exists(path):
+            return path
+    raise SetupError(f"no {name} in {' or '.join(places)}: run make (or set {variable})")
+
+
+def module():
+    return product("ftkvm.ko", "FTKVM_MODULE", "build/kmod/ftkvm.ko", "kmod/ftkvm.ko")
+
+
+def ftd():
+    return product("ftd", "FTKVM_FTD", "build/userspace/ftd", "userspace/ftd")
+
+
+def ftctl():
+    return product("ftctl", "FTKVM_FTCTL", "build/userspace/ftctl", "userspace/ftctl")
