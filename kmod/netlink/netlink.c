@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The generic netlink family "ftkvm", as include/uapi/linux/ftkvm.h describes
+ * it. Requests are checked by policy, handed to the replica code and answered.
+ */
+#include <linux/build_bug.h>
+#include <linux/errno.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/netlink.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <net/genetlink.h>
+#include <net/netlink.h>
+
+#include "../core/epoch.h"
+#include "../core/frame.h"
+#include "netlink.h"
+
+/* Room for the problems that CHECK finds: some fifty with their remedies. */
+#define FTKVM_NL_CHECK_SIZE	(16u << 10)
+
+static_assert(FTKVM_PERIOD_LOWEST == FTKVM_PERIOD_MIN);
+static_assert(FTKVM_PERIOD_HIGHEST == FTKVM_PERIOD_MAX);
+
+static struct genl_family ftkvm_nl_family;
+
+/* Events are sent under it, and only while the family is there. */
+static DEFINE_MUTEX(ftkvm_nl_mutex);
+static bool ftkvm_nl_registered;
+
+/* ---- policy ---- */
+
+/* What ends up in thread names, logs and terminals has no control characters. */
+static int ftkvm_nl_text(const struct nlattr *attr, struct netlink_ext_ack *extack)
+{
+	const char *s;
+
+	for (s = nla_data(attr); *s; s++) {
+		if ((u8)*s < ' ' || *s == 0x7f) {
+			NL_SET_ERR_MSG_ATTR(extack, attr, "control characters are not allowed");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int ftkvm_nl_name(const struct nlattr *attr, struct netlink_ext_ack *extack)
+{
+	if (!*(const char *)nla_data(attr)) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "the name is empty");
+		return -EINVAL;
+	}
+	return ftkvm_nl_text(attr, extack);
+}
+
+static const struct netlink_range_validation ftkvm_nl_period = {
+	.min = FTKVM_PERIOD_LOWEST,
+	.max = FTKVM_PERIOD_HIGHEST,
+};
+
+static const struct netlink_range_validation ftkvm_nl_margin = {
+	.min = 1,
+	.max = FTKVM_MARGIN_HIGHEST,
+};
+
+static const struct netlink_range_validation ftkvm_nl_timeout = {
+	.min = FTKVM_TIMEOUT_LOWEST,
+	.max = FTKVM_TIMEOUT_HIGHEST,
+};
+
+#define FTKVM_NL_NAME	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ftkvm_nl_name, FTKVM_NAME_MAX)
+#define FTKVM_NL_PEER	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ftkvm_nl_text, FTKVM_PEER_MAX)
+#define FTKVM_NL_FD	NLA_POLICY_MIN(NLA_S32, 0)
+#define FTKVM_NL_ROLE	NLA_POLICY_RANGE(NLA_U32, FTKVM_UAPI_ROLE_PRIMARY, \
+					 FTKVM_UAPI_ROLE_BACKUP)
+#define FTKVM_NL_SETTINGS						\
+	[FTKVM_A_PERIOD_MIN]	= NLA_POLICY_FULL_RANGE(NLA_U64, &ftkvm_nl_period),	\
+	[FTKVM_A_PERIOD_MAX]	= NLA_POLICY_FULL_RANGE(NLA_U64, &ftkvm_nl_period),	\
+	[FTKVM_A_MARGIN]	= NLA_POLICY_FULL_RANGE(NLA_U64, &ftkvm_nl_margin),	\
+	[FTKVM_A_COUNTER]	= NLA_POLICY_MIN(NLA_U32, 1),				\
+	[FTKVM_A_TIMEOUT_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_timeout)
+
+/* An attribute that a command's policy does not list is refused. */
+static const struct nla_policy ftkvm_nl_attach_policy[FTKVM_A_VM_FD + 1] = {
+	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_VM_FD]	= FTKVM_NL_FD,
+};
+
+/* DETACH, UNPAIR, GET */
+static const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1] = {
+	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+};
+
+static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_TIMEOUT_MS + 1] = {
+	[FTKVM_A_NAME]		= FTKVM_NL_NAME,
+	[FTKVM_A_SOCK_FD]	= FTKVM_NL_FD,
+	[FTKVM_A_ROLE]		= FTKVM_NL_ROLE,
+	[FTKVM_A_PEER]		= FTKVM_NL_PEER,
+	FTKVM_NL_SETTINGS,
+};
+
+static const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_FORCE + 1] = {
+	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_FORCE]	= { .type = NLA_FLAG },
+};
+
+static const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_TIMEOUT_MS + 1] = {
+	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+	FTKVM_NL_SETTINGS,
+};
+
+static const struct nla_policy ftkvm_nl_check_policy[FTKVM_A_VM_FD + 1] = {
+	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_VM_FD]	= FTKVM_NL_FD,
+};
+
+/* ---- helpers ---- */
+
+static bool ftkvm_nl_missing(struct genl_info *info, u32 type, const char *name)
+{
+	if (!GENL_REQ_ATTR_CHECK(info, type))
+		return false;
+	GENL_SET_ERR_MSG_FMT(info, "%s is missing", name);
+	return true;
+}
+
+#define FTKVM_NL_MISSING(info, attr) ftkvm_nl_missing(info, FTKVM_A_##attr, #attr)
+
+static const char *ftkvm_nl_get_name(struct genl_info *info)
+{
+	return nla_data(info->attrs[FTKVM_A_NAME]);
+}
+
+static struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void **hdr)
+{
+	struct sk_buff *skb = genlmsg_new(size, GFP_KERNEL);
+
+	if (!skb)
+		return NULL;
+	*hdr = genlmsg_put_reply(skb, info, &ftkvm_nl_family, 0, info->genlhdr->cmd);
+	if (!*hdr) {
+		nlmsg_free(skb);
+		return NULL;
+	}
+	return skb;
+}
+
+/*
+ * The whole text travels in a message of its own, ahead of the error that the
+ * return value becomes. It may get lost; the error does not.
+ */
+static int ftkvm_nl_fail(struct genl_info *info, int err, u32 reason, const char *why)
+{
+	struct sk_buff *skb;
+	void *hdr;
+
+	/* Nobody restarts a system call whose answer is a message. */
+	if (err == -ERESTARTSYS || err == -ERESTARTNOINTR)
+		err = -EINTR;
+	if (!*why)
+		return err;
+
+	GENL_SET_ERR_MSG_FMT(info, "%.*s", NETLINK_MAX_FMTMSG_LEN - 1, why);
+
+	skb = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	if (!skb)
+		return err;
+	if (nla_put_string(skb, FTKVM_A_DETAIL, why) ||
+	    (reason && nla_put_u32(skb, FTKVM_A_REASON, reason))) {
+		nlmsg_free(skb);
+		return err;
+	}
+	genlmsg_end(skb, hdr);
+	genlmsg_reply(skb, info);
+	return err;
+}
+
+static int ftkvm_nl_put_stat(struct sk_buff *skb, int type, u64 value)
+{
+	return nla_put_u64_64bit(skb, type, value, FTKVM_STAT_PAD);
+}
+
+static int ftkvm_nl_put_stats(struct sk_buff *skb, const u64 *stat)
+{
+	struct nlattr *nest = nla_nest_start(skb, FTKVM_A_STATS);
+	int i;
+
+	if (!nest)
+		return -EMSGSIZE;
+	for (i = FTKVM_STAT_PAD + 1; i < __FTKVM_STAT_MAX; i++)
+		if (ftkvm_nl_put_stat(skb, i, stat[i]))
+			return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int ftkvm_nl_put_versions(struct sk_buff *skb)
+{
+	if (nla_put_string(skb, FTKVM_A_MODULE_VERSION, FTKVM_VERSION) ||
+	    nla_put_u32(skb, FTKVM_A_PROTO_VERSION, FTKVM_PROTO_VERSION))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int ftkvm_nl_put_info(struct sk_buff *skb, const struct ftkvm_info *i)
+{
+	if (nla_put_string(skb, FTKVM_A_NAME, i->name) ||
+	    nla_put_u32(skb, FTKVM_A_STATE, i->state) ||
+	    nla_put_u32(skb, FTKVM_A_ROLE, i->role) ||
+	    nla_put_u32(skb, FTKVM_A_PID, i->pid) ||
+	    nla_put_string(skb, FTKVM_A_PEER, i->peer) ||
+	    nla_put_u32(skb, FTKVM_A_REASON, i->reason) ||
+	    nla_put_string(skb, FTKVM_A_DETAIL, i->detail) ||
+	    nla_put_u64_64bit(skb, FTKVM_A_PERIOD_MIN, i->period_min, FTKVM_A_PAD) ||
+	    nla_put_u64_64bit(skb, FTKVM_A_PERIOD_MAX, i->period_max, FTKVM_A_PAD) ||
+	    nla_put_u64_64bit(skb, FTKVM_A_MARGIN, i->margin, FTKVM_A_PAD) ||
+	    nla_put_u32(skb, FTKVM_A_COUNTER, i->counter) ||
+	    nla_put_u32(skb, FTKVM_A_TIMEOUT_MS, i->timeout_ms) ||
+	    ftkvm_nl_put_versions(skb) ||
+	    ftkvm_nl_put_stats(skb, i->stat))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/* Settings that the request names, as a mask of FTKVM_SET_*. */
+static u32 ftkvm_nl_get_settings(struct genl_info *info, struct ftkvm_pair_params *p)
+{
+	struct nlattr **a = info->attrs;
+	u32 mask = 0;
+
+	if (a[FTKVM_A_PERIOD_MIN]) {
+		p->period_min = nla_get_u64(a[FTKVM_A_PERIOD_MIN]);
+		mask |= FTKVM_SET_PERIOD_MIN;
+	}
+	if (a[FTKVM_A_PERIOD_MAX]) {
+		p->period_max = nla_get_u64(a[FTKVM_A_PERIOD_MAX]);
+		mask |= FTKVM_SET_PERIOD_MAX;
+	}
+	if (a[FTKVM_A_MARGIN]) {
+		p->margin = nla_get_u64(a[FTKVM_A_MARGIN]);
+		mask |= FTKVM_SET_MARGIN;
+	}
+	if (a[FTKVM_A_COUNTER]) {
+		p->counter = nla_get_u32(a[FTKVM_A_COUNTER]);
+		mask |= FTKVM_SET_COUNTER;
+	}
+	if (a[FTKVM_A_TIMEOUT_MS]) {
+		p->timeout_ms = nla_get_u32(a[FTKVM_A_TIMEOUT_MS]);
+		mask |= FTKVM_SET_TIMEOUT_MS;
+	}
+	return mask;
+}
+
+/* ---- commands ---- */
+
+static int ftkvm_nl_attach(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME) || FTKVM_NL_MISSING(info, VM_FD))
+		return -EINVAL;
+	ret = ftkvm_replica_attach(ftkvm_nl_get_name(info),
+				   nla_get_s32(info->attrs[FTKVM_A_VM_FD]), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+static int ftkvm_nl_detach(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	ret = ftkvm_replica_detach(ftkvm_nl_get_name(info), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+static int ftkvm_nl_pair(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct ftkvm_pair_params p = { };
+	u32 reason = FTKVM_REASON_NONE;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME) || FTKVM_NL_MISSING(info, ROLE) ||
+	    FTKVM_NL_MISSING(info, SOCK_FD))
+		return -EINVAL;
+	p.role = nla_get_u32(info->attrs[FTKVM_A_ROLE]);
+	p.sock_fd = nla_get_s32(info->attrs[FTKVM_A_SOCK_FD]);
+	if (info->attrs[FTKVM_A_PEER])
+		nla_strscpy(p.peer, info->attrs[FTKVM_A_PEER], sizeof(p.peer));
+	ftkvm_nl_get_settings(info, &p);
+	ret = ftkvm_replica_pair(ftkvm_nl_get_name(info), &p, &reason, why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, reason, why) : 0;
+}
+
+static int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	ret = ftkvm_replica_unpair(ftkvm_nl_get_name(info), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+static int ftkvm_nl_promote(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	u64 takeover_ns = 0;
+	struct sk_buff *msg;
+	struct nlattr *nest;
+	void *hdr;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	ret = ftkvm_replica_promote(ftkvm_nl_get_name(info),
+				    nla_get_flag(info->attrs[FTKVM_A_FORCE]),
+				    &takeover_ns, why, sizeof(why));
+	if (ret)
+		return ftkvm_nl_fail(info, ret, 0, why);
+
+	/* The guest is live: only the figure can get lost now. */
+	msg = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	if (!msg)
+		return 0;
+	nest = nla_nest_start(msg, FTKVM_A_STATS);
+	if (!nest || ftkvm_nl_put_stat(msg, FTKVM_STAT_TAKEOVER_NS, takeover_ns)) {
+		nlmsg_free(msg);
+		return 0;
+	}
+	nla_nest_end(msg, nest);
+	genlmsg_end(msg, hdr);
+	genlmsg_reply(msg, info);
+	return 0;
+}
+
+static int ftkvm_nl_get(struct sk_buff *skb, struct genl_info *info)
+{
+	struct ftkvm_info *i;
+	struct sk_buff *msg;
+	void *hdr;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	i = kzalloc(sizeof(*i), GFP_KERNEL);
+	if (!i)
+		return -ENOMEM;
+
+	ret = ftkvm_replica_info(ftkvm_nl_get_name(info), i);
+	if (ret) {
+		ret = ftkvm_nl_fail(info, ret, 0, ret == -ENOENT ?
+				    "no replica has this name: `ftctl list` shows those there are" :
+				    "");
+		goto out;
+	}
+	msg = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	if (!msg) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	ret = ftkvm_nl_put_info(msg, i);
+	if (ret) {
+		nlmsg_free(msg);
+		goto out;
+	}
+	genlmsg_end(msg, hdr);
+	ret = genlmsg_reply(msg, info);
+out:
+	kfree(i);
+	return ret;
+}
+
+static int ftkvm_nl_dump(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct ftkvm_info *i = kzalloc(sizeof(*i), GFP_KERNEL);
+	int ret = 0;
+	void *hdr;
+
+	if (!i)
+		return -ENOMEM;
+	for (;; cb->args[0]++) {
+		memset(i, 0, sizeof(*i));
+		if (ftkvm_replica_info_nr(cb->args[0], i))
+			break;
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &ftkvm_nl_family, NLM_F_MULTI, FTKVM_CMD_GET);
+		if (!hdr) {
+			ret = -EMSGSIZE;
+			break;
+		}
+		ret = ftkvm_nl_put_info(skb, i);
+		if (ret) {
+			genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genlmsg_end(skb, hdr);
+	}
+	kfree(i);
+	/* The next call goes on with the one that did not fit. */
+	return ret && !skb->len ? ret : skb->len;
+}
+
+static int ftkvm_nl_set(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct ftkvm_pair_params p = { .sock_fd = -1 };
+	u32 mask;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	mask = ftkvm_nl_get_settings(info, &p);
+	if (!mask) {
+		GENL_SET_ERR_MSG(info, "no setting is given: there is nothing to change");
+		return -EINVAL;
+	}
+	ret = ftkvm_replica_set(ftkvm_nl_get_name(info), &p, mask, why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+/* Called back while ftkvm_check() runs. Never allocates: @priv has the room. */
+static void ftkvm_nl_problem(void *priv, u32 scope, const char *cause, const char *remedy)
+{
+	struct sk_buff *msg = priv;
+	struct nlattr *nest = nla_nest_start(msg, FTKVM_A_PROBLEM);
+
+	if (!nest)
+		return;
+	if (nla_put_string(msg, FTKVM_A_CAUSE, cause) ||
+	    nla_put_string(msg, FTKVM_A_REMEDY, remedy) ||
+	    nla_put_u32(msg, FTKVM_A_SCOPE, scope)) {
+		nla_nest_cancel(msg, nest);
+		return;
+	}
+	nla_nest_end(msg, nest);
+}
+
+static int ftkvm_nl_check(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr *fd = info->attrs[FTKVM_A_VM_FD];
+	struct nlattr *name = info->attrs[FTKVM_A_NAME];
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct sk_buff *msg;
+	void *hdr;
+	int ret;
+
+	if (fd && name) {
+		GENL_SET_ERR_MSG(info, "give VM_FD or NAME, not both");
+		return -EINVAL;
+	}
+	msg = ftkvm_nl_begin(info, FTKVM_NL_CHECK_SIZE, &hdr);
+	if (!msg)
+		return -ENOMEM;
+	ret = ftkvm_nl_put_versions(msg);
+	if (!ret)
+		ret = ftkvm_check(fd ? nla_get_s32(fd) : -1, name ? nla_data(name) : NULL,
+				  ftkvm_nl_problem, msg, why, sizeof(why));
+	if (ret) {
+		nlmsg_free(msg);
+		return ftkvm_nl_fail(info, ret, 0, why);
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+/* ---- the family ---- */
+
+#define FTKVM_NL_DO(_cmd, _doit, _pol, _max) {				\
+	.cmd		= FTKVM_CMD_##_cmd,				\
+	.doit		= ftkvm_nl_##_doit,				\
+	.policy		= ftkvm_nl_##_pol##_policy,			\
+	.maxattr	= FTKVM_A_##_max,				\
+	.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,		\
+}
+
+/* Sorted by command, as generic netlink wants them. */
+static const struct genl_split_ops ftkvm_nl_ops[] = {
+	FTKVM_NL_DO(ATTACH, attach, attach, VM_FD),
+	FTKVM_NL_DO(DETACH, detach, name, NAME),
+	FTKVM_NL_DO(PAIR, pair, pair, TIMEOUT_MS),
+	FTKVM_NL_DO(UNPAIR, unpair, name, NAME),
+	FTKVM_NL_DO(PROMOTE, promote, promote, FORCE),
+	FTKVM_NL_DO(GET, get, name, NAME),
+	{
+		/* no policy: no attribute is allowed */
+		.cmd	= FTKVM_CMD_GET,
+		.dumpit	= ftkvm_nl_dump,
+		.flags	= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	FTKVM_NL_DO(SET, set, set, TIMEOUT_MS),
+	FTKVM_NL_DO(CHECK, check, check, VM_FD),
+};
+
+static const struct genl_multicast_group ftkvm_nl_groups[] = {
+	{ .name = FTKVM_GENL_MCGRP_EVENTS, .flags = GENL_MCAST_CAP_NET_ADMIN },
+};
+
+static struct genl_family ftkvm_nl_family __ro_after_init = {
+	.name		= FTKVM_GENL_NAME,
+	.version	= FTKVM_GENL_VERSION,
+	.netnsok	= false,
+	.parallel_ops	= true,
+	.module		= THIS_MODULE,
+	.split_ops	= ftkvm_nl_ops,
+	.n_split_ops	= ARRAY_SIZE(ftkvm_nl_ops),
+	.resv_start_op	= FTKVM_CMD_ATTACH,
+	.mcgrps		= ftkvm_nl_groups,
+	.n_mcgrps	= ARRAY_SIZE(ftkvm_nl_groups),
+};
+
+/**
+ * ftkvm_netlink_event() - tell the listeners what happened to a replica
+ * @info: the replica; name, state, role, reason and detail are read
+ * @event: enum ftkvm_uapi_event
+ *
+ * Context: Process; sleeps. Before ftkvm_netlink_init() and after
+ * ftkvm_netlink_exit() it does nothing.
+ */
+void ftkvm_netlink_event(const struct ftkvm_info *info, u32 event)
+{
+	struct sk_buff *skb;
+	void *hdr;
+
+	mutex_lock(&ftkvm_nl_mutex);
+	if (!ftkvm_nl_registered ||
+	    !genl_has_listeners(&ftkvm_nl_family, &init_net, 0))
+		goto out;
+
+	skb = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!skb)
+		goto out;
+	hdr = genlmsg_put(skb, 0, 0, &ftkvm_nl_family, 0, FTKVM_CMD_EVENT);
+	if (!hdr ||
+	    nla_put_string(skb, FTKVM_A_NAME, info->name) ||
+	    nla_put_u32(skb, FTKVM_A_EVENT, event) ||
+	    nla_put_u32(skb, FTKVM_A_STATE, info->state) ||
+	    nla_put_u32(skb, FTKVM_A_ROLE, info->role) ||
+	    nla_put_u32(skb, FTKVM_A_REASON, info->reason) ||
+	    nla_put_string(skb, FTKVM_A_DETAIL, info->detail) ||
+	    nla_put_u64_64bit(skb, FTKVM_A_TIME_NS, ktime_get_boottime_ns(), FTKVM_A_PAD)) {
+		nlmsg_free(skb);
+		goto out;
+	}
+	genlmsg_end(skb, hdr);
+	genlmsg_multicast(&ftkvm_nl_family, skb, 0, 0, GFP_KERNEL);
+out:
+	mutex_unlock(&ftkvm_nl_mutex);
+}
+
+/**
+ * ftkvm_netlink_init() - let userspace in
+ *
+ * Last thing at module load: commands may come at once.
+ *
+ * Context: Process; sleeps.
+ * Return: 0 or -errno.
+ */
+int __init ftkvm_netlink_init(void)
+{
+	int ret = genl_register_family(&ftkvm_nl_family);
+
+	if (ret)
+		return ret;
+	/* Not around the above: commands, under genetlink's lock, send events. */
+	mutex_lock(&ftkvm_nl_mutex);
+	ftkvm_nl_registered = true;
+	mutex_unlock(&ftkvm_nl_mutex);
+	return 0;
+}
+
+/**
+ * ftkvm_netlink_exit() - keep userspace out
+ *
+ * Returns when no command runs any more.
+ *
+ * Context: Process; sleeps.
+ */
+void ftkvm_netlink_exit(void)
+{
+	mutex_lock(&ftkvm_nl_mutex);
+	ftkvm_nl_registered = false;
+	mutex_unlock(&ftkvm_nl_mutex);
+	genl_unregister_family(&ftkvm_nl_family);
+}

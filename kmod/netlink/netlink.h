@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The generic netlink family: what userspace asks for is checked here and
+ * handed to the replica code, whose entry points are declared below.
+ *
+ * The family runs its commands in parallel: whatever order the replica code
+ * needs among them, it makes itself. Nothing is called with a lock held, and
+ * the callers are processes that may sleep.
+ */
+#ifndef FTKVM_NETLINK_H
+#define FTKVM_NETLINK_H
+
+#include <linux/bits.h>
+#include <linux/types.h>
+#include <uapi/linux/ftkvm.h>
+
+/* What MODULE_VERSION() says, peers compare and GET shows; from the build. */
+#ifndef FTKVM_VERSION
+#define FTKVM_VERSION		"0.1"
+#endif
+
+/**
+ * struct ftkvm_pair_params - what a pairing is asked to be
+ * @role: enum ftkvm_uapi_role, PRIMARY or BACKUP
+ * @sock_fd: connected stream socket, a descriptor of the calling process
+ * @peer: the peer's address for the operator's eyes; empty when not given
+ * @period_min: shortest epoch, guest events; this and those below: 0 keeps what
+ *	the replica has (at first, the default)
+ * @period_max: longest epoch
+ * @margin: how late a counter overflow may be
+ * @counter: raw PMU event
+ * @timeout_ms: a peer silent for longer is dead
+ */
+struct ftkvm_pair_params {
+	u32 role;
+	int sock_fd;
+	char peer[FTKVM_PEER_MAX + 1];
+	u64 period_min, period_max, margin;
+	u32 counter, timeout_ms;
+};
+
+/**
+ * struct ftkvm_info - a replica as userspace sees it
+ * @stat: by FTKVM_STAT_*; the numbers UNSPEC and PAD are not used
+ */
+struct ftkvm_info {
+	char name[FTKVM_NAME_MAX + 1];
+	u32 state;			/* enum ftkvm_uapi_state */
+	u32 role;			/* enum ftkvm_uapi_role */
+	pid_t pid;			/* QEMU's, in the initial namespace */
+	u32 reason;			/* enum ftkvm_reason */
+	char peer[FTKVM_PEER_MAX + 1];
+	char detail[FTKVM_DETAIL_MAX + 1];
+	u64 period_min, period_max, margin;
+	u32 counter, timeout_ms;
+	u64 stat[__FTKVM_STAT_MAX];
+};
+
+/*
+ * Called for each thing that stands in the way of protecting a host or guest.
+ * @scope: enum ftkvm_scope; @cause and @remedy: one sentence each.
+ */
+typedef void (*ftkvm_problem_fn)(void *priv, u32 scope, const char *cause, const char *remedy);
+
+/*
+ * ---- the replica code's entry points ----
+ *
+ * All of them: process context, may sleep, no locks held. 0 or -errno, and on
+ * failure a NUL-terminated text with cause and remedy in @why (@size bytes,
+ * FTKVM_ERROR_MAX + 1; empty on entry; left empty, the errno alone is reported).
+ * An unknown name is -ENOENT. Descriptors are those of the calling process.
+ * Numbers and strings are within the limits of the uapi header; that
+ * @period_min is no more than @period_max is left to the replica, which knows
+ * the one that is not given.
+ *
+ * Generic netlink can't register or unregister any family while a command
+ * runs, so a wait must be bounded.
+ */
+
+/* The guest must be fit to be protected: -EOPNOTSUPP otherwise; -EEXIST. */
+int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size);
+
+/* -EBUSY while paired. */
+int ftkvm_replica_detach(const char *name, char *why, size_t size);
+
+/*
+ * Returns when both modules agree. Interruptible, bounded by the time-out. On
+ * failure, @reason says why in the terms of enum ftkvm_reason.
+ */
+int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
+		       u32 *reason, char *why, size_t size);
+
+int ftkvm_replica_unpair(const char *name, char *why, size_t size);
+
+/* Waits, interruptibly, until the guest is live. @takeover_ns: how long it took. */
+int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
+			  char *why, size_t size);
+
+/* Which members of struct ftkvm_pair_params ftkvm_replica_set() changes. */
+#define FTKVM_SET_PERIOD_MIN	BIT(0)
+#define FTKVM_SET_PERIOD_MAX	BIT(1)
+#define FTKVM_SET_MARGIN	BIT(2)
+#define FTKVM_SET_COUNTER	BIT(3)
+#define FTKVM_SET_TIMEOUT_MS	BIT(4)
+
+/*
+ * Change the settings named by @mask (FTKVM_SET_*), all or none. -EBUSY for those
+ * that are fixed while the replica is paired.
+ */
+int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 mask,
+		      char *why, size_t size);
+
+/* Fill in all of @info; -ENOENT. */
+int ftkvm_replica_info(const char *name, struct ftkvm_info *info);
+
+/*
+ * The same for the @nr-th replica, in an order that stays while none comes or
+ * goes; -ENOENT behind the last.
+ */
+int ftkvm_replica_info_nr(unsigned int nr, struct ftkvm_info *info);
+
+/*
+ * Call @cb for every problem of this host and, given @vm_fd (-1: none) or
+ * @name (NULL: none), of that guest. Finding problems is no failure.
+ */
+int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv,
+		char *why, size_t size);
+
+/* ---- what the family offers them ---- */
+
+/* Registered last, once commands may come; unregistered first. Can sleep. */
+int ftkvm_netlink_init(void);
+void ftkvm_netlink_exit(void);
+
+/*
+ * Tell the listeners of group "events" that @event (enum ftkvm_uapi_event)
+ * happened to @info's replica. Only name, state, role, reason and detail are
+ * read. Process context, can sleep. Silently lost when nobody listens or memory
+ * is short.
+ */
+void ftkvm_netlink_event(const struct ftkvm_info *info, u32 event);
+
+#endif
