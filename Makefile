@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# ftkvm: the module, the daemon, the command. "make help" lists the targets.
+#
+#   make                    for the running kernel (needs its headers)
+#   make KREL=6.12.x-amd64  for another one that is installed
+#   sudo make install
+
+KREL ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KREL)/build
+KMODS ?= /lib/modules/$(KREL)/kernel/arch/x86/kvm
+DESTDIR ?=
+PREFIX ?= /usr
+
+O := $(CURDIR)/build
+KOUT ?= $(O)/kmod-$(KREL)
+
+# Debian builds its kernels with this one
+KCC ?= $(shell command -v gcc-12 || echo gcc)
+
+export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
+
+.PHONY: all kmod userspace install uninstall check kunit demo testbed clean help
+
+all: kmod userspace
+
+# ---- the module -------------------------------------------------------------
+
+btf = $(firstword $(wildcard $(KDIR)/vmlinux /sys/kernel/btf/vmlinux))
+kvm_ko = $(firstword $(wildcard $(KMODS)/$(1).ko $(KMODS)/$(1).ko.xz $(KMODS)/$(1).ko.zst))
+
+kmod:
+	@test -e $(KDIR)/Makefile || { \
+		echo "no kernel headers at $(KDIR): apt-get install linux-headers-$(KREL)" >&2; exit 1; }
+	@test -n "$(call kvm_ko,kvm-amd)" || { \
+		echo "no kvm-amd.ko in $(KMODS): is KREL=$(KREL) an installed kernel?" >&2; exit 1; }
+	@mkdir -p $(KOUT)/kvm
+	@cp -rsfT $(CURDIR)/kmod $(KOUT)
+	@ln -sfnT $(CURDIR)/include $(KOUT)/../include
+	@kmod/kvm/genlayout $(btf) $(call kvm_ko,kvm) $(call kvm_ko,kvm-amd) $(KOUT)/kvm/layout.h.new
+	@cmp -s $(KOUT)/kvm/layout.h.new $(KOUT)/kvm/layout.h || \
+		cp $(KOUT)/kvm/layout.h.new $(KOUT)/kvm/layout.h
+	$(MAKE) -C $(KDIR) M=$(KOUT) CC=$(KCC) CONFIG_FTKVM=m modules
+
+userspace:
+	$(MAKE) -C userspace O=$(O)/userspace
+
+install: all
+	$(MAKE) -C $(KDIR) M=$(KOUT) CC=$(KCC) CONFIG_FTKVM=m \
+		INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra modules_install
+	$(MAKE) -C userspace O=$(O)/userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) install
+
+# ---- the testbed: everything on a stock Debian kernel of its own ------------
+
+testbed:
+	tests/testbed/setup
+	$(MAKE) kmod userspace KREL="$$(cat $(O)/kernel/release)" KDIR=$(O)/kernel/headers \
+		KMODS="$(O)/kernel/lib/modules/$$(cat $(O)/kernel/release)/kernel/arch/x86/kvm" \
+		KOUT=$(O)/kmod
+
+clean:
+	rm -rf $(O)/kmod $(O)/kmod-* $(O)/userspace $(O)/include

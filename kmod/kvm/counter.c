@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The counter of the guest's progress: an in-kernel perf event that counts in
+ * guest mode only and follows the vCPU thread. Its overflow (an NMI) forces
+ * an exit; nothing else is made of it, as every exit reads the exact count.
+ */
+#include <linux/perf_event.h>
+#include "replica.h"
+#include "vendor.h"
+
+static void counter_overflow(struct perf_event *event, struct perf_sample_data *data,
+			     struct pt_regs *regs)
+{
+	/* NMI context: the exit is all that was wanted */
+}
+
+/*
+ * perf's own reading of an event sleeps; with interrupts off on the CPU where
+ * the event is active, its count is at hand.
+ */
+static int counter_value(struct perf_event *ev, u64 *count)
+{
+	lockdep_assert_irqs_disabled();
+	if (ev->state != PERF_EVENT_STATE_ACTIVE || ev->oncpu != smp_processor_id())
+		return -EBUSY;
+	ev->pmu->read(ev);
+	*count = local64_read(&ev->count);
+	return 0;
+}
+
+static struct perf_event *counter_create(u32 code)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_RAW,
+		.size = sizeof(attr),
+		.config = code,
+		.sample_period = 1ull << 40,
+		.pinned = 1,
+		.exclude_host = 1,
+	};
+
+	return perf_event_create_kernel_counter(&attr, -1, current, counter_overflow, NULL);
+}
+
+/**
+ * ftkvm_counter_probe() - can this host count the event in guest mode?
+ * @code: raw PMU event
+ *
+ * Context: process context, may sleep.
+ * Return: 0, or the error of perf.
+ */
+int ftkvm_counter_probe(u32 code)
+{
+	struct perf_event *ev = counter_create(code);
+	u64 count;
+	int ret;
+
+	if (IS_ERR(ev))
+		return PTR_ERR(ev);
+	local_irq_disable();
+	ret = counter_value(ev, &count);
+	local_irq_enable();
+	perf_event_release_kernel(ev);
+	return ret;
+}
+
+/**
+ * ftkvm_counter_open() - start to count the replica's guest from 0
+ * @r: the replica
+ *
+ * Context: vCPU thread, process context, may sleep.
+ * Return: 0 or -errno.
+ */
+int ftkvm_counter_open(struct ftkvm_replica *r)
+{
+	struct perf_event *ev = counter_create(r->counter_code);
+
+	if (IS_ERR(ev))
+		return PTR_ERR(ev);
+	r->ctr.event = ev;
+	r->ctr.armed = 0;
+	return 0;
+}
+
+/**
+ * ftkvm_counter_close() - stop to count
+ * @r: the replica
+ *
+ * Context: vCPU thread, or nobody else uses the replica any more; may sleep.
+ */
+void ftkvm_counter_close(struct ftkvm_replica *r)
+{
+	if (r->ctr.event)
+		perf_event_release_kernel(r->ctr.event);
+	r->ctr.event = NULL;
+}
+
+/* The counter is gone: another user of the PMU, or a CPU going offline. */
+static int counter_lost(struct ftkvm_replica *r, int err)
+{
+	ftkvm_replica_event(r, r->role == FTKVM_ROLE_PRIMARY ? FTKVM_EV_UNPAIR : FTKVM_EV_DIVERGED,
+			    FTKVM_REASON_COUNTER,
+			    "the PMU counter was lost (error %d): stop other users of it (perf, NMI watchdog)",
+			    err);
+	return err;
+}
+
+/**
+ * ftkvm_counter_read() - the guest's event count
+ * @r: the replica
+ * @count: set on success
+ *
+ * Context: vCPU thread, interrupts off.
+ * Return: 0, or -errno when the counter is lost (the pairing has ended then).
+ */
+int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count)
+{
+	u64 val;
+	int ret = counter_value(r->ctr.event, &val);
+
+	if (ret)
+		return counter_lost(r, ret);
+	*count = val;
+	return 0;
+}
+
+/**
+ * ftkvm_counter_arm() - let the counter overflow at a count
+ * @r: the replica
+ * @until: the count; must lie ahead of the current one
+ *
+ * perf_event_period() does the same but sleeps; with interrupts off on the CPU
+ * where the event is active its steps can be done here.
+ * Context: vCPU thread, interrupts off.
+ * Return: 0, or -errno when the counter is lost.
+ */
+int ftkvm_counter_arm(struct ftkvm_replica *r, u64 until)
+{
+	struct perf_event *ev = r->ctr.event;
+	struct hw_perf_event *hwc;
+	u64 left;
+
+	if (ev->state != PERF_EVENT_STATE_ACTIVE || ev->oncpu != smp_processor_id())
+		return counter_lost(r, -EBUSY);
+	hwc = &ev->hw;
+	/* perf would stop a counter that overflows too often for a profiler */
+	hwc->interrupts = 0;
+	if (r->ctr.armed == until && !(hwc->state & PERF_HES_STOPPED))
+		return 0;
+	left = max(until - r->now.count, 2ull);
+	ev->pmu->stop(ev, PERF_EF_UPDATE);
+	hwc->sample_period = left;
+	hwc->last_period = left;
+	local64_set(&hwc->period_left, left);
+	ev->pmu->start(ev, PERF_EF_RELOAD);
+	r->ctr.armed = until;
+	return 0;
+}
+
+/**
+ * ftkvm_counter_quiet() - no overflow is wanted any more
+ * @r: the replica
+ *
+ * Context: vCPU thread, or vcpu->mutex held. The counter itself goes at detach.
+ */
+void ftkvm_counter_quiet(struct ftkvm_replica *r)
+{
+	struct perf_event *ev = r->ctr.event;
+	unsigned long flags;
+
+	if (!ev || current != r->thread)
+		return;
+	local_irq_save(flags);
+	if (ev->state == PERF_EVENT_STATE_ACTIVE && ev->oncpu == smp_processor_id())
+		ftkvm_counter_arm(r, r->now.count + (1ull << 40));
+	local_irq_restore(flags);
+}

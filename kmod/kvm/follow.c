@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The backup: goes no further than the log allows, stops exactly where the
+ * primary ended an epoch with inputs, and takes what the guest reads of the
+ * environment from the log. Where its execution and the log disagree, it
+ * stops for good: no guess is made.
+ */
+#include <linux/stdarg.h>
+#include "hooks.h"
+#include "replica.h"
+#include "vendor.h"
+
+/**
+ * ftkvm_follow_diverged() - the replicas did not do the same: stop
+ * @r: the replica
+ * @fmt: what differs; epoch and point are put before it
+ *
+ * Context: vCPU thread, interrupts may be off.
+ */
+void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...)
+{
+	struct ftkvm_point at = ftkvm_here(r);
+	struct va_format vaf;
+	va_list args;
+
+	va_start(args, fmt);
+	vaf.fmt = fmt;
+	vaf.va = &args;
+	r->st.divergences++;
+	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_DIVERGED,
+			    "epoch %llu, point %llu/%#llx: %pV", r->epoch.nr, at.count, at.rip,
+			    &vaf);
+	va_end(args);
+}
+
+/* Whether the registers are what the record says; if not, the replica stops. */
+static bool follow_digest(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	struct ftkvm_regs regs;
+	u8 hash[FTKVM_NREGS];
+	int reg;
+
+	ftkvm_vendor()->regs(r->vcpu, &regs);
+	if (ftkvm_digest(&regs) == rec->digest)
+		return true;
+	reg = -1;
+	if (rec->type == FTKVM_REC_END) {
+		ftkvm_digest_each(&regs, hash);
+		reg = ftkvm_digest_differs(hash, rec->end.hash);
+	}
+	if (reg >= 0)
+		ftkvm_follow_diverged(r, "register %s differs (here %#llx)",
+				      ftkvm_reg_name(reg), regs.r[reg]);
+	else
+		ftkvm_follow_diverged(r, "registers differ");
+	return false;
+}
+
+static bool follow_at(const struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	struct ftkvm_point here = ftkvm_here(r);
+
+	return here.count == rec->point.count && here.rip == rec->point.rip &&
+	       (rec->type != FTKVM_REC_END || here.rcx == rec->point.rcx);
+}
+
+/* The epoch ends here: inputs take effect, the next one begins. */
+static void follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	ftkvm_epoch_follow(&r->epoch, rec->point.count, rec->end.next_len);
+	r->st.epochs++;
+	if (rec->flags & FTKVM_RECF_SNAP)
+		r->st.snapped++;
+	else if (rec->flags & FTKVM_RECF_HALT)
+		r->st.halted++;
+	else if (rec->end.ninputs)
+		r->st.landed++;
+	else
+		r->st.skipped++;
+	ftkvm_inputs_apply(r, rec->end.inputs, rec->end.ninputs);
+	ftkvm_log_consume(r);
+}
+
+/**
+ * ftkvm_follow_drained() - is the takeover's log consumed?
+ * @r: the replica
+ *
+ * A record cut off by the primary's death counts as none: it was never
+ * acknowledged as a whole, so nothing that followed it was let out.
+ * Context: vCPU thread.
+ * Return: true when the guest is to go live here.
+ */
+bool ftkvm_follow_drained(struct ftkvm_replica *r)
+{
+	/* closed first: what was received before is seen then */
+	return READ_ONCE(r->promote) && smp_load_acquire(&r->log_closed) &&
+	       !ftkvm_log_peek(r) && ftkvm_mode(r) == FTKVM_MODE_FOLLOW;
+}
+
+static void follow_run(struct ftkvm_replica *r, u64 left)
+{
+	r->plan.step = FTKVM_STEP_RUN;
+	r->plan.until = r->now.count + left;
+}
+
+/*
+ * The record in hand decides how far the guest may run. 0: the plan is made or
+ * the record is consumed (*@again); -ESTALE: diverged.
+ */
+static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *again)
+{
+	struct ftkvm_point here = ftkvm_here(r);
+	enum ftkvm_step step;
+	u64 left;
+
+	if (here.count > rec->point.count) {
+		ftkvm_follow_diverged(r, "past the primary's point %llu/%#llx",
+				      rec->point.count, rec->point.rip);
+		return -ESTALE;
+	}
+	switch (rec->type) {
+	case FTKVM_REC_END:
+		if (rec->flags & FTKVM_RECF_SNAP) {
+			ftkvm_follow_diverged(r, "an epoch end after an exit that was none here");
+			return -ESTALE;
+		}
+		if (!rec->end.ninputs) {
+			follow_end(r, rec);
+			*again = true;
+			return 0;
+		}
+		/* halted guests wait here too: nothing to run up to */
+		if ((rec->flags & FTKVM_RECF_HALT) &&
+		    r->vcpu->arch.mp_state != KVM_MP_STATE_HALTED) {
+			ftkvm_backup_meet(&here, &rec->point, r->margin, &left);
+			follow_run(r, left);
+			return 0;
+		}
+		step = ftkvm_backup_land(&here, &rec->point, r->margin, &left);
+		if (step == FTKVM_STEP_LANDED) {
+			if (!follow_digest(r, rec))
+				return -ESTALE;
+			follow_end(r, rec);
+			*again = true;
+			return 0;
+		}
+		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED) {
+			ftkvm_follow_diverged(r, "halted before the primary's point %llu/%#llx",
+					      rec->point.count, rec->point.rip);
+			return -ESTALE;
+		}
+		r->plan.step = step;
+		r->plan.until = here.count + left;
+		r->plan.rip = rec->point.rip;
+		return 0;
+	case FTKVM_REC_STOP:
+		ftkvm_log_consume(r);
+		ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, FTKVM_REASON_GUEST_ENDED,
+				    "the primary's QEMU ended");
+		*again = true;
+		return 0;
+	default:
+		ftkvm_backup_meet(&here, &rec->point, r->margin, &left);
+		follow_run(r, left);
+		return 0;
+	}
+}
+
+/* The END that an exit's record promised, now that its instruction is done. */
+static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
+{
+	if (rec->type != FTKVM_REC_END || !(rec->flags & FTKVM_RECF_SNAP) ||
+	    !follow_at(r, rec)) {
+		ftkvm_follow_diverged(r, "expected an epoch end here, the log has record %u at %llu/%#llx",
+				      rec->type, rec->point.count, rec->point.rip);
+		return -ESTALE;
+	}
+	if (!follow_digest(r, rec))
+		return -ESTALE;
+	r->snap_after = false;
+	follow_end(r, rec);
+	return 0;
+}
+
+/**
+ * ftkvm_follow_prepare() - before the backup enters its guest: make a plan
+ * @r: the replica
+ * @may_wait: process context with kvm->srcu read-held, or interrupts are off
+ *
+ * Context: vCPU thread.
+ * Return: 0 with a plan; -EINTR on a signal; -EAGAIN without a plan: it would
+ * have to wait but may not, or the mode changed, or the guest is halted.
+ */
+int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
+{
+	r->plan.step = FTKVM_STEP_WAIT;
+	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		struct ftkvm_rec *rec;
+		bool again = false;
+		u64 left;
+		int ret;
+
+		/* what comes next is ftkvm_follow_halt()'s: waking is the run loop's */
+		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED)
+			return -EAGAIN;
+		if (r->out_logged) {
+			/* an interrupted wait: the instruction exits again */
+			follow_run(r, r->margin + FTKVM_PERIOD_LEAST);
+			return 0;
+		}
+		rec = ftkvm_log_peek(r);
+		if (rec && r->snap_after) {
+			if (follow_snap(r, rec))
+				break;
+			continue;
+		}
+		if (rec) {
+			if (follow_record(r, rec, &again))
+				break;
+			if (again)
+				continue;
+			return 0;
+		}
+		if (ftkvm_follow_drained(r)) {
+			if (!may_wait)
+				return -EAGAIN;
+			ftkvm_go_live(r);
+			break;
+		}
+		if (!r->snap_after &&
+		    ftkvm_backup_free(&r->epoch, r->now.count, r->margin,
+				      &left) == FTKVM_STEP_RUN) {
+			follow_run(r, left);
+			return 0;
+		}
+		if (!may_wait)
+			return -EAGAIN;
+		ret = ftkvm_log_wait(r);
+		if (ret)
+			return ret;
+		if (READ_ONCE(r->detaching))
+			return -EINTR;
+	}
+	return -EAGAIN;
+}
+
+/* Take the record of the exit being worked on, of type @type. 0, -ESTALE. */
+static int follow_take(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
+{
+	if (rec->type != type || !follow_at(r, rec)) {
+		ftkvm_follow_diverged(r, "an exit that needs record %u, the log has record %u at %llu/%#llx",
+				      type, rec->type, rec->point.count, rec->point.rip);
+		return -ESTALE;
+	}
+	if (!follow_digest(r, rec))
+		return -ESTALE;
+	switch (type) {
+	case FTKVM_REC_ENV:
+		memcpy(r->env, rec->env.data, rec->env.len);
+		r->env_len = rec->env.len;
+		r->env_pos = 0;
+		r->env_more = rec->flags & FTKVM_RECF_MORE;
+		break;
+	case FTKVM_REC_TSC:
+		r->last_tsc = rec->tsc;
+		r->tsc_ahead = max_t(s64, r->tsc_ahead,
+				     rec->tsc - kvm_read_l1_tsc(r->vcpu, rdtsc()));
+		r->st.env[FTKVM_ENV_TSC]++;
+		break;
+	}
+	if (rec->flags & FTKVM_RECF_SNAP)
+		r->snap_after = true;
+	ftkvm_log_consume(r);
+	return 0;
+}
+
+/*
+ * Wait for the record of this exit. Epoch ends at this very point come first:
+ * -ERESTART when one delivered inputs, and the instruction must be seen again.
+ */
+static int follow_await(struct ftkvm_replica *r, u8 type)
+{
+	struct ftkvm_rec *rec;
+	int ret;
+
+	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		rec = ftkvm_log_peek(r);
+		if (rec && rec->type == FTKVM_REC_STOP) {
+			bool again = false;
+
+			follow_record(r, rec, &again);
+			continue;
+		}
+		if (rec && rec->type == FTKVM_REC_END && !(rec->flags & FTKVM_RECF_SNAP)) {
+			if (!rec->end.ninputs) {
+				follow_end(r, rec);
+				continue;
+			}
+			if (!follow_at(r, rec)) {
+				ftkvm_follow_diverged(r, "an exit that the primary had not before %llu/%#llx",
+						      rec->point.count, rec->point.rip);
+				return -ESTALE;
+			}
+			if (!follow_digest(r, rec))
+				return -ESTALE;
+			follow_end(r, rec);
+			return -ERESTART;
+		}
+		if (rec)
+			return follow_take(r, rec, type);
+		if (ftkvm_follow_drained(r)) {
+			ftkvm_go_live(r);
+			return 0;
+		}
+		ret = ftkvm_log_wait(r);
+		if (ret)
+			return ret;
+		if (READ_ONCE(r->detaching))
+			return -EINTR;
+	}
+	return ftkvm_mode(r) == FTKVM_MODE_PASS ? 0 : -ESTALE;
+}
+
+/**
+ * ftkvm_follow_sync() - a synchronising exit, before KVM emulates its instruction
+ * @r: the replica
+ * @what: FTKVM_SYNC_*
+ *
+ * Context: vCPU thread, process context, kvm->srcu read-held (dropped in waits).
+ * Return: 0: go on (in FTKVM_MODE_PASS if the guest went live here). Otherwise
+ * nothing was begun and the instruction is to be executed again.
+ */
+int ftkvm_follow_sync(struct ftkvm_replica *r, u32 what)
+{
+	int ret;
+
+	/* an END that the last instruction promised comes before this one */
+	if (r->snap_after && !r->out_logged)
+		return -ERESTART;
+	if (what & FTKVM_SYNC_OUT) {
+		if (!r->out_logged) {
+			ret = follow_await(r, FTKVM_REC_OUT);
+			if (ret)
+				return ret;
+			r->out_logged = true;
+		}
+		r->out_done = true;
+	}
+	r->env_len = 0;
+	r->env_pos = 0;
+	r->env_more = false;
+	if (what & FTKVM_SYNC_ENV) {
+		ret = follow_await(r, FTKVM_REC_ENV);
+		if (ret)
+			return ret;
+	}
+	if (what & FTKVM_SYNC_TSC) {
+		ret = follow_await(r, FTKVM_REC_TSC);
+		if (ret)
+			return ret;
+	}
+	if (r->out_logged)
+		r->st.outputs++;
+	r->out_logged = false;
+	return 0;
+}
+
+/**
+ * ftkvm_follow_tsc() - a clock read, if its record is here already
+ * @r: the replica
+ * @tsc: the value the guest gets
+ *
+ * Context: vCPU thread, interrupts off.
+ * Return: false when it has to be done in process context.
+ */
+bool ftkvm_follow_tsc(struct ftkvm_replica *r, u64 *tsc)
+{
+	struct ftkvm_rec *rec;
+
+	if (r->snap_after || r->out_logged)
+		return false;
+	rec = ftkvm_log_peek(r);
+	if (!rec || rec->type != FTKVM_REC_TSC || follow_take(r, rec, FTKVM_REC_TSC))
+		return false;
+	*tsc = r->last_tsc;
+	return true;
+}
+
+/* In the middle of an instruction: its next record. 0, or -errno: live or lost. */
+static int follow_within(struct ftkvm_replica *r, u8 type)
+{
+	struct ftkvm_rec *rec;
+
+	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		rec = ftkvm_log_peek(r);
+		if (rec && rec->type == type && rec->point.count == r->now.count) {
+			if (type == FTKVM_REC_ENV) {
+				memcpy(r->env, rec->env.data, rec->env.len);
+				r->env_len = rec->env.len;
+				r->env_pos = 0;
+				r->env_more = rec->flags & FTKVM_RECF_MORE;
+			}
+			if (rec->flags & FTKVM_RECF_SNAP)
+				r->snap_after = true;
+			ftkvm_log_consume(r);
+			return 0;
+		}
+		if (rec) {
+			ftkvm_follow_diverged(r, "in an instruction that needs record %u, the log has record %u at %llu/%#llx",
+					      type, rec->type, rec->point.count, rec->point.rip);
+			return -ESTALE;
+		}
+		if (READ_ONCE(r->log_closed) || READ_ONCE(r->detaching))
+			return -ENODATA;
+		if (ftkvm_log_wait_killable(r))
+			return -EINTR;
+	}
+	return -ENODATA;
+}
+
+/**
+ * ftkvm_follow_more() - the instruction reads on: take its next ENV record
+ * @r: the replica
+ *
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ * Return: 0; -errno when there is none and never will be.
+ */
+int ftkvm_follow_more(struct ftkvm_replica *r)
+{
+	return r->env_more ? follow_within(r, FTKVM_REC_ENV) : -ENODATA;
+}
+
+/**
+ * ftkvm_follow_late_output() - a write in the middle of an emulation
+ * @r: the replica
+ *
+ * The backup's part of ftkvm_lead_late_output().
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ */
+void ftkvm_follow_late_output(struct ftkvm_replica *r)
+{
+	if (r->out_done)
+		return;
+	r->out_done = true;
+	if (!r->env_more) {
+		ftkvm_follow_diverged(r, "a device write that the primary did not do");
+		return;
+	}
+	if (!follow_within(r, FTKVM_REC_OUT))
+		ftkvm_follow_more(r);
+}
+
+/**
+ * ftkvm_follow_halt() - the guest is halted: wait for what wakes it
+ * @r: the replica
+ *
+ * Context: vCPU thread, process context, kvm->srcu not held.
+ */
+void ftkvm_follow_halt(struct ftkvm_replica *r)
+{
+	struct ftkvm_rec *rec;
+
+	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW && !READ_ONCE(r->detaching)) {
+		bool again = false;
+
+		rec = ftkvm_log_peek(r);
+		if (rec) {
+			if (r->snap_after)
+				follow_snap(r, rec);
+			else if (rec->type == FTKVM_REC_END || rec->type == FTKVM_REC_STOP)
+				follow_record(r, rec, &again);
+			else
+				ftkvm_follow_diverged(r, "halted; the log has record %u at %llu/%#llx",
+						      rec->type, rec->point.count,
+						      rec->point.rip);
+			/* the run loop sees whether that woke the guest, and comes back */
+			return;
+		}
+		if (ftkvm_follow_drained(r)) {
+			kvm_vcpu_srcu_read_lock(r->vcpu);
+			ftkvm_go_live(r);
+			kvm_vcpu_srcu_read_unlock(r->vcpu);
+			return;
+		}
+		if (ftkvm_log_wait_nosrcu(r))
+			return;
+	}
+}

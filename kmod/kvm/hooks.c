@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interposition on unpatched kvm.ko and kvm-amd.ko: ftrace redirects the entry
+ * of a small set of functions (IPMODIFY, as livepatch does). The hooks are in
+ * place only while a guest is enrolled; a host without one runs stock code.
+ */
+#include <linux/ftrace.h>
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/delay.h>
+#include <linux/uaccess.h>
+#include <asm/text-patching.h>
+#include "hooks.h"
+#include "replica.h"
+
+struct ftkvm_hook {
+	const char *name;
+	void *repl;
+	unsigned long *cont;
+	struct ftrace_ops ops;
+	bool on;
+};
+
+#define HOOK(fn) { .name = #fn, .repl = ftkvm_hook_##fn, .cont = &ftkvm_cont_##fn }
+
+extern unsigned long ftkvm_cont_vcpu_run,
+	ftkvm_cont_kvm_vcpu_ioctl, ftkvm_cont_kvm_vcpu_release, ftkvm_cont_kvm_vcpu_halt,
+	ftkvm_cont_kvm_vcpu_check_block, ftkvm_cont___apic_accept_irq,
+	ftkvm_cont_kvm_inject_nmi, ftkvm_cont_vcpu_mmio_read,
+	ftkvm_cont_complete_emulated_mmio, ftkvm_cont_emulator_pio_in_out,
+	ftkvm_cont_complete_emulator_pio_in, ftkvm_cont_kvm_io_bus_write,
+	ftkvm_cont_svm_vcpu_run, ftkvm_cont_svm_handle_exit;
+
+static struct ftkvm_hook hooks[] = {
+	HOOK(vcpu_run),
+	HOOK(kvm_vcpu_ioctl),
+	HOOK(kvm_vcpu_release),
+	HOOK(kvm_vcpu_halt),
+	HOOK(kvm_vcpu_check_block),
+	HOOK(__apic_accept_irq),
+	HOOK(kvm_inject_nmi),
+	HOOK(vcpu_mmio_read),
+	HOOK(complete_emulated_mmio),
+	HOOK(emulator_pio_in_out),
+	HOOK(complete_emulator_pio_in),
+	HOOK(kvm_io_bus_write),
+	HOOK(svm_vcpu_run),
+	HOOK(svm_handle_exit),
+};
+
+static DEFINE_MUTEX(hooks_lock);
+static unsigned int hooks_users;
+static DEFINE_PER_CPU(long, hooks_inside);
+
+void ftkvm_hook_enter(void)
+{
+	this_cpu_inc(hooks_inside);
+}
+
+void ftkvm_hook_leave(void)
+{
+	this_cpu_dec(hooks_inside);
+}
+
+static long hooks_busy(void)
+{
+	long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(per_cpu(hooks_inside, cpu));
+	return sum;
+}
+
+static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
+				  struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+	struct ftkvm_hook *h = container_of(ops, struct ftkvm_hook, ops);
+
+	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)h->repl);
+}
+
+/*
+ * Where the function's ftrace site is. kallsyms is not for modules, but a
+ * (never armed) kprobe tells the address; the site is the function's first
+ * instruction, or the second behind an ENDBR.
+ */
+static unsigned long hook_site(const struct ftkvm_hook *h)
+{
+	static const u8 nop5[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
+	struct kprobe kp = { .symbol_name = h->name, .flags = KPROBE_FLAG_DISABLED };
+	unsigned long addr;
+	int skip, ret;
+	u8 insn[5];
+
+	ret = register_kprobe(&kp);
+	if (ret)
+		return 0;
+	addr = (unsigned long)kp.addr;
+	unregister_kprobe(&kp);
+	/* kprobes moves its address behind the ENDBR; so look from there too */
+	for (skip = 0; skip <= 4; skip += 4) {
+		if (copy_from_kernel_nofault(insn, (void *)(addr + skip), sizeof(insn)))
+			return 0;
+		if (insn[0] == CALL_INSN_OPCODE || !memcmp(insn, nop5, sizeof(nop5)))
+			return addr + skip;
+	}
+	return 0;
+}
+
+static int hook_on(struct ftkvm_hook *h)
+{
+	unsigned long site = hook_site(h);
+	int ret;
+
+	if (!site)
+		return -ENODEV;
+	WRITE_ONCE(*h->cont, site + MCOUNT_INSN_SIZE);
+	/* ftrace_free_filter() leaves pointers behind in the ops */
+	memset(&h->ops, 0, sizeof(h->ops));
+	h->ops.func = hook_redirect;
+	h->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_RECURSION |
+		       FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT;
+	ret = ftrace_set_filter_ip(&h->ops, site, 0, 1);
+	if (ret)
+		return ret;
+	ret = register_ftrace_function(&h->ops);
+	if (ret) {
+		ftrace_free_filter(&h->ops);
+		return ret;
+	}
+	h->on = true;
+	return 0;
+}
+
+static void hooks_off(void)
+{
+	int i;
+
+	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--) {
+		struct ftkvm_hook *h = &hooks[i];
+
+		if (!h->on)
+			continue;
+		unregister_ftrace_function(&h->ops);
+		ftrace_free_filter(&h->ops);
+		h->on = false;
+	}
+	/*
+	 * A task may be between the redirect and ftkvm_hook_enter(), or behind
+	 * ftkvm_hook_leave(): the grace period covers those two; in between it
+	 * may sleep, so count.
+	 */
+	synchronize_rcu_tasks();
+	while (hooks_busy())
+		msleep(20);
+	synchronize_rcu_tasks();
+}
+
+/**
+ * ftkvm_hooks_get() - a guest is about to be enrolled: put the hooks in place
+ *
+ * Context: process context, may sleep.
+ * Return: 0, or -errno with no hook left behind. -EBUSY when another user
+ * (livepatch) redirects the same function; -ENODEV when a function is missing.
+ */
+int ftkvm_hooks_get(void)
+{
+	int i, ret = 0;
+
+	mutex_lock(&hooks_lock);
+	if (!hooks_users) {
+		for (i = 0; i < ARRAY_SIZE(hooks); i++) {
+			ret = hook_on(&hooks[i]);
+			if (ret) {
+				pr_err("hook %s: error %d\n", hooks[i].name, ret);
+				hooks_off();
+				break;
+			}
+		}
+	}
+	if (!ret)
+		hooks_users++;
+	mutex_unlock(&hooks_lock);
+	return ret;
+}
+
+/**
+ * ftkvm_hooks_put() - a guest is enrolled no more
+ *
+ * Removes the hooks with the last guest and waits until no task is in one.
+ * Context: process context, not inside a hook; may sleep.
+ */
+void ftkvm_hooks_put(void)
+{
+	mutex_lock(&hooks_lock);
+	if (!WARN_ON(!hooks_users) && !--hooks_users)
+		hooks_off();
+	mutex_unlock(&hooks_lock);
+}

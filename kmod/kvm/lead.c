@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The primary: ends epochs where it happens to be, logs environment reads,
+ * holds outputs back until the backup has the log before them. Bressoud &
+ * Schneider, SOSP 1995, section 2 (protocols P1-P7) and the revised one.
+ */
+#include "hooks.h"
+#include "replica.h"
+#include "vendor.h"
+
+static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
+{
+	rec->type = type;
+	rec->flags = 0;
+	rec->point = ftkvm_here(r);
+	rec->digest = ftkvm_here_digest(r);
+}
+
+static void lead_lag(struct ftkvm_replica *r)
+{
+	u64 lag = r->epoch.nr - READ_ONCE(r->flow.epoch);
+
+	r->st.lag[min_t(u64, lag, FTKVM_LAG_BUCKETS - 1)]++;
+	r->st.lag_max = max(r->st.lag_max, lag);
+}
+
+/* End the epoch here, with FTKVM_RECF_* @flags, and deliver its inputs. */
+static void lead_end(struct ftkvm_replica *r, u8 flags)
+{
+	struct ftkvm_rec rec;
+	struct ftkvm_regs regs;
+	int n;
+
+	n = ftkvm_inputs_take(r, rec.end.inputs, FTKVM_REC_MAX_INPUTS);
+	rec.end.ninputs = n;
+	lead_fill(r, &rec, FTKVM_REC_END);
+	rec.flags = flags;
+	ftkvm_vendor()->regs(r->vcpu, &regs);
+	ftkvm_digest_each(&regs, rec.end.hash);
+	rec.end.next_len = ftkvm_epoch_end(&r->epoch, rec.point.count, n);
+	if (!ftkvm_log_append(r, &rec)) {
+		r->st.epochs++;
+		if (flags & FTKVM_RECF_SNAP)
+			r->st.snapped++;
+		else if (flags & FTKVM_RECF_HALT)
+			r->st.halted++;
+		else if (!n)
+			r->st.skipped++;
+		else
+			r->st.landed++;
+		lead_lag(r);
+		ftkvm_log_flush(r);
+	}
+	/* a pairing that just ended does not lose the guest its inputs */
+	ftkvm_inputs_apply(r, rec.end.inputs, n);
+}
+
+static void lead_env_close(struct ftkvm_replica *r, bool more)
+{
+	struct ftkvm_rec rec = {
+		.type = FTKVM_REC_ENV,
+		.point = r->env_point,
+		.digest = r->env_digest,
+		.env.data = r->env,
+		.env.len = r->env_len,
+	};
+
+	if (more) {
+		rec.flags = FTKVM_RECF_MORE;
+	} else if (ftkvm_inputs_any(r)) {
+		rec.flags = FTKVM_RECF_SNAP;
+		r->snap_after = true;
+	}
+	r->env_len = 0;
+	r->env_open = more;
+	ftkvm_log_append(r, &rec);
+}
+
+static void lead_unlogged(struct ftkvm_replica *r, const char *what)
+{
+	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
+			    "the instruction at %#llx %s in a way that can't be replicated",
+			    (u64)r->vcpu->arch.regs[VCPU_REGS_RIP], what);
+}
+
+/**
+ * ftkvm_lead_prepare() - before the primary enters its guest
+ * @r: the replica
+ *
+ * The instruction of the last exit is done, unless an output waits for its
+ * commit: closes its records, ends the epoch where that is due, makes sure of
+ * room in the log.
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ * Return: 0, -EINTR on a signal.
+ */
+int ftkvm_lead_prepare(struct ftkvm_replica *r)
+{
+	int ret = ftkvm_log_room(r);
+
+	if (ret || ftkvm_mode(r) != FTKVM_MODE_LEAD)
+		return ret;
+	if (!r->out_logged) {
+		if (r->env_open)
+			lead_env_close(r, false);
+		if (r->snap_after) {
+			r->snap_after = false;
+			lead_end(r, FTKVM_RECF_SNAP);
+		} else if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC,
+					   ftkvm_vendor()->fit(r->vcpu),
+					   ftkvm_inputs_any(r))) {
+			lead_end(r, 0);
+		}
+	}
+	r->plan.step = FTKVM_STEP_RUN;
+	r->plan.until = r->now.count + ftkvm_epoch_left(&r->epoch, r->now.count);
+	return 0;
+}
+
+static void lead_out(struct ftkvm_replica *r, bool snap)
+{
+	struct ftkvm_rec rec;
+
+	lead_fill(r, &rec, FTKVM_REC_OUT);
+	rec.out_crc = 0;
+	if (snap && ftkvm_inputs_any(r)) {
+		rec.flags = FTKVM_RECF_SNAP;
+		r->snap_after = true;
+	}
+	ftkvm_log_append(r, &rec);
+	r->out_off = READ_ONCE(r->log.head);
+	r->st.outputs++;
+}
+
+/**
+ * ftkvm_lead_sync() - a synchronising exit, before KVM emulates its instruction
+ * @r: the replica
+ * @what: FTKVM_SYNC_*. ENV: what it reads will be collected; OUT: waits for
+ *	output commit
+ *
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ * Return: 0; -EINTR on a signal, nothing begun, to be called again at the same
+ * exit.
+ */
+int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
+{
+	bool in = what & FTKVM_SYNC_ENV;
+	int ret;
+
+	if (what & FTKVM_SYNC_OUT) {
+		if (!r->out_logged) {
+			ret = ftkvm_log_room(r);
+			if (ret)
+				return ret;
+			lead_out(r, !in);
+			r->out_logged = true;
+		}
+		ret = ftkvm_log_commit(r, false);
+		if (ret)
+			return ret;
+		r->out_logged = false;
+		r->out_done = true;
+	}
+	if (in) {
+		r->env_open = true;
+		r->env_len = 0;
+		r->env_point = ftkvm_here(r);
+		r->env_digest = ftkvm_here_digest(r);
+	}
+	return 0;
+}
+
+/**
+ * ftkvm_lead_late_output() - a write leaves in the middle of an emulation
+ * @r: the replica
+ *
+ * The exit did not tell that it writes (a read-modify-write that faulted on
+ * its read). What was read so far and the output are logged and committed
+ * before the write goes on. The wait can't be restarted, so only a fatal
+ * signal ends it, or the link's time-out.
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ */
+void ftkvm_lead_late_output(struct ftkvm_replica *r)
+{
+	if (r->out_done)
+		return;
+	if (!r->env_open) {
+		lead_unlogged(r, "writes to a device");
+		return;
+	}
+	lead_env_close(r, true);
+	lead_out(r, false);
+	ftkvm_log_commit(r, true);
+	r->out_done = true;
+}
+
+/**
+ * ftkvm_lead_tsc() - the guest reads its clock
+ * @r: the replica
+ * @tsc: the value it gets
+ *
+ * Context: vCPU thread, interrupts may be off; room in the log.
+ * Return: false when the replica can't log it.
+ */
+bool ftkvm_lead_tsc(struct ftkvm_replica *r, u64 *tsc)
+{
+	struct ftkvm_rec rec;
+
+	lead_fill(r, &rec, FTKVM_REC_TSC);
+	*tsc = kvm_read_l1_tsc(r->vcpu, rdtsc());
+	rec.tsc = *tsc;
+	if (ftkvm_inputs_any(r)) {
+		rec.flags = FTKVM_RECF_SNAP;
+		r->snap_after = true;
+	}
+	r->last_tsc = *tsc;
+	r->st.env[FTKVM_ENV_TSC]++;
+	return !ftkvm_log_append(r, &rec);
+}
+
+/**
+ * ftkvm_lead_halt() - the guest is halted: an input ends the epoch at once
+ * @r: the replica
+ *
+ * Context: vCPU thread, process context, kvm->srcu not held.
+ * Return: true when the guest has something to do now.
+ */
+bool ftkvm_lead_halt(struct ftkvm_replica *r)
+{
+	int ret;
+
+	if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_HALT, true,
+			    ftkvm_inputs_any(r))) {
+		kvm_vcpu_srcu_read_lock(r->vcpu);
+		ret = ftkvm_log_room(r);
+		kvm_vcpu_srcu_read_unlock(r->vcpu);
+		if (!ret && ftkvm_mode(r) == FTKVM_MODE_LEAD)
+			lead_end(r, FTKVM_RECF_HALT);
+		return true;
+	}
+	/* it may sleep long: the backup need not wait for what is written */
+	ftkvm_log_flush(r);
+	return false;
+}
+
+/**
+ * ftkvm_lead_stop() - the guest ended: so does the log
+ * @r: the replica
+ *
+ * Context: process context, the vCPU is closed.
+ */
+void ftkvm_lead_stop(struct ftkvm_replica *r)
+{
+	struct ftkvm_rec rec;
+
+	lead_fill(r, &rec, FTKVM_REC_STOP);
+	rec.stop_reason = FTKVM_REASON_GUEST_ENDED;
+	if (ftkvm_log_room_now(r))
+		ftkvm_log_append(r, &rec);
+	ftkvm_log_flush(r);
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The log between the vCPU thread and the link's threads.
+ */
+#include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
+#include "replica.h"
+#include "trace.h"
+
+/**
+ * ftkvm_log_append() - primary: write a record
+ * @r: the replica
+ * @rec: the record
+ *
+ * The caller has made sure of room (ftkvm_log_room()). Does not wake the send
+ * thread: see ftkvm_log_flush().
+ * Context: vCPU thread, interrupts may be off.
+ * Return: 0, or -errno when the record can't be written, which ends the pairing.
+ */
+int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	int len = ftkvm_rec_encode(&r->codec, rec, r->encbuf, FTKVM_REC_MAX);
+
+	if (len > 0)
+		len = ftkvm_ring_write(&r->log, r->encbuf, len);
+	if (len < 0) {
+		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
+				    "a log record of type %u could not be written (error %d)",
+				    rec->type, len);
+		return len;
+	}
+	trace_ftkvm_log(r->epoch.nr, rec);
+	r->st.records++;
+	return 0;
+}
+
+/**
+ * ftkvm_log_flush() - primary: let the send thread see what was written
+ * @r: the replica
+ *
+ * Context: any but NMI.
+ */
+void ftkvm_log_flush(struct ftkvm_replica *r)
+{
+	struct ftkvm_link *l = READ_ONCE(r->link);
+
+	if (l)
+		ftkvm_link_kick(l);
+}
+
+/* Room for what one trip of the vCPU may write? Any context. */
+bool ftkvm_log_room_now(const struct ftkvm_replica *r)
+{
+	return ftkvm_ring_space(&r->log) >= FTKVM_LOG_RESERVE;
+}
+
+/*
+ * Wait, with kvm->srcu dropped as vcpu_block() does. @cond is looked at again
+ * whenever r->wq is woken. 0, or -EINTR when a signal is pending.
+ */
+#define ftkvm_wait(r, cond) ({						\
+	struct kvm_vcpu *_v = (r)->vcpu;				\
+	int _ret = 0;							\
+									\
+	if (!(cond)) {							\
+		kvm_vcpu_srcu_read_unlock(_v);				\
+		_ret = wait_event_interruptible((r)->wq, cond);		\
+		kvm_vcpu_srcu_read_lock(_v);				\
+	}								\
+	_ret ? -EINTR : 0;						\
+})
+
+/**
+ * ftkvm_log_room() - primary: wait until there is room in the log
+ * @r: the replica
+ *
+ * This is the back-pressure that a slow backup exerts: the guest waits.
+ * Context: vCPU thread, process context, kvm->srcu read-held (dropped meanwhile).
+ * Return: 0 (or the replica leads no more), -EINTR on a signal.
+ */
+int ftkvm_log_room(struct ftkvm_replica *r)
+{
+	if (ftkvm_log_room_now(r))
+		return 0;
+	ftkvm_log_flush(r);
+	return ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || ftkvm_log_room_now(r));
+}
+
+static bool log_committed(struct ftkvm_replica *r)
+{
+	unsigned long flags;
+	bool ret;
+
+	spin_lock_irqsave(&r->flow_lock, flags);
+	ret = ftkvm_flow_committed(&r->flow, r->out_off);
+	spin_unlock_irqrestore(&r->flow_lock, flags);
+	return ret;
+}
+
+/**
+ * ftkvm_log_commit() - primary: wait until the backup holds the log up to out_off
+ * @r: the replica
+ * @killable: wait on through signals that don't kill
+ *
+ * Context: as ftkvm_log_room(). Bounded by the link's time-out, behind which
+ * the replica is solo.
+ * Return: 0 (or the replica leads no more), -EINTR on a signal.
+ */
+int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
+{
+	ktime_t t;
+	int ret;
+
+	if (log_committed(r))
+		return 0;
+	ftkvm_log_flush(r);
+	t = ktime_get();
+	if (killable) {
+		kvm_vcpu_srcu_read_unlock(r->vcpu);
+		ret = wait_event_killable(r->wq, ftkvm_mode(r) != FTKVM_MODE_LEAD ||
+					  log_committed(r)) ? -EINTR : 0;
+		kvm_vcpu_srcu_read_lock(r->vcpu);
+	} else {
+		ret = ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || log_committed(r));
+	}
+	r->st.commit_waits++;
+	r->st.commit_ns += ktime_to_ns(ktime_sub(ktime_get(), t));
+	return ret;
+}
+
+/**
+ * ftkvm_log_peek() - backup: the next record, without taking it
+ * @r: the replica
+ *
+ * Context: vCPU thread, interrupts may be off.
+ * Return: the record, NULL when none is held. A malformed log ends the replica
+ * (and NULL is returned).
+ */
+struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r)
+{
+	u32 len;
+	int ret;
+
+	if (r->have_rec)
+		return &r->rec;
+	len = ftkvm_ring_peek(&r->log, r->consumed, r->recbuf, FTKVM_REC_MAX);
+	if (!len)
+		return NULL;
+	ret = ftkvm_rec_decode(&r->codec, r->recbuf, len, &r->rec);
+	if (ret == -EAGAIN)
+		return NULL;
+	if (ret < 0) {
+		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_PEER_GARBLED,
+				    "the log is malformed at byte %llu", r->consumed);
+		return NULL;
+	}
+	r->rec_size = ret;
+	r->have_rec = true;
+	return &r->rec;
+}
+
+/**
+ * ftkvm_log_consume() - backup: the record in hand is done with
+ * @r: the replica
+ *
+ * Context: vCPU thread, interrupts may be off.
+ */
+void ftkvm_log_consume(struct ftkvm_replica *r)
+{
+	struct ftkvm_link *l = READ_ONCE(r->link);
+
+	trace_ftkvm_replay(r->epoch.nr, &r->rec);
+	r->have_rec = false;
+	WRITE_ONCE(r->consumed, r->consumed + r->rec_size);
+	ftkvm_ring_release(&r->log, r->rec_size);
+	r->st.records++;
+	/* the primary's flow control needs to hear of it now and then only */
+	if (l && (r->rec.type == FTKVM_REC_END ||
+		  r->consumed - r->acked >= FTKVM_LOG_SIZE / 8)) {
+		r->acked = r->consumed;
+		ftkvm_link_ack(l, READ_ONCE(r->held), r->consumed, r->epoch.nr);
+	}
+}
+
+/* Is there something for a vCPU that waited in @mode? */
+static bool log_news(struct ftkvm_replica *r, enum ftkvm_mode mode)
+{
+	if (ftkvm_mode(r) != mode || READ_ONCE(r->detaching))
+		return true;
+	return mode == FTKVM_MODE_FOLLOW && (ftkvm_log_peek(r) || ftkvm_follow_drained(r));
+}
+
+/**
+ * ftkvm_log_wait_nosrcu() - backup: wait for a record, or for a change of mode
+ * @r: the replica
+ *
+ * A stopped replica waits here for good, until a signal or detach.
+ * Context: vCPU thread, process context, kvm->srcu not held.
+ * Return: 0 when there may be a record or the mode changed or the guest is to go
+ * live; -EINTR on a signal.
+ */
+int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r)
+{
+	enum ftkvm_mode mode = ftkvm_mode(r);
+	ktime_t t = ktime_get();
+	int ret;
+
+	if (log_news(r, mode))
+		return 0;
+	ret = wait_event_interruptible(r->wq, log_news(r, mode));
+	r->st.waits++;
+	r->st.wait_ns += ktime_to_ns(ktime_sub(ktime_get(), t));
+	return ret ? -EINTR : 0;
+}
+
+/**
+ * ftkvm_log_wait() - the same for callers with kvm->srcu read-held
+ * @r: the replica
+ *
+ * Context: as ftkvm_log_room().
+ * Return: as ftkvm_log_wait_nosrcu().
+ */
+int ftkvm_log_wait(struct ftkvm_replica *r)
+{
+	int ret;
+
+	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ret = ftkvm_log_wait_nosrcu(r);
+	kvm_vcpu_srcu_read_lock(r->vcpu);
+	return ret;
+}
+
+/**
+ * ftkvm_log_wait_killable() - backup: wait in the middle of an instruction
+ * @r: the replica
+ *
+ * KVM's emulator can't be left halfway, so other signals have to wait. Records
+ * that come so are sent together with the one before, and a dead link ends
+ * the wait by the link's time-out.
+ * Context: as ftkvm_log_room().
+ * Return: 0 when there may be a record or the mode changed; -EINTR when killed.
+ */
+int ftkvm_log_wait_killable(struct ftkvm_replica *r)
+{
+	enum ftkvm_mode mode = ftkvm_mode(r);
+	int ret;
+
+	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ret = wait_event_killable(r->wq, log_news(r, mode) || READ_ONCE(r->log_closed));
+	kvm_vcpu_srcu_read_lock(r->vcpu);
+	return ret ? -EINTR : 0;
+}

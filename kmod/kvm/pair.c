@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pairing: HELLOs when the operator pairs, START frames when both guests are at
+ * their first instruction; the link's upcalls; good-byes.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include "hooks.h"
+#include "replica.h"
+#include "vendor.h"
+
+/* userspace sees the core's enumerations as they are */
+static_assert((int)FTKVM_STATE_IDLE == (int)FTKVM_UAPI_STATE_IDLE);
+static_assert((int)FTKVM_STATE_ARMED == (int)FTKVM_UAPI_STATE_ARMED);
+static_assert((int)FTKVM_STATE_PRIMARY == (int)FTKVM_UAPI_STATE_PRIMARY);
+static_assert((int)FTKVM_STATE_BACKUP == (int)FTKVM_UAPI_STATE_BACKUP);
+static_assert((int)FTKVM_STATE_ORPHAN == (int)FTKVM_UAPI_STATE_ORPHAN);
+static_assert((int)FTKVM_STATE_TAKEOVER == (int)FTKVM_UAPI_STATE_TAKEOVER);
+static_assert((int)FTKVM_STATE_SOLO == (int)FTKVM_UAPI_STATE_SOLO);
+static_assert((int)FTKVM_STATE_STOPPED == (int)FTKVM_UAPI_STATE_STOPPED);
+static_assert((int)FTKVM_ROLE_PRIMARY == (int)FTKVM_UAPI_ROLE_PRIMARY);
+static_assert((int)FTKVM_ROLE_BACKUP == (int)FTKVM_UAPI_ROLE_BACKUP);
+
+/* ---- the link's upcalls ---- */
+
+static int pair_data(void *priv, u64 off, const u8 *buf, u32 len)
+{
+	struct ftkvm_replica *r = priv;
+
+	if (r->role != FTKVM_ROLE_BACKUP || off != r->held)
+		return -EBADMSG;
+	/* a primary that respects our window leaves room */
+	if (ftkvm_ring_write(&r->log, buf, len))
+		return -EBADMSG;
+	WRITE_ONCE(r->held, r->held + len);
+	ftkvm_link_ack(r->link, r->held, READ_ONCE(r->consumed), READ_ONCE(r->epoch.nr));
+	wake_up_all(&r->wq);
+	return 0;
+}
+
+static int pair_ack(void *priv, u64 received, u64 consumed, u64 epoch)
+{
+	struct ftkvm_replica *r = priv;
+	unsigned long flags;
+	int ret;
+
+	if (r->role != FTKVM_ROLE_PRIMARY)
+		return -EBADMSG;
+	spin_lock_irqsave(&r->flow_lock, flags);
+	ret = ftkvm_flow_ack(&r->flow, received, consumed, epoch);
+	spin_unlock_irqrestore(&r->flow_lock, flags);
+	if (ret)
+		return ret;
+	/* what the window held back may go now */
+	if (ftkvm_ring_used(&r->log))
+		ftkvm_link_kick(r->link);
+	wake_up_all(&r->wq);
+	return 0;
+}
+
+static u32 pair_pull(void *priv, u8 *buf, u32 size, u64 *off)
+{
+	struct ftkvm_replica *r = priv;
+	unsigned long flags;
+	bool tight;
+	u32 n;
+
+	if (r->role != FTKVM_ROLE_PRIMARY)
+		return 0;
+	tight = !ftkvm_log_room_now(r);
+	spin_lock_irqsave(&r->flow_lock, flags);
+	n = min(ftkvm_flow_may_send(&r->flow, ftkvm_ring_used(&r->log)), size);
+	*off = r->flow.sent;
+	r->flow.sent += n;
+	spin_unlock_irqrestore(&r->flow_lock, flags);
+	if (!n)
+		return 0;
+	ftkvm_ring_peek(&r->log, *off, buf, n);
+	ftkvm_ring_release(&r->log, n);
+	if (tight)
+		wake_up_all(&r->wq);
+	return n;
+}
+
+static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
+{
+	u32 reason = le32_to_cpu(bye->reason);
+	char detail[sizeof(bye->detail)];
+
+	strscpy(detail, bye->detail);
+	WRITE_ONCE(r->peer_bye, true);
+	switch (reason) {
+	case FTKVM_REASON_GUEST_ENDED:
+		/* its QEMU is gone, not our guest */
+		ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "the peer's QEMU ended");
+		break;
+	case FTKVM_REASON_PROMOTED:
+		/* the backup lives: this one must not */
+		ftkvm_replica_event(r, FTKVM_EV_GUEST_END, reason,
+				    "the backup was promoted by force");
+		break;
+	case FTKVM_REASON_DIVERGED:
+		ftkvm_replica_event(r, r->role == FTKVM_ROLE_PRIMARY ? FTKVM_EV_DIVERGED :
+				    FTKVM_EV_UNPAIR, reason, "the peer: %s", detail);
+		break;
+	default:
+		ftkvm_replica_event(r, FTKVM_EV_UNPAIR,
+				    reason < __FTKVM_REASON_MAX ? reason : FTKVM_REASON_UNPAIRED,
+				    "the peer: %s", detail);
+		break;
+	}
+}
+
+static int pair_frame(void *priv, u8 type, const void *payload, u32 len)
+{
+	struct ftkvm_replica *r = priv;
+
+	switch (type) {
+	case FTKVM_FRAME_START:
+		if (r->have_peer_start)
+			return -EBADMSG;
+		memcpy(&r->peer_start, payload, sizeof(r->peer_start));
+		smp_store_release(&r->have_peer_start, true);
+		wake_up_all(&r->wq);
+		return 0;
+	case FTKVM_FRAME_BYE:
+		pair_got_bye(r, payload);
+		return 0;
+	default:
+		return -EBADMSG;
+	}
+}
+
+static void pair_down(void *priv, int reason, const char *detail)
+{
+	struct ftkvm_replica *r = priv;
+
+	smp_store_release(&r->log_closed, true);
+	ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "%s", detail);
+	wake_up_all(&r->wq);
+}
+
+static const struct ftkvm_link_ops pair_link_ops = {
+	.data = pair_data,
+	.ack = pair_ack,
+	.frame = pair_frame,
+	.pull = pair_pull,
+	.down = pair_down,
+};
+
+/* ---- good-byes ---- */
+
+static void pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
+{
+	struct ftkvm_bye bye = { .reason = cpu_to_le32(reason) };
+
+	if (!r->link || !ftkvm_link_alive(r->link))
+		return;
+	strscpy(bye.detail, detail);
+	ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
+	ftkvm_link_fail(r->link, reason, detail);
+}
+
+/* What the primary logged gets a chance to arrive, as long as the peer lives. */
+static void pair_drain(struct ftkvm_replica *r)
+{
+	u64 end = READ_ONCE(r->log.head);
+
+	ftkvm_link_kick(r->link);
+	wait_event_timeout(r->wq, !ftkvm_link_alive(r->link) ||
+			   READ_ONCE(r->flow.received) >= end,
+			   msecs_to_jiffies(r->timeout_ms));
+}
+
+/**
+ * ftkvm_pair_bye() - tell the peer why the pairing ended on this side
+ * @r: the replica, with reason and detail
+ *
+ * Context: process context, may sleep as long as the link's time-out.
+ */
+void ftkvm_pair_bye(struct ftkvm_replica *r)
+{
+	char detail[FTKVM_DETAIL_MAX + 1];
+	u32 reason;
+
+	spin_lock_irq(&r->lock);
+	reason = r->reason;
+	strscpy(detail, r->detail);
+	spin_unlock_irq(&r->lock);
+	if (!r->link)
+		return;
+	if (reason == FTKVM_REASON_GUEST_ENDED && r->role == FTKVM_ROLE_PRIMARY)
+		pair_drain(r);
+	pair_say_bye(r, reason, detail);
+}
+
+/**
+ * ftkvm_pair_fence() - forced promotion: the primary must stop
+ * @r: the backup
+ *
+ * Context: process context, @cmd held; may sleep as long as the time-out.
+ */
+void ftkvm_pair_fence(struct ftkvm_replica *r)
+{
+	pair_say_bye(r, FTKVM_REASON_PROMOTED, "promoted by force");
+}
+
+/* ---- pairing ---- */
+
+static void pair_hello(struct ftkvm_replica *r, struct ftkvm_hello *h, u32 role)
+{
+	u64 ram;
+
+	memset(h, 0, sizeof(*h));
+	h->proto_version = cpu_to_le32(FTKVM_PROTO_VERSION);
+	h->role = cpu_to_le32(role);
+	strscpy(h->module_version, FTKVM_VERSION);
+	strscpy(h->guest, r->name);
+	h->vcpus = cpu_to_le32(atomic_read(&r->kvm->online_vcpus));
+	h->event = cpu_to_le32(r->counter_code);
+	h->slots_crc = cpu_to_le32(ftkvm_slots_crc(r->kvm, &ram));
+	h->ram_bytes = cpu_to_le64(ram);
+	h->cpuid_crc = cpu_to_le32(ftkvm_cpuid_crc(r->vcpu));
+	h->irqchip = cpu_to_le32(r->kvm->arch.irqchip_mode);
+	h->window = cpu_to_le32(FTKVM_LOG_SIZE);
+	h->period_min = cpu_to_le64(r->period_min);
+	h->period_max = cpu_to_le64(r->period_max);
+	h->margin = cpu_to_le64(r->margin);
+}
+
+/* A log that begins; nobody follows or leads yet. */
+static void pair_reset(struct ftkvm_replica *r)
+{
+	r->log.head = 0;
+	r->log.tail = 0;
+	memset(&r->flow, 0, sizeof(r->flow));
+	r->held = 0;
+	r->log_closed = false;
+	r->have_peer_start = false;
+	r->start_ready = false;
+	r->peer_bye = false;
+	memset(&r->codec, 0, sizeof(r->codec));
+	memset(&r->now, 0, sizeof(r->now));
+	r->plan.step = FTKVM_STEP_WAIT;
+	r->started = false;
+	r->env_open = false;
+	r->env_more = false;
+	r->env_len = 0;
+	r->out_logged = false;
+	r->out_done = false;
+	r->snap_after = false;
+	r->have_rec = false;
+	r->consumed = 0;
+	r->acked = 0;
+	r->last_tsc = 0;
+	r->tsc_ahead = 0;
+	memset(&r->st, 0, sizeof(r->st));
+	ftkvm_epoch_init(&r->epoch, r->period_min, r->period_max);
+	spin_lock_irq(&r->lock);
+	r->reason = 0;
+	r->detail[0] = 0;
+	spin_unlock_irq(&r->lock);
+}
+
+static int pair_settings(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
+			 char *why, size_t size)
+{
+	u64 min = p->period_min ?: r->period_min, max = p->period_max ?: r->period_max;
+	struct ftkvm_epoch e;
+
+	/* one end given alone moves the other one along */
+	if (p->period_min && !p->period_max)
+		max = max(max, min);
+	if (p->period_max && !p->period_min)
+		min = min(min, max);
+	if (ftkvm_epoch_init(&e, min, max)) {
+		snprintf(why, size, "epochs of %llu to %llu events: both must lie in %llu..%llu, in order",
+			 min, max, FTKVM_PERIOD_MIN, FTKVM_PERIOD_MAX);
+		return -ERANGE;
+	}
+	r->period_min = min;
+	r->period_max = max;
+	r->margin = p->margin ?: r->margin;
+	r->counter_code = p->counter ?: r->counter_code;
+	r->timeout_ms = p->timeout_ms ?: r->timeout_ms;
+	spin_lock_irq(&r->lock);
+	strscpy(r->peer, p->peer);
+	spin_unlock_irq(&r->lock);
+	return 0;
+}
+
+static u32 pair_reason(int err)
+{
+	switch (err) {
+	case -EPROTONOSUPPORT:
+		return FTKVM_REASON_PEER_VERSION;
+	case -EBADMSG:
+		return FTKVM_REASON_PEER_GARBLED;
+	case -ETIMEDOUT:
+		return FTKVM_REASON_PEER_SILENT;
+	case -ECONNRESET:
+	case -EPIPE:
+		return FTKVM_REASON_PEER_CLOSED;
+	default:
+		return FTKVM_REASON_LOCAL;
+	}
+}
+
+static void pair_set_link(struct ftkvm_replica *r, struct ftkvm_link *l)
+{
+	struct ftkvm_link *old;
+
+	mutex_lock(&r->link_lock);
+	old = r->link;
+	WRITE_ONCE(r->link, l);
+	mutex_unlock(&r->link_lock);
+	if (old)
+		ftkvm_link_destroy(old);
+}
+
+/**
+ * ftkvm_pair_begin() - join a replica with its peer
+ * @r: the replica, idle
+ * @p: what was asked for
+ * @reason: on failure, enum ftkvm_reason
+ * @why: on failure, cause and remedy
+ * @size: of @why
+ *
+ * Context: process context, @cmd held; interruptible.
+ * Return: 0: armed. -errno: as before.
+ */
+int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
+		     u32 *reason, char *why, size_t size)
+{
+	struct ftkvm_hello *h;
+	struct ftkvm_link *l;
+	int ret;
+
+	*reason = FTKVM_REASON_LOCAL;
+	ret = pair_settings(r, p, why, size);
+	if (ret)
+		return ret;
+	/* an earlier try's vCPU thread is on its way out */
+	if (wait_event_interruptible(r->wq, !READ_ONCE(r->starting)))
+		return -EINTR;
+	flush_work(&r->event_work);
+	h = kmalloc_array(2, sizeof(*h), GFP_KERNEL);
+	if (!h)
+		return -ENOMEM;
+	l = ftkvm_link_create(p->sock_fd, &pair_link_ops, r, r->timeout_ms, why, size);
+	if (IS_ERR(l)) {
+		kfree(h);
+		return PTR_ERR(l);
+	}
+	pair_hello(r, &h[0], p->role);
+	ret = ftkvm_link_hello(l, &h[0], &h[1], why, size);
+	if (ret) {
+		*reason = pair_reason(ret);
+		goto out;
+	}
+	ret = ftkvm_hello_compare(&h[0], &h[1], why, size);
+	if (ret) {
+		*reason = FTKVM_REASON_INCOMPATIBLE;
+		if (h[0].proto_version != h[1].proto_version ||
+		    memcmp(h[0].module_version, h[1].module_version,
+			   sizeof(h[0].module_version)))
+			*reason = FTKVM_REASON_PEER_VERSION;
+		goto out;
+	}
+	pair_reset(r);
+	r->flow.window = le32_to_cpu(h[1].window);
+	spin_lock_irq(&r->lock);
+	r->role = p->role == FTKVM_UAPI_ROLE_PRIMARY ? FTKVM_ROLE_PRIMARY : FTKVM_ROLE_BACKUP;
+	spin_unlock_irq(&r->lock);
+	pair_set_link(r, l);
+	l = NULL;
+	ret = ftkvm_replica_event(r, r->role == FTKVM_ROLE_PRIMARY ? FTKVM_EV_PAIR_PRIMARY :
+				  FTKVM_EV_PAIR_BACKUP, FTKVM_REASON_NONE, " ");
+	if (!ret)
+		ret = ftkvm_link_start(r->link, r->name);
+	if (ret) {
+		snprintf(why, size, "the link could not be started (error %d)", ret);
+		ftkvm_replica_event(r, FTKVM_EV_REFUSE, FTKVM_REASON_LOCAL, "%s", why);
+	} else {
+		*reason = FTKVM_REASON_NONE;
+	}
+out:
+	if (l)
+		ftkvm_link_destroy(l);
+	kfree(h);
+	return ret;
+}
+
+/* ---- the first instruction ---- */
+
+static int pair_start_fill(struct ftkvm_replica *r)
+{
+	struct ftkvm_start *s = &r->our_start;
+	struct ftkvm_regs regs;
+	u32 crc;
+	int ret;
+
+	memset(s, 0, sizeof(*s));
+	ret = ftkvm_ram_crc(r->kvm, &crc);
+	if (ret)
+		return ret;
+	ftkvm_vendor()->regs(r->vcpu, &regs);
+	s->regs_digest = cpu_to_le32(ftkvm_digest(&regs));
+	s->ram_crc = cpu_to_le32(crc);
+	s->tsc = cpu_to_le64(kvm_read_l1_tsc(r->vcpu, rdtsc()));
+	static_assert(sizeof(s->hash) >= FTKVM_NREGS);
+	ftkvm_digest_each(&regs, s->hash);
+	return 0;
+}
+
+static const char *pair_start_differs(const struct ftkvm_start *a, const struct ftkvm_start *b)
+{
+	int reg;
+
+	if (a->regs_digest != b->regs_digest) {
+		reg = ftkvm_digest_differs(a->hash, b->hash);
+		return reg >= 0 ? ftkvm_reg_name(reg) : "registers";
+	}
+	return a->ram_crc != b->ram_crc ? "memory" : NULL;
+}
+
+static void pair_refuse(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
+static void pair_refuse(struct ftkvm_replica *r, const char *fmt, ...)
+{
+	struct va_format vaf;
+	va_list args;
+
+	va_start(args, fmt);
+	vaf.fmt = fmt;
+	vaf.va = &args;
+	ftkvm_replica_event(r, FTKVM_EV_REFUSE, FTKVM_REASON_INCOMPATIBLE, "%pV", &vaf);
+	va_end(args);
+}
+
+static int pair_starting(struct ftkvm_replica *r)
+{
+	const char *what;
+	int ret;
+
+	if (!r->start_ready) {
+		ftkvm_counter_close(r);
+		ret = ftkvm_counter_open(r);
+		if (ret) {
+			pair_refuse(r, "no PMU counter (error %d): stop other users of it (perf, NMI watchdog)",
+				    ret);
+			return 0;
+		}
+		ret = pair_start_fill(r);
+		if (ret) {
+			pair_refuse(r, "the guest's memory can't be read (error %d)", ret);
+			return 0;
+		}
+		ret = ftkvm_link_send(r->link, FTKVM_FRAME_START, &r->our_start,
+				      sizeof(r->our_start));
+		if (ret)
+			return ret == -EINTR || ret == -ERESTARTSYS ? -EINTR : 0;
+		r->start_ready = true;
+	}
+	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ret = wait_event_interruptible(r->wq, ftkvm_mode(r) != FTKVM_MODE_START ||
+				       smp_load_acquire(&r->have_peer_start));
+	kvm_vcpu_srcu_read_lock(r->vcpu);
+	if (ret)
+		return -EINTR;
+	if (ftkvm_mode(r) != FTKVM_MODE_START)
+		return 0;
+	what = pair_start_differs(&r->our_start, &r->peer_start);
+	if (what) {
+		pair_refuse(r, "the guests' %s differ at the first instruction: start both with the same command line, -seed 1 and -rtc base=...,clock=vm",
+			    what);
+		return 0;
+	}
+	if (r->role == FTKVM_ROLE_BACKUP) {
+		r->last_tsc = le64_to_cpu(r->peer_start.tsc);
+		r->tsc_ahead = r->last_tsc - le64_to_cpu(r->our_start.tsc);
+	} else {
+		r->last_tsc = le64_to_cpu(r->our_start.tsc);
+	}
+	r->now = ftkvm_here(r);
+	r->started = true;
+	ftkvm_replica_event(r, FTKVM_EV_START, FTKVM_REASON_NONE, " ");
+	return 0;
+}
+
+/**
+ * ftkvm_pair_start() - the guest is at its first instruction: wait for the peer's
+ * @r: the replica, armed
+ *
+ * Both compare registers and memory. Equal: lockstep begins. Not: the primary
+ * goes on unprotected, the backup stops.
+ * Context: vCPU thread, process context, kvm->srcu read-held (dropped in waits).
+ * Return: 0 with the mode changed; -EINTR on a signal, to be called again.
+ */
+int ftkvm_pair_start(struct ftkvm_replica *r)
+{
+	int ret;
+
+	WRITE_ONCE(r->starting, true);
+	ret = 0;
+	if (ftkvm_mode(r) == FTKVM_MODE_START)
+		ret = pair_starting(r);
+	WRITE_ONCE(r->starting, false);
+	wake_up_all(&r->wq);
+	return ret;
+}

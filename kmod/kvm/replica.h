@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The replica: ftkvm's object for one guest on one host. It joins the core
+ * (core/), the interposition on KVM (this folder) and the link.
+ *
+ * Who touches what:
+ *  - the vCPU thread owns everything under "vCPU thread": no lock. It is the
+ *    only producer of the log on the primary, the only consumer on the backup.
+ *    While nobody is inside KVM_RUN, whoever holds vcpu->mutex stands in for it;
+ *  - @state, @role, @reason, @detail, @mode, @promote change under @lock (a
+ *    spinlock with interrupts off); the vCPU thread reads @mode, which follows
+ *    @state. What it does next is right in any order with a change of mode;
+ *  - inputs arrive in any context but NMI, under @in.lock;
+ *  - netlink commands on a replica exclude each other by @cmd.
+ * A replica lives while anybody holds a reference; every hook takes one for
+ * its call, so that detach can wait for the last.
+ */
+#ifndef FTKVM_REPLICA_H
+#define FTKVM_REPLICA_H
+
+#include <linux/kvm_host.h>
+#include <linux/perf_event.h>
+#include <linux/refcount.h>
+#include <linux/rculist.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/ftkvm.h>
+#include "../core/types.h"
+#include "../core/digest.h"
+#include "../core/record.h"
+#include "../core/frame.h"
+#include "../core/ring.h"
+#include "../core/epoch.h"
+#include "../core/state.h"
+#include "../link/link.h"
+#include "../netlink/netlink.h"
+
+#define FTKVM_LOG_SIZE		(1u << 20)
+#define FTKVM_LOG_RESERVE	(16u << 10)	/* what one trip of the vCPU may write */
+#define FTKVM_LAG_BUCKETS	64
+#define FTKVM_EXTINTS		16		/* two 8259s have no more lines */
+
+#define FTKVM_DEFAULT_PERIOD_MIN	100000
+#define FTKVM_DEFAULT_PERIOD_MAX	400000
+#define FTKVM_DEFAULT_MARGIN		1200
+#define FTKVM_DEFAULT_COUNTER		0xc0	/* retired instructions, AMD */
+#define FTKVM_DEFAULT_TIMEOUT_MS	3000
+
+/* What the hooks do for this guest; a view of enum ftkvm_state. */
+enum ftkvm_mode {
+	FTKVM_MODE_PASS,	/* nothing: not paired, or live without a peer */
+	FTKVM_MODE_START,	/* wait for the peer at the first instruction */
+	FTKVM_MODE_LEAD,	/* primary: log */
+	FTKVM_MODE_FOLLOW,	/* backup: replay */
+	FTKVM_MODE_HALT,	/* never enter the guest again */
+};
+
+struct ftkvm_counter {
+	struct perf_event *event;
+	u64 armed;		/* overflow is due at this count; 0: not known */
+};
+
+/* Inputs that arrived and wait for an epoch end. */
+struct ftkvm_inputs {
+	raw_spinlock_t lock;
+	bool any;				/* but for @extint; read without the lock */
+	DECLARE_BITMAP(vec, 256);
+	DECLARE_BITMAP(level, 256);
+	u8 nmi;					/* at most two, as KVM holds */
+	u8 extint[FTKVM_EXTINTS];		/* 8259 vectors, in order */
+	u8 extints;
+	/* backup: what local devices raised and the log has not delivered yet */
+	DECLARE_BITMAP(noted, 256);
+	DECLARE_BITMAP(noted_level, 256);
+	bool noted_nmi;
+};
+
+/* What the vCPU may do at its next entry. */
+struct ftkvm_plan {
+	enum ftkvm_step step;	/* WAIT: nothing */
+	u64 until;		/* count at which the counter must overflow */
+	u64 rip;		/* SEEK: where the breakpoint goes */
+};
+
+struct ftkvm_stats {
+	u64 epochs, snapped, halted, landed, skipped;
+	u64 inputs, inputs_local;
+	u64 env[FTKVM_ENV_KINDS];
+	u64 outputs, commit_waits, commit_ns;
+	u64 records, exits;
+	u64 lag[FTKVM_LAG_BUCKETS], lag_max;
+	u64 waits, wait_ns, land_steps, divergences;
+	u64 takeover_ns;
+};
+
+struct ftkvm_replica {
+	struct hlist_node node;			/* RCU, by kvm */
+	struct rcu_head rcu;
+	refcount_t ref;
+	struct kvm *kvm;
+	struct kvm_vcpu *vcpu;
+	char name[FTKVM_NAME_MAX + 1];
+	pid_t pid;
+
+	/* settings; fixed while paired, but for the time-out */
+	u64 period_min, period_max, margin;
+	u32 counter_code, timeout_ms;
+	char peer[FTKVM_PEER_MAX + 1];
+
+	spinlock_t lock;
+	enum ftkvm_state state;
+	enum ftkvm_role role;
+	u32 reason;
+	char detail[FTKVM_DETAIL_MAX + 1];
+	enum ftkvm_mode mode;
+	bool promote;				/* go live when the log is consumed */
+	bool detaching;
+	unsigned long events;			/* BIT(enum ftkvm_uapi_event) to report */
+	bool bye;				/* the peer is to be told @reason, @detail */
+	bool peer_bye;				/* it told us */
+
+	struct mutex cmd;
+	struct ftkvm_link *link;		/* stays until the next pairing or detach */
+	struct mutex link_lock;			/* for readers that hold neither @cmd nor are the vCPU */
+	wait_queue_head_t wq;			/* log, acknowledgements, state: everything */
+	struct work_struct event_work;
+	struct work_struct gone_work;
+	bool gone;				/* QEMU closed the vCPU */
+
+	/* log: primary vCPU -> send thread, or receive thread -> backup vCPU */
+	struct ftkvm_ring log;
+	spinlock_t flow_lock;
+	struct ftkvm_flow flow;			/* primary */
+	u64 held;				/* backup: log bytes received */
+	bool log_closed;			/* backup: nothing more will come */
+
+	/* START frames */
+	struct ftkvm_start our_start, peer_start;
+	bool start_ready;			/* ours is sent */
+	bool have_peer_start;
+	bool starting;				/* vCPU thread is in ftkvm_pair_start() */
+
+	struct ftkvm_inputs in;
+
+	/* ---- vCPU thread ---- */
+	struct task_struct *thread;
+	struct ftkvm_counter ctr;
+	struct ftkvm_codec codec;
+	struct ftkvm_epoch epoch;
+	struct ftkvm_point now;			/* at the last exit */
+	struct ftkvm_plan plan;
+	bool started;
+	bool armed_vmcb;			/* our intercepts are set */
+	bool in_guest_op;			/* the guest's own instruction is at work */
+	bool bp_hit;				/* the last exit was our breakpoint's */
+
+	/* the synchronising exit being worked on */
+	bool env_open;				/* its environment reads are being collected */
+	bool env_more;				/* backup: another ENV of it follows */
+	bool out_logged;			/* its OUT is in the log (backup: consumed), it did not run yet */
+	bool out_done;				/* ... and it may leave now */
+	u64 out_off;				/* log offset behind the OUT record */
+	bool snap_after;			/* END follows when the instruction is done */
+	struct ftkvm_point env_point;
+	u32 env_digest;
+	u32 env_len, env_pos;
+	u8 *env;				/* FTKVM_REC_MAX_DATA */
+
+	/* backup: the record in hand */
+	bool have_rec;
+	struct ftkvm_rec rec;
+	u32 rec_size;
+	u8 *recbuf;				/* FTKVM_REC_MAX */
+	u8 *encbuf;				/* FTKVM_REC_MAX */
+	u64 consumed;
+	u64 acked;				/* ... as the primary was told */
+
+	u64 last_tsc;				/* told to the guest */
+	s64 tsc_ahead;				/* peer's TSC less ours, the most seen */
+	ktime_t promote_at;
+
+	struct ftkvm_stats st;
+};
+
+/* ---- replica.c: life, lookup, state ---- */
+struct ftkvm_replica *ftkvm_replica_get(struct kvm *kvm);
+void ftkvm_replica_put(struct ftkvm_replica *r);
+int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason,
+			const char *fmt, ...) __printf(4, 5);
+void ftkvm_replica_gone(struct ftkvm_replica *r);
+void ftkvm_replica_settle(struct ftkvm_replica *r);
+int ftkvm_replica_init(void);
+void ftkvm_replica_exit(void);
+
+static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
+{
+	return READ_ONCE(r->mode);
+}
+
+/* ---- pair.c: pairing and the link's upcalls ---- */
+int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
+		     u32 *reason, char *why, size_t size);
+int ftkvm_pair_start(struct ftkvm_replica *r);
+void ftkvm_pair_bye(struct ftkvm_replica *r);
+void ftkvm_pair_fence(struct ftkvm_replica *r);
+
+/* ---- check.c: can it be protected? ---- */
+void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv);
+void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv);
+u32 ftkvm_cpuid_crc(struct kvm_vcpu *vcpu);
+u32 ftkvm_slots_crc(struct kvm *kvm, u64 *ram_bytes);
+int ftkvm_ram_crc(struct kvm *kvm, u32 *crc);
+
+/* ---- log.c: records in and out ---- */
+int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
+int ftkvm_log_room(struct ftkvm_replica *r);
+bool ftkvm_log_room_now(const struct ftkvm_replica *r);
+int ftkvm_log_commit(struct ftkvm_replica *r, bool killable);
+struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r);
+void ftkvm_log_consume(struct ftkvm_replica *r);
+int ftkvm_log_wait(struct ftkvm_replica *r);
+int ftkvm_log_wait_killable(struct ftkvm_replica *r);
+int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r);
+void ftkvm_log_flush(struct ftkvm_replica *r);
+
+/* ---- input.c ---- */
+void ftkvm_inputs_init(struct ftkvm_inputs *in);
+bool ftkvm_input_offer(struct ftkvm_replica *r, const struct ftkvm_input *in);
+int ftkvm_inputs_take(struct ftkvm_replica *r, struct ftkvm_input *list, int max);
+void ftkvm_inputs_apply(struct ftkvm_replica *r, const struct ftkvm_input *list, int n);
+void ftkvm_inputs_release(struct ftkvm_replica *r);
+void ftkvm_inputs_noted(struct ftkvm_replica *r);
+
+/* Could an epoch end deliver something? KVM holds one 8259 vector at a time. */
+static inline bool ftkvm_inputs_any(const struct ftkvm_replica *r)
+{
+	return READ_ONCE(r->in.any) ||
+	       (READ_ONCE(r->in.extints) && r->vcpu->arch.pending_external_vector == -1);
+}
+
+/* ---- counter.c ---- */
+int ftkvm_counter_probe(u32 code);
+int ftkvm_counter_open(struct ftkvm_replica *r);
+void ftkvm_counter_close(struct ftkvm_replica *r);
+int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count);
+int ftkvm_counter_arm(struct ftkvm_replica *r, u64 until);
+void ftkvm_counter_quiet(struct ftkvm_replica *r);
+
+/* ---- lead.c, follow.c: the two roles, called by the hooks ---- */
+#define FTKVM_SYNC_ENV	BIT(0)	/* the exit may read the environment */
+#define FTKVM_SYNC_OUT	BIT(1)	/* ... may let something out */
+#define FTKVM_SYNC_TSC	BIT(2)	/* it reads the clock */
+
+int ftkvm_lead_prepare(struct ftkvm_replica *r);
+int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what);
+bool ftkvm_lead_tsc(struct ftkvm_replica *r, u64 *tsc);
+void ftkvm_lead_late_output(struct ftkvm_replica *r);
+bool ftkvm_lead_halt(struct ftkvm_replica *r);
+void ftkvm_lead_stop(struct ftkvm_replica *r);
+
+int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait);
+int ftkvm_follow_sync(struct ftkvm_replica *r, u32 what);
+bool ftkvm_follow_tsc(struct ftkvm_replica *r, u64 *tsc);
+void ftkvm_follow_late_output(struct ftkvm_replica *r);
+int ftkvm_follow_more(struct ftkvm_replica *r);
+void ftkvm_follow_halt(struct ftkvm_replica *r);
+void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
+bool ftkvm_follow_drained(struct ftkvm_replica *r);
+
+/* ---- run.c: what comes before an entry, in process context ---- */
+int ftkvm_prepare(struct ftkvm_replica *r);
+
+/* ---- io.c: environment reads, either role ---- */
+void ftkvm_env_value(struct ftkvm_replica *r, u8 kind, void *val, u32 len);
+
+/* ---- takeover.c ---- */
+void ftkvm_go_live(struct ftkvm_replica *r);
+
+/* ---- hooks.c: the interposition engine ---- */
+int ftkvm_hooks_get(void);
+void ftkvm_hooks_put(void);
+
+#endif

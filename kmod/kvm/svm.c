@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * AMD SVM: the two hooks around a guest's run, the exits that matter, the
+ * breakpoint that a backup lands by. AMD64 APM volume 2, chapter 15.
+ */
+#include <linux/hw_breakpoint.h>
+#include <asm/debugreg.h>
+#include <asm/svm.h>
+#include <asm/apicdef.h>
+#include "hooks.h"
+#include "private.h"
+#include "replica.h"
+#include "trace.h"
+#include "vendor.h"
+#include "layout.h"
+
+static_assert(FTKVM_OFF_VCPU_SVM_VCPU == 0);
+static_assert(FTKVM_OFF_KVM_VCPU_ARCH_APIC == offsetof(struct kvm_vcpu, arch.apic));
+static_assert(FTKVM_OFF_KVM_VCPU_ARCH_REGS == offsetof(struct kvm_vcpu, arch.regs));
+static_assert(FTKVM_OFF_KVM_VCPU_RUN == offsetof(struct kvm_vcpu, run));
+static_assert(FTKVM_OFF_KVM_ARCH_IRQCHIP_MODE == offsetof(struct kvm, arch.irqchip_mode));
+
+/* VMCB clean bits, APM 15.15.3 */
+#define CLEAN_INTERCEPTS	BIT(0)
+#define CLEAN_DR		BIT(6)
+
+static struct vmcb *svm_vmcb(struct kvm_vcpu *vcpu)
+{
+	return *(struct vmcb **)((char *)vcpu + FTKVM_OFF_VCPU_SVM_VMCB);
+}
+
+static u64 svm_tsc_aux(struct kvm_vcpu *vcpu)
+{
+	return *(u64 *)((char *)vcpu + FTKVM_OFF_VCPU_SVM_TSC_AUX);
+}
+
+static bool svm_nmi_singlestep(struct kvm_vcpu *vcpu)
+{
+	return *(bool *)((char *)vcpu + FTKVM_OFF_VCPU_SVM_NMI_SINGLESTEP);
+}
+
+static bool svm_icpt(const struct vmcb *b, u32 bit)
+{
+	return b->control.intercepts[bit / 32] & BIT(bit % 32);
+}
+
+static void svm_set_icpt(struct vmcb *b, u32 bit, bool on)
+{
+	if (svm_icpt(b, bit) == on)
+		return;
+	b->control.intercepts[bit / 32] ^= BIT(bit % 32);
+	b->control.clean &= ~CLEAN_INTERCEPTS;
+}
+
+static void svm_regs(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+
+	/* enum ftkvm_reg begins in KVM's order, which is the hardware's */
+	memcpy(regs->r, vcpu->arch.regs, 16 * sizeof(u64));
+	regs->r[FTKVM_REG_RIP] = vcpu->arch.regs[VCPU_REGS_RIP];
+	regs->r[FTKVM_REG_RFLAGS] = b->save.rflags;
+	regs->r[FTKVM_REG_CR0] = b->save.cr0;
+	regs->r[FTKVM_REG_CR2] = vcpu->arch.cr2;
+	regs->r[FTKVM_REG_CR3] = b->save.cr3;
+	/* KVM keeps the host's machine check enable in the guest's CR4 */
+	regs->r[FTKVM_REG_CR4] = b->save.cr4 & ~X86_CR4_MCE;
+	regs->r[FTKVM_REG_CS] = b->save.cs.selector;
+	regs->r[FTKVM_REG_EFER] = b->save.efer;
+}
+
+/*
+ * A point the backup can land on: between two instructions (RF is set in the
+ * middle of a REP instruction), no event half delivered, no shadow that
+ * holds a breakpoint back.
+ */
+static bool svm_fit(struct kvm_vcpu *vcpu)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+
+	return !(b->control.int_state & SVM_INTERRUPT_SHADOW_MASK) &&
+	       !(b->save.rflags & X86_EFLAGS_RF) &&
+	       !vcpu->arch.interrupt.injected && !vcpu->arch.nmi_injected &&
+	       !vcpu->arch.exception.injected && !vcpu->arch.exception.pending &&
+	       !(vcpu->arch.hflags & HF_SMM_MASK) && !svm_nmi_singlestep(vcpu);
+}
+
+static void svm_arm(struct kvm_vcpu *vcpu)
+{
+	struct vmcb *b = svm_vmcb(vcpu);
+
+	svm_set_icpt(b, INTERCEPT_RDTSC, true);
+	svm_set_icpt(b, INTERCEPT_RDTSCP, true);
+	/* a PAUSE that exits after so many cycles is emulated, not retired */
+	svm_set_icpt(b, INTERCEPT_PAUSE, false);
+}
+
+static void svm_disarm(struct kvm_vcpu *vcpu)
+{
+	struct vmcb *b = svm_vmcb(vcpu);
+
+	svm_set_icpt(b, INTERCEPT_RDTSC, false);
+	/* KVM's own RDTSCP intercept turns it into #UD where CPUID hides it */
+	svm_set_icpt(b, INTERCEPT_RDTSCP,
+		     !kvm_find_cpuid_entry(vcpu, 0x80000001) ||
+		     !(kvm_find_cpuid_entry(vcpu, 0x80000001)->edx & BIT(27)));
+	svm_set_icpt(b, INTERCEPT_PAUSE,
+		     boot_cpu_has(X86_FEATURE_PAUSEFILTER) && !vcpu->kvm->arch.pause_in_guest);
+}
+
+/* ---- the breakpoint that the backup lands by ---- */
+
+struct svm_bp {
+	int slot;
+	u64 dr7;
+	bool icpt;
+	bool rf;
+};
+
+static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
+{
+	struct kvm_vcpu *vcpu = r->vcpu;
+	struct vmcb *b = svm_vmcb(vcpu);
+	u64 dr7 = b->save.dr7;
+	int slot;
+
+	/* a slot that the guest does not use; with all in use, the last */
+	for (slot = 0; slot < 3; slot++)
+		if (!(dr7 & (3ull << (slot * DR_ENABLE_SIZE))))
+			break;
+	bp->slot = slot;
+	bp->dr7 = dr7;
+	bp->icpt = svm_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR);
+	/*
+	 * KVM has disarmed DR7 of the host by now where it was in use, and
+	 * restores all of it after the run (hw_breakpoint_restore()).
+	 */
+	switch (slot) {
+	case 0:
+		set_debugreg(r->plan.rip, 0);
+		break;
+	case 1:
+		set_debugreg(r->plan.rip, 1);
+		break;
+	case 2:
+		set_debugreg(r->plan.rip, 2);
+		break;
+	default:
+		set_debugreg(r->plan.rip, 3);
+		break;
+	}
+	dr7 &= ~(0xfull << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE));
+	dr7 &= ~(3ull << (slot * DR_ENABLE_SIZE));
+	dr7 |= 1ull << (slot * DR_ENABLE_SIZE);
+	b->save.dr7 = dr7;
+	b->control.clean &= ~CLEAN_DR;
+	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, true);
+
+	/*
+	 * The plan was made for this very point, and it is not the target: RF
+	 * holds the breakpoint back for the instruction here. Not with an event
+	 * to inject: that would push our RF.
+	 */
+	bp->rf = vcpu->arch.regs[VCPU_REGS_RIP] == r->plan.rip &&
+		 !(b->control.event_inj & SVM_EVTINJ_VALID) &&
+		 !(b->save.rflags & X86_EFLAGS_RF);
+	if (bp->rf)
+		b->save.rflags |= X86_EFLAGS_RF;
+}
+
+/* Return: the breakpoint was hit. */
+static bool svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
+{
+	struct kvm_vcpu *vcpu = r->vcpu;
+	struct vmcb *b = svm_vmcb(vcpu);
+	bool hit = b->control.exit_code == SVM_EXIT_EXCP_BASE + DB_VECTOR &&
+		   (b->save.dr6 & BIT(bp->slot));
+
+	b->save.dr7 = bp->dr7;
+	b->save.dr6 &= ~BIT(bp->slot);
+	b->control.clean &= ~CLEAN_DR;
+	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
+	if (bp->rf && vcpu->arch.regs[VCPU_REGS_RIP] == r->plan.rip)
+		b->save.rflags &= ~X86_EFLAGS_RF;	/* not executed yet */
+	if (vcpu->arch.switch_db_regs) {
+		switch (bp->slot) {
+		case 0:
+			set_debugreg(vcpu->arch.eff_db[0], 0);
+			break;
+		case 1:
+			set_debugreg(vcpu->arch.eff_db[1], 1);
+			break;
+		case 2:
+			set_debugreg(vcpu->arch.eff_db[2], 2);
+			break;
+		default:
+			set_debugreg(vcpu->arch.eff_db[3], 3);
+			break;
+		}
+	}
+	return hit;
+}
+
+/* ---- RDTSC, RDTSCP ---- */
+
+static bool svm_is_tsc_exit(struct ftkvm_replica *r)
+{
+	struct kvm_cpuid_entry2 *e;
+
+	switch (svm_vmcb(r->vcpu)->control.exit_code) {
+	case SVM_EXIT_RDTSC:
+		return true;
+	case SVM_EXIT_RDTSCP:
+		/* hidden by CPUID: KVM's #UD */
+		e = kvm_find_cpuid_entry(r->vcpu, 0x80000001);
+		return e && (e->edx & BIT(27));
+	default:
+		return false;
+	}
+}
+
+static void svm_finish_tsc(struct kvm_vcpu *vcpu, u64 tsc)
+{
+	struct vmcb *b = svm_vmcb(vcpu);
+	bool aux = b->control.exit_code == SVM_EXIT_RDTSCP;
+
+	vcpu->arch.regs[VCPU_REGS_RAX] = (u32)tsc;
+	vcpu->arch.regs[VCPU_REGS_RDX] = tsc >> 32;
+	if (aux)
+		vcpu->arch.regs[VCPU_REGS_RCX] = (u32)svm_tsc_aux(vcpu);
+	vcpu->arch.regs[VCPU_REGS_RIP] = b->control.next_rip ?:
+		vcpu->arch.regs[VCPU_REGS_RIP] + (aux ? 3 : 2);
+	b->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+}
+
+/* In the slow path. When the wait is interrupted the guest reads again later. */
+static void svm_slow_tsc(struct ftkvm_replica *r)
+{
+	u64 tsc;
+
+	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		if (ftkvm_follow_sync(r, FTKVM_SYNC_TSC))
+			return;
+		tsc = r->last_tsc;
+	}
+	if (ftkvm_mode(r) == FTKVM_MODE_LEAD) {
+		if (ftkvm_log_room(r))
+			return;
+		ftkvm_lead_tsc(r, &tsc);
+	} else if (ftkvm_mode(r) == FTKVM_MODE_PASS) {
+		tsc = kvm_read_l1_tsc(r->vcpu, rdtsc());
+	} else if (ftkvm_mode(r) != FTKVM_MODE_FOLLOW) {
+		return;
+	}
+	svm_finish_tsc(r->vcpu, tsc);
+}
+
+/* ---- exits ---- */
+
+struct svm_sync {
+	bool in;	/* may read the environment */
+	bool out;	/* may let something out */
+	u8 kind;	/* enum ftkvm_env_kind */
+	bool msr;	/* the value is in EDX:EAX afterwards */
+};
+
+static bool svm_lapic_page(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	unsigned long base = *(unsigned long *)((char *)vcpu->arch.apic +
+						FTKVM_OFF_KVM_LAPIC_BASE_ADDRESS);
+
+	return (gpa & PAGE_MASK) == (base & PAGE_MASK);
+}
+
+static bool svm_is_mmio(struct kvm_vcpu *vcpu, gpa_t gpa, bool write)
+{
+	struct kvm_memory_slot *slot = gfn_to_memslot(vcpu->kvm, gpa >> PAGE_SHIFT);
+
+	if (!slot || !kvm_is_visible_gfn(vcpu->kvm, gpa >> PAGE_SHIFT))
+		return true;
+	return write && (slot->flags & KVM_MEM_READONLY);
+}
+
+/* MSRs whose value depends on time */
+static bool svm_time_msr(u32 msr, u8 *kind)
+{
+	switch (msr) {
+	case MSR_IA32_TSC:
+	case MSR_IA32_MPERF:
+	case MSR_IA32_APERF:
+	case MSR_IA32_TSC_DEADLINE:
+		*kind = FTKVM_ENV_MSR;
+		return true;
+	case APIC_BASE_MSR + (APIC_TMCCT >> 4):
+		*kind = FTKVM_ENV_LAPIC;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Is this exit a synchronising one? Must depend on replicated state only. */
+static bool svm_sync_exit(struct kvm_vcpu *vcpu, struct svm_sync *s)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+	u64 info = b->control.exit_info_1;
+
+	memset(s, 0, sizeof(*s));
+	switch (b->control.exit_code) {
+	case SVM_EXIT_IOIO:
+		s->in = info & SVM_IOIO_TYPE_MASK;
+		s->out = !s->in;
+		s->kind = FTKVM_ENV_PIO;
+		return true;
+	case SVM_EXIT_MSR:
+		s->in = s->msr = true;
+		return !info && svm_time_msr(vcpu->arch.regs[VCPU_REGS_RCX], &s->kind);
+	case SVM_EXIT_NPF:
+		if (!svm_is_mmio(vcpu, b->control.exit_info_2, info & PFERR_WRITE_MASK))
+			return false;
+		s->in = true;
+		s->out = (info & PFERR_WRITE_MASK) &&
+			 !svm_lapic_page(vcpu, b->control.exit_info_2);
+		s->kind = FTKVM_ENV_MMIO;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What svm_handle_exit() does first, for exits that don't get there. */
+static void svm_sync_crs(struct kvm_vcpu *vcpu)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+
+	if (!svm_icpt(b, INTERCEPT_CR0_WRITE))
+		vcpu->arch.cr0 = b->save.cr0;
+	vcpu->arch.cr3 = b->save.cr3;
+}
+
+static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
+{
+	u32 what = (s->in ? FTKVM_SYNC_ENV : 0) | (s->out ? FTKVM_SYNC_OUT : 0);
+	struct kvm_vcpu *vcpu = r->vcpu;
+	int ret;
+
+	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
+		ret = ftkvm_follow_sync(r, what);
+	else
+		ret = ftkvm_lead_sync(r, what);
+	if (ret) {
+		svm_sync_crs(vcpu);
+		return 1;	/* the instruction is executed again later */
+	}
+	r->in_guest_op = true;
+	ret = ftkvm_orig_svm_handle_exit(vcpu, EXIT_FASTPATH_NONE);
+	r->in_guest_op = false;
+	if (s->msr && ret == 1 && !vcpu->arch.exception.pending) {
+		u64 val = (u32)vcpu->arch.regs[VCPU_REGS_RAX] |
+			  vcpu->arch.regs[VCPU_REGS_RDX] << 32;
+
+		ftkvm_env_value(r, s->kind, &val, sizeof(val));
+		vcpu->arch.regs[VCPU_REGS_RAX] = (u32)val;
+		vcpu->arch.regs[VCPU_REGS_RDX] = val >> 32;
+	}
+	return ret;
+}
+
+/**
+ * ftkvm_hook_svm_handle_exit() - an exit that left the fast path
+ * @vcpu: the vCPU
+ * @fp: what the fast path did
+ *
+ * Waits for the log or for output commit *before* KVM emulates anything, so
+ * that an interrupted wait leaves an instruction that was not begun.
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ * Return: as svm_handle_exit(): 1 re-enter, 0 go to userspace, -errno.
+ */
+int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
+{
+	struct ftkvm_replica *r;
+	struct svm_sync s;
+	int ret;
+
+	ftkvm_hook_enter();
+	r = ftkvm_replica_get(vcpu->kvm);
+	if (!r || !r->started || vcpu != r->vcpu || ftkvm_mode(r) == FTKVM_MODE_PASS) {
+		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
+		goto out;
+	}
+	r->out_done = false;
+	if (ftkvm_mode(r) == FTKVM_MODE_HALT) {
+		svm_sync_crs(vcpu);
+		ftkvm_log_wait(r);
+		ret = READ_ONCE(r->detaching) ? -EIO : 1;
+		goto out;
+	}
+	if (fp != EXIT_FASTPATH_NONE) {
+		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
+	} else if (r->bp_hit &&
+		   !((svm_vmcb(vcpu)->save.dr6 ^ DR6_ACTIVE_LOW) & (DR_TRAP_BITS | DR_STEP))) {
+		svm_sync_crs(vcpu);
+		ret = 1;
+	} else if (svm_is_tsc_exit(r)) {
+		svm_sync_crs(vcpu);
+		svm_slow_tsc(r);
+		ret = 1;
+	} else if (svm_sync_exit(vcpu, &s)) {
+		ret = svm_handle_sync(r, &s);
+	} else {
+		r->in_guest_op = true;
+		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
+		r->in_guest_op = false;
+	}
+	if (ret == 1)
+		ftkvm_prepare(r);
+out:
+	if (r)
+		ftkvm_replica_put(r);
+	ftkvm_hook_leave();
+	return ret;
+}
+
+/* Whether the guest may be entered; if so, counter and breakpoint are set. */
+static bool svm_before_entry(struct ftkvm_replica *r, struct svm_bp *bp)
+{
+	bp->slot = -1;
+	if (r->plan.step != FTKVM_STEP_RUN && r->plan.step != FTKVM_STEP_SEEK)
+		return false;
+	if (r->plan.until <= r->now.count)
+		return false;
+	svm_arm(r->vcpu);
+	r->armed_vmcb = true;
+	if (ftkvm_counter_arm(r, r->plan.until))
+		return false;
+	if (r->plan.step == FTKVM_STEP_SEEK)
+		svm_bp_set(r, bp);
+	return true;
+}
+
+static fastpath_t svm_replan(struct ftkvm_replica *r)
+{
+	return ftkvm_follow_prepare(r, false) ? EXIT_FASTPATH_EXIT_HANDLED :
+						EXIT_FASTPATH_REENTER_GUEST;
+}
+
+static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct svm_bp *bp)
+{
+	struct kvm_vcpu *vcpu = r->vcpu;
+	u64 tsc;
+
+	r->bp_hit = bp->slot >= 0 && svm_bp_clear(r, bp);
+	if (ftkvm_counter_read(r, &r->now.count)) {
+		r->plan.step = FTKVM_STEP_WAIT;
+		return fp;
+	}
+	r->now = ftkvm_here(r);
+	r->st.exits++;
+	trace_ftkvm_exit(r->now.count, r->now.rip, svm_vmcb(vcpu)->control.exit_code,
+			 r->plan.step, r->plan.until, r->bp_hit);
+	if (r->bp_hit)
+		r->st.land_steps++;
+	if (fp == EXIT_FASTPATH_REENTER_GUEST && ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
+		/* KVM emulated something: the plan was made for another point */
+		return svm_replan(r);
+	if (fp != EXIT_FASTPATH_NONE || !svm_is_tsc_exit(r))
+		return fp;
+
+	/* the fast path of a clock read: no lock, no wait, no leaving */
+	if (ftkvm_mode(r) == FTKVM_MODE_LEAD) {
+		if (ftkvm_inputs_any(r) || !ftkvm_log_room_now(r) ||
+		    r->now.count >= r->plan.until || !ftkvm_lead_tsc(r, &tsc))
+			return fp;
+		svm_finish_tsc(vcpu, tsc);
+		/* an input came meanwhile: the epoch ends behind this instruction */
+		return r->snap_after ? EXIT_FASTPATH_EXIT_HANDLED : EXIT_FASTPATH_REENTER_GUEST;
+	}
+	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW && ftkvm_follow_tsc(r, &tsc)) {
+		svm_finish_tsc(vcpu, tsc);
+		return svm_replan(r);
+	}
+	return fp;
+}
+
+/**
+ * ftkvm_hook_svm_vcpu_run() - around VMRUN
+ * @vcpu: the vCPU
+ * @run_flags: KVM_RUN_*
+ *
+ * Arms counter and breakpoint by the replica's plan, reads the execution
+ * point after the exit, answers clock reads.
+ * Context: vCPU thread, interrupts off.
+ * Return: as svm_vcpu_run().
+ */
+fastpath_t ftkvm_hook_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags)
+{
+	struct ftkvm_replica *r;
+	struct svm_bp bp;
+	fastpath_t fp;
+
+	ftkvm_hook_enter();
+	r = ftkvm_replica_get(vcpu->kvm);
+	if (!r) {
+		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
+		goto out;
+	}
+	switch (ftkvm_mode(r)) {
+	case FTKVM_MODE_LEAD:
+	case FTKVM_MODE_FOLLOW:
+		if (!r->started || vcpu != r->vcpu || !svm_before_entry(r, &bp)) {
+			fp = EXIT_FASTPATH_EXIT_HANDLED;
+			break;
+		}
+		r->in_guest_op = true;
+		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
+		r->in_guest_op = false;
+		fp = svm_after_exit(r, fp, &bp);
+		break;
+	case FTKVM_MODE_PASS:
+		ftkvm_replica_settle(r);
+		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
+		break;
+	default:
+		/* no instruction of the guest any more; svm_handle_exit() waits */
+		fp = EXIT_FASTPATH_EXIT_HANDLED;
+		break;
+	}
+	ftkvm_replica_put(r);
+out:
+	ftkvm_hook_leave();
+	return fp;
+}
+
+static void svm_check(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv)
+{
+	if (!vcpu)
+		return;
+	if (!(svm_vmcb(vcpu)->control.nested_ctl & SVM_NESTED_CTL_NP_ENABLE))
+		fn(priv, FTKVM_SCOPE_HOST, "nested paging is off",
+		   "load kvm_amd with npt=1");
+	if (svm_vmcb(vcpu)->control.nested_ctl & SVM_NESTED_CTL_SEV_ENABLE)
+		fn(priv, FTKVM_SCOPE_GUEST, "the guest's memory is encrypted (SEV)",
+		   "start it without SEV");
+	if (*(bool *)((char *)vcpu->arch.apic + FTKVM_OFF_KVM_LAPIC_APICV_ACTIVE))
+		fn(priv, FTKVM_SCOPE_HOST, "AVIC delivers interrupts past KVM",
+		   "load kvm_amd with avic=0");
+}
+
+const struct ftkvm_vendor ftkvm_svm = {
+	.name = "AMD SVM",
+	.module = "kvm_amd",
+	.build_id = FTKVM_BUILD_ID_KVM_AMD,
+	.check = svm_check,
+	.regs = svm_regs,
+	.fit = svm_fit,
+	.arm = svm_arm,
+	.disarm = svm_disarm,
+};

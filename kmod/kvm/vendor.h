@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the roles need of a CPU vendor. AMD SVM: svm.c. Intel VMX: vmx.c.
+ */
+#ifndef FTKVM_VENDOR_H
+#define FTKVM_VENDOR_H
+
+#include <linux/kvm_host.h>
+#include "replica.h"
+
+/**
+ * struct ftkvm_vendor - a CPU vendor's part of the interposition
+ * @name: "AMD SVM"
+ * @module: the KVM module whose build ID must match
+ * @build_id: that build ID, in hexadecimal
+ * @check: report what keeps this host (@vcpu NULL) or guest from being
+ *	   protected. May sleep
+ * @regs: the registers that a digest covers. vCPU thread, after an exit
+ * @fit: can a backup land on this very point? vCPU thread, after an exit
+ * @rflags: the guest's RFLAGS
+ * @arm: set the intercepts that replication needs. vCPU thread, irqs off
+ * @disarm: undo @arm and everything else. As @arm, or vcpu->mutex held
+ */
+struct ftkvm_vendor {
+	const char *name;
+	const char *module;
+	const char *build_id;
+	void (*check)(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv);
+	void (*regs)(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
+	bool (*fit)(struct kvm_vcpu *vcpu);
+	void (*arm)(struct kvm_vcpu *vcpu);
+	void (*disarm)(struct kvm_vcpu *vcpu);
+};
+
+extern const struct ftkvm_vendor ftkvm_svm;
+extern const struct ftkvm_vendor ftkvm_vmx;
+
+/* The vendor of this host's CPU; NULL when it is neither. Any context. */
+const struct ftkvm_vendor *ftkvm_vendor(void);
+
+/* The replica's point now, the digest of its registers. vCPU thread. */
+static inline struct ftkvm_point ftkvm_here(const struct ftkvm_replica *r)
+{
+	return (struct ftkvm_point) {
+		.count = r->now.count,
+		.rip = r->vcpu->arch.regs[VCPU_REGS_RIP],
+		.rcx = r->vcpu->arch.regs[VCPU_REGS_RCX],
+	};
+}
+
+static inline u32 ftkvm_here_digest(const struct ftkvm_replica *r)
+{
+	struct ftkvm_regs regs;
+
+	ftkvm_vendor()->regs(r->vcpu, &regs);
+	return ftkvm_digest(&regs);
+}
+
+#endif
