@@ -43,10 +43,9 @@ enum ftkvm_place {
 	FTKVM_PLACE_HALT,	/* the guest is halted */
 };
 
-/**
- * ftkvm_epoch_due() - must or may the primary end the epoch here?
- * @fit: the execution point is one that the backup can land on
- * @inputs: inputs are queued
+/*
+ * Must or may the primary end the epoch here? @fit: the execution point is one
+ * that the backup can land on; @inputs: inputs are queued.
  * ASYNC: when count has reached start + len and the point is fit.
  * SYNC, HALT: when inputs are queued.
  */
@@ -78,18 +77,16 @@ enum ftkvm_step {
 	FTKVM_STEP_PASSED,	/* it is past it: the replicas have diverged */
 };
 
-/**
- * ftkvm_backup_free() - next step with no record in hand
- * @margin: how late an overflow may be, events
+/*
+ * Next step with no record in hand. @margin: how late an overflow may be, events.
  * RUN while an overflow comes before start + len even @margin late (*left:
  * events until it), else WAIT.
  */
 enum ftkvm_step ftkvm_backup_free(const struct ftkvm_epoch *e, u64 count, u64 margin,
 				  u64 *left);
 
-/**
- * ftkvm_backup_land() - next step towards an END with inputs at @target
- * @now: where the backup is (count, rip, rcx)
+/*
+ * Next step towards an END with inputs at @target. @now: where the backup is.
  * RUN (*left) while an overflow comes before target->count even @margin late;
  * then SEEK (*left: events until it is certain that the target was missed);
  * LANDED when all three agree; PASSED when now->count > target->count.
@@ -97,8 +94,8 @@ enum ftkvm_step ftkvm_backup_free(const struct ftkvm_epoch *e, u64 count, u64 ma
 enum ftkvm_step ftkvm_backup_land(const struct ftkvm_point *now,
 				  const struct ftkvm_point *target, u64 margin, u64 *left);
 
-/**
- * ftkvm_backup_meet() - next step towards a record of a synchronising exit
+/*
+ * Next step towards a record of a synchronising exit.
  * RUN while now->count <= target->count, with *left: events until it is certain
  * that the exit was missed (target - now + margin + 1); PASSED behind it.
  */

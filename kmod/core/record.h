@@ -45,9 +45,12 @@ enum ftkvm_rec_type {
  * @flags: FTKVM_RECF_*
  * @point: where in the guest's execution; rcx is carried by END only
  * @digest: ftkvm_digest() of the registers at @point
- * @end: epoch end
- * @data: ENV: encoded items (see ftkvm_env_put()); points into the caller's
- *	  buffer after a decode
+ * @end: END: the next epoch's length, the inputs, a hash of each register
+ * @env: ENV: encoded items (see ftkvm_env_put()); after a decode they lie in
+ *	 the caller's buffer
+ * @tsc: TSC: the value that the guest gets
+ * @out_crc: OUT: crc32c of the data that goes out, 0 if not known
+ * @stop_reason: STOP: why the guest ended
  */
 struct ftkvm_rec {
 	u8 type;
@@ -78,8 +81,8 @@ struct ftkvm_codec {
 	u64 tsc;
 };
 
-/**
- * ftkvm_rec_encode() - append a record's wire form to a buffer
+/*
+ * Append a record's wire form to a buffer.
  * Return: bytes written, -ENOSPC when @size is too small, -EINVAL for a record
  * that has no wire form (bad type, too many inputs, count behind the codec's).
  * The codec advances only on success. Any context.
@@ -87,8 +90,8 @@ struct ftkvm_codec {
 int ftkvm_rec_encode(struct ftkvm_codec *c, const struct ftkvm_rec *rec,
 		     u8 *buf, size_t size);
 
-/**
- * ftkvm_rec_decode() - take one record off a buffer
+/*
+ * Take one record off a buffer.
  * Return: bytes consumed, -EAGAIN when @buf holds no whole record yet,
  * -EBADMSG when it never will (malformed). The codec advances only on success.
  * rec->env.data points into @buf. Any context.

@@ -44,14 +44,15 @@ enum ftkvm_event {
 	FTKVM_EVENTS
 };
 
-/**
- * ftkvm_state_next() - the state that @event leads to
- * @role: the replica's role; decides where ARMED leads to, looked at nowhere else
+/*
+ * The state that @event leads to. @role, the replica's, decides where ARMED
+ * leads to and is looked at nowhere else.
  * Return: the new state, or -EINVAL when the event has no place in @state.
  *
  * ARMED + START -> PRIMARY or BACKUP; ARMED + REFUSE/LINK_DOWN/UNPAIR -> IDLE
  * for a primary, STOPPED for a backup; IDLE + REFUSE/UNPAIR stays (a pairing
- * that was under way is off); BACKUP + LINK_DOWN -> ORPHAN; ORPHAN + PROMOTE -> TAKEOVER;
+ * that was under way is off);
+ * BACKUP + LINK_DOWN -> ORPHAN; ORPHAN + PROMOTE -> TAKEOVER;
  * BACKUP + PROMOTE -> TAKEOVER (the caller has checked that it may);
  * BACKUP/ORPHAN/TAKEOVER + DIVERGED -> STOPPED; BACKUP/ORPHAN + UNPAIR ->
  * STOPPED; PRIMARY + LINK_DOWN/UNPAIR/DIVERGED(the peer's) -> SOLO;
