@@ -29,12 +29,45 @@ static void inputs_note(struct ftkvm_replica *r, const struct ftkvm_input *i)
 	case FTKVM_INPUT_NMI:
 		in->noted_nmi = true;
 		break;
+	case FTKVM_INPUT_EXTINT:
+		/* the shadow 8259 has it in service until the guest says EOI */
+		if (in->noted_extints < FTKVM_EXTINTS)
+			in->noted_extint[in->noted_extints++] = i->vector;
+		break;
 	}
 }
 
 static void inputs_look(struct ftkvm_inputs *in)
 {
 	WRITE_ONCE(in->any, in->nmi || !bitmap_empty(in->vec, 256));
+}
+
+/* The log delivers what a shadow device raised: that one is answered. */
+static void inputs_answered(struct ftkvm_replica *r, const struct ftkvm_input *i)
+{
+	struct ftkvm_inputs *in = &r->in;
+	unsigned long flags;
+	int k;
+
+	raw_spin_lock_irqsave(&in->lock, flags);
+	switch (i->kind) {
+	case FTKVM_INPUT_FIXED:
+		__clear_bit(i->vector, in->noted);
+		break;
+	case FTKVM_INPUT_NMI:
+		in->noted_nmi = false;
+		break;
+	case FTKVM_INPUT_EXTINT:
+		for (k = 0; k < in->noted_extints; k++)
+			if (in->noted_extint[k] == i->vector)
+				break;
+		if (k == in->noted_extints)
+			break;
+		in->noted_extints--;
+		memmove(in->noted_extint + k, in->noted_extint + k + 1, in->noted_extints - k);
+		break;
+	}
+	raw_spin_unlock_irqrestore(&in->lock, flags);
 }
 
 static void inputs_queue(struct ftkvm_inputs *in, const struct ftkvm_input *i)
@@ -149,21 +182,16 @@ int ftkvm_inputs_take(struct ftkvm_replica *r, struct ftkvm_input *list, int max
 void ftkvm_inputs_apply(struct ftkvm_replica *r, const struct ftkvm_input *list, int n)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
-	unsigned long flags;
 	int k;
 
 	for (k = 0; k < n; k++) {
+		inputs_answered(r, &list[k]);
 		switch (list[k].kind) {
 		case FTKVM_INPUT_FIXED:
 			ftkvm_orig___apic_accept_irq(vcpu->arch.apic, APIC_DM_FIXED,
 						     list[k].vector, 1, list[k].level, NULL);
-			/* the shadow device's own is answered by this one */
-			raw_spin_lock_irqsave(&r->in.lock, flags);
-			__clear_bit(list[k].vector, r->in.noted);
-			raw_spin_unlock_irqrestore(&r->in.lock, flags);
 			break;
 		case FTKVM_INPUT_NMI:
-			r->in.noted_nmi = false;
 			ftkvm_orig_kvm_inject_nmi(vcpu);
 			break;
 		case FTKVM_INPUT_EXTINT:
@@ -202,6 +230,7 @@ void ftkvm_inputs_noted(struct ftkvm_replica *r)
 {
 	struct ftkvm_inputs *in = &r->in;
 	unsigned long flags;
+	int k;
 
 	raw_spin_lock_irqsave(&in->lock, flags);
 	bitmap_or(in->vec, in->vec, in->noted, 256);
@@ -210,6 +239,9 @@ void ftkvm_inputs_noted(struct ftkvm_replica *r)
 	if (in->noted_nmi && in->nmi < 2)
 		in->nmi++;
 	in->noted_nmi = false;
+	for (k = 0; k < in->noted_extints && in->extints < FTKVM_EXTINTS; k++)
+		in->extint[in->extints++] = in->noted_extint[k];
+	in->noted_extints = 0;
 	inputs_look(in);
 	raw_spin_unlock_irqrestore(&in->lock, flags);
 }

@@ -16,12 +16,42 @@ static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 	rec->digest = ftkvm_here_digest(r);
 }
 
-static void lead_lag(struct ftkvm_replica *r)
+/* Epochs that the backup is behind. What it says may be wrong, but not harmful. */
+static u64 lead_lag(const struct ftkvm_replica *r)
 {
-	u64 lag = r->epoch.nr - READ_ONCE(r->flow.epoch);
+	u64 epoch = READ_ONCE(r->flow.epoch);
+
+	return r->epoch.nr > epoch ? r->epoch.nr - epoch : 0;
+}
+
+static void lead_count_lag(struct ftkvm_replica *r)
+{
+	u64 lag = lead_lag(r);
 
 	r->st.lag[min_t(u64, lag, FTKVM_LAG_BUCKETS - 1)]++;
 	r->st.lag_max = max(r->st.lag_max, lag);
+}
+
+static bool lead_close(const struct ftkvm_replica *r)
+{
+	return lead_lag(r) < FTKVM_LAG_LIMIT || ftkvm_mode(r) != FTKVM_MODE_LEAD;
+}
+
+/*
+ * A takeover lasts as long as the backup is behind: so don't let it fall back
+ * further than this. 0, -EINTR.
+ */
+static int lead_wait_close(struct ftkvm_replica *r)
+{
+	int ret;
+
+	if (likely(lead_close(r)))
+		return 0;
+	ftkvm_log_flush(r);
+	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ret = wait_event_interruptible(r->wq, lead_close(r));
+	kvm_vcpu_srcu_read_lock(r->vcpu);
+	return ret ? -EINTR : 0;
 }
 
 /* End the epoch here, with FTKVM_RECF_* @flags, and deliver its inputs. */
@@ -48,7 +78,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 			r->st.skipped++;
 		else
 			r->st.landed++;
-		lead_lag(r);
+		lead_count_lag(r);
 		ftkvm_log_flush(r);
 	}
 	/* a pairing that just ended does not lose the guest its inputs */
@@ -97,6 +127,8 @@ int ftkvm_lead_prepare(struct ftkvm_replica *r)
 {
 	int ret = ftkvm_log_room(r);
 
+	if (!ret)
+		ret = lead_wait_close(r);
 	if (ret || ftkvm_mode(r) != FTKVM_MODE_LEAD)
 		return ret;
 	if (!r->out_logged) {

@@ -87,7 +87,7 @@ static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 	u32 reason = le32_to_cpu(bye->reason);
 	char detail[sizeof(bye->detail)];
 
-	strscpy(detail, bye->detail);
+	ftkvm_frame_text(detail, sizeof(detail), bye->detail, sizeof(bye->detail));
 	WRITE_ONCE(r->peer_bye, true);
 	switch (reason) {
 	case FTKVM_REASON_GUEST_ENDED:

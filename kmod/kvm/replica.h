@@ -37,7 +37,8 @@
 
 #define FTKVM_LOG_SIZE		(1u << 20)
 #define FTKVM_LOG_RESERVE	(16u << 10)	/* what one trip of the vCPU may write */
-#define FTKVM_LAG_BUCKETS	64
+#define FTKVM_LAG_LIMIT		128	/* epochs that a backup may be behind */
+#define FTKVM_LAG_BUCKETS	(FTKVM_LAG_LIMIT + 2)
 #define FTKVM_EXTINTS		16		/* two 8259s have no more lines */
 
 #define FTKVM_DEFAULT_PERIOD_MIN	100000
@@ -73,6 +74,8 @@ struct ftkvm_inputs {
 	DECLARE_BITMAP(noted, 256);
 	DECLARE_BITMAP(noted_level, 256);
 	bool noted_nmi;
+	u8 noted_extint[FTKVM_EXTINTS];
+	u8 noted_extints;
 };
 
 /* What the vCPU may do at its next entry. */

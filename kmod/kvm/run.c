@@ -170,22 +170,20 @@ int ftkvm_hook_kvm_vcpu_check_block(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
-/*
- * An 8259 in userspace raises a vector, for which it was acknowledged already.
- * KVM has it now; take it back and give it its turn.
- */
-static void run_interrupt(struct ftkvm_replica *r)
+/* An 8259 in userspace raises a vector, and counts it as acknowledged. */
+static long run_interrupt(struct ftkvm_replica *r, struct file *filp, unsigned long arg)
 {
-	struct kvm_vcpu *vcpu = r->vcpu;
 	struct ftkvm_input in = { .kind = FTKVM_INPUT_EXTINT };
+	struct kvm_interrupt irq;
 
-	mutex_lock(&vcpu->mutex);
-	if (vcpu->arch.pending_external_vector != -1) {
-		in.vector = vcpu->arch.pending_external_vector;
-		if (ftkvm_input_offer(r, &in))
-			vcpu->arch.pending_external_vector = -1;
-	}
-	mutex_unlock(&vcpu->mutex);
+	if (copy_from_user(&irq, (void __user *)arg, sizeof(irq)))
+		return -EFAULT;
+	if (irq.irq > 255)
+		return -EINVAL;
+	in.vector = irq.irq;
+	if (ftkvm_input_offer(r, &in))
+		return 0;
+	return ftkvm_orig_kvm_vcpu_ioctl(filp, KVM_INTERRUPT, arg);
 }
 
 /* Does this call write state of the guest? */
@@ -221,27 +219,8 @@ static long run_ioctl(struct ftkvm_replica *r, struct file *filp, unsigned int i
 	u32 before;
 	long ret;
 
-	if (ioctl == KVM_INTERRUPT) {
-		/* one that the log put there waits for its own turn first */
-		if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
-			return 0;
-		if (vcpu->arch.pending_external_vector != -1) {
-			struct ftkvm_input in = { .kind = FTKVM_INPUT_EXTINT };
-			struct kvm_interrupt irq;
-
-			if (copy_from_user(&irq, (void __user *)arg, sizeof(irq)))
-				return -EFAULT;
-			if (irq.irq > 255)
-				return -EINVAL;
-			in.vector = irq.irq;
-			if (ftkvm_input_offer(r, &in))
-				return 0;
-		}
-		ret = ftkvm_orig_kvm_vcpu_ioctl(filp, ioctl, arg);
-		if (!ret)
-			run_interrupt(r);
-		return ret;
-	}
+	if (ioctl == KVM_INTERRUPT)
+		return run_interrupt(r, filp, arg);
 	/* what QEMU reads and writes back unchanged does no harm */
 	before = ftkvm_here_digest(r);
 	ret = ftkvm_orig_kvm_vcpu_ioctl(filp, ioctl, arg);

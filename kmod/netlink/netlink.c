@@ -156,9 +156,9 @@ static int ftkvm_nl_fail(struct genl_info *info, int err, u32 reason, const char
 	struct sk_buff *skb;
 	void *hdr;
 
-	/* Nobody restarts a system call whose answer is a message. */
-	if (err == -ERESTARTSYS || err == -ERESTARTNOINTR)
-		err = -EINTR;
+	/* netlink_rcv_skb() takes EINTR for "no answer": the caller would wait on. */
+	if (err == -EINTR || err == -ERESTARTSYS || err == -ERESTARTNOINTR)
+		err = -ECANCELED;
 	if (!*why)
 		return err;
 

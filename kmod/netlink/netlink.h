@@ -68,10 +68,10 @@ typedef void (*ftkvm_problem_fn)(void *priv, u32 scope, const char *cause, const
  * All of them: process context, may sleep, no locks held. 0 or -errno, and on
  * failure a NUL-terminated text with cause and remedy in @why (@size bytes,
  * FTKVM_ERROR_MAX + 1; empty on entry; left empty, the errno alone is reported).
- * An unknown name is -ENOENT. Descriptors are those of the calling process.
- * Numbers and strings are within the limits of the uapi header; that
- * @period_min is no more than @period_max is left to the replica, which knows
- * the one that is not given.
+ * An unknown name is -ENOENT, a signal -EINTR or -ERESTARTSYS. Descriptors are
+ * those of the calling process. Numbers and strings are within the limits of the
+ * uapi header; that @period_min is no more than @period_max is left to the
+ * replica, which knows the one that is not given.
  *
  * Generic netlink can't register or unregister any family while a command
  * runs, so a wait must be bounded.
