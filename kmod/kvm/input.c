@@ -8,6 +8,7 @@
 #include <asm/apicdef.h>
 #include "hooks.h"
 #include "replica.h"
+#include "vendor.h"
 #include "layout.h"
 
 void ftkvm_inputs_init(struct ftkvm_inputs *in)
@@ -133,6 +134,39 @@ bool ftkvm_input_offer(struct ftkvm_replica *r, const struct ftkvm_input *i)
 }
 
 /**
+ * ftkvm_inputs_extint() - would the guest take an 8259's interrupt here?
+ * @r: the replica
+ *
+ * QEMU has acknowledged the vector when the guest's interrupts were enabled. If it
+ * were given to KVM where they are disabled, it would wait there, and what the
+ * guest does to the 8259 until it enables them would come too late for it.
+ * Context: vCPU thread, or vcpu->mutex held.
+ * Return: whether it would.
+ */
+bool ftkvm_inputs_extint(const struct ftkvm_replica *r)
+{
+	return ftkvm_vendor()->open(r->vcpu);
+}
+
+/**
+ * ftkvm_inputs_8259_reset() - the guest initialises an 8259 anew
+ * @r: the replica
+ *
+ * What it had in service is forgotten, so those vectors mean nothing any more: to
+ * a kernel that follows a BIOS, vector 8 is a double fault.
+ * Context: vCPU thread.
+ */
+void ftkvm_inputs_8259_reset(struct ftkvm_replica *r)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&r->in.lock, flags);
+	r->in.extints = 0;
+	r->in.noted_extints = 0;
+	raw_spin_unlock_irqrestore(&r->in.lock, flags);
+}
+
+/**
  * ftkvm_inputs_take() - primary: take inputs off the queue for an END record
  * @r: the replica
  * @list: where to
@@ -152,8 +186,7 @@ int ftkvm_inputs_take(struct ftkvm_replica *r, struct ftkvm_input *list, int max
 		list[n++] = (struct ftkvm_input) { .kind = FTKVM_INPUT_NMI };
 		in->nmi--;
 	}
-	/* KVM holds one of these at a time */
-	if (in->extints && n < max && r->vcpu->arch.pending_external_vector == -1) {
+	if (in->extints && n < max && ftkvm_inputs_extint(r)) {
 		list[n++] = (struct ftkvm_input) { .kind = FTKVM_INPUT_EXTINT,
 						   .vector = in->extint[0] };
 		memmove(in->extint, in->extint + 1, --in->extints);

@@ -10,6 +10,11 @@
 #include "vendor.h"
 #include "layout.h"
 
+/* command ports, and the bit that begins an initialisation */
+#define IO_8259_MASTER	0x20
+#define IO_8259_SLAVE	0xa0
+#define IO_8259_ICW1	BIT(4)
+
 static const char * const env_names[FTKVM_ENV_KINDS] = {
 	[FTKVM_ENV_PIO] = "port",
 	[FTKVM_ENV_MMIO] = "device memory",
@@ -135,6 +140,9 @@ int ftkvm_hook_emulator_pio_in_out(struct kvm_vcpu *vcpu, int size, unsigned sho
 
 	ftkvm_hook_enter();
 	r = io_replica(vcpu);
+	if (r && !in && (port == IO_8259_MASTER || port == IO_8259_SLAVE) &&
+	    (*(u8 *)data & IO_8259_ICW1))
+		ftkvm_inputs_8259_reset(r);
 	ret = ftkvm_orig_emulator_pio_in_out(vcpu, size, port, data, count, in);
 	if (r && ret == 1 && in)
 		ftkvm_env_value(r, FTKVM_ENV_PIO, data, size * count);

@@ -397,6 +397,9 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	cancel_work_sync(&r->event_work);
 	if (r->link)
 		ftkvm_link_destroy(r->link);
+	/* an 8259's vector that found no open point is KVM's now */
+	if (!gone && r->in.extints && r->vcpu->arch.pending_external_vector == -1)
+		r->vcpu->arch.pending_external_vector = r->in.extint[0];
 	/* the link's last words */
 	cancel_work_sync(&r->event_work);
 	ftkvm_counter_close(r);

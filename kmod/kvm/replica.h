@@ -234,11 +234,13 @@ void ftkvm_inputs_apply(struct ftkvm_replica *r, const struct ftkvm_input *list,
 void ftkvm_inputs_release(struct ftkvm_replica *r);
 void ftkvm_inputs_noted(struct ftkvm_replica *r);
 
-/* Could an epoch end deliver something? KVM holds one 8259 vector at a time. */
+bool ftkvm_inputs_extint(const struct ftkvm_replica *r);
+void ftkvm_inputs_8259_reset(struct ftkvm_replica *r);
+
+/* Could an epoch end deliver something here? */
 static inline bool ftkvm_inputs_any(const struct ftkvm_replica *r)
 {
-	return READ_ONCE(r->in.any) ||
-	       (READ_ONCE(r->in.extints) && r->vcpu->arch.pending_external_vector == -1);
+	return READ_ONCE(r->in.any) || (READ_ONCE(r->in.extints) && ftkvm_inputs_extint(r));
 }
 
 /* ---- counter.c ---- */

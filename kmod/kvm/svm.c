@@ -85,6 +85,15 @@ static bool svm_fit(struct kvm_vcpu *vcpu)
 	       !(vcpu->arch.hflags & HF_SMM_MASK) && !svm_nmi_singlestep(vcpu);
 }
 
+static bool svm_open(struct kvm_vcpu *vcpu)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+
+	return (b->save.rflags & X86_EFLAGS_IF) &&
+	       !(b->control.int_state & SVM_INTERRUPT_SHADOW_MASK) &&
+	       vcpu->arch.pending_external_vector == -1;
+}
+
 static void svm_arm(struct kvm_vcpu *vcpu)
 {
 	struct vmcb *b = svm_vmcb(vcpu);
@@ -553,6 +562,7 @@ const struct ftkvm_vendor ftkvm_svm = {
 	.check = svm_check,
 	.regs = svm_regs,
 	.fit = svm_fit,
+	.open = svm_open,
 	.arm = svm_arm,
 	.disarm = svm_disarm,
 };

@@ -17,7 +17,7 @@
  *	   protected. May sleep
  * @regs: the registers that a digest covers. vCPU thread, after an exit
  * @fit: can a backup land on this very point? vCPU thread, after an exit
- * @rflags: the guest's RFLAGS
+ * @open: would the CPU take an interrupt here? As @fit
  * @arm: set the intercepts that replication needs. vCPU thread, irqs off
  * @disarm: undo @arm and everything else. As @arm, or vcpu->mutex held
  */
@@ -28,6 +28,7 @@ struct ftkvm_vendor {
 	void (*check)(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv);
 	void (*regs)(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
 	bool (*fit)(struct kvm_vcpu *vcpu);
+	bool (*open)(struct kvm_vcpu *vcpu);
 	void (*arm)(struct kvm_vcpu *vcpu);
 	void (*disarm)(struct kvm_vcpu *vcpu);
 };
