@@ -3,6 +3,7 @@
  * Register digests: how the replicas find out that they no longer agree.
  */
 #include <linux/array_size.h>
+#include <linux/bitops.h>
 #include <linux/build_bug.h>
 #include <linux/crc32c.h>
 #include <asm/byteorder.h>
@@ -10,11 +11,12 @@
 #include "digest.h"
 
 /*
- * Odd, with no run of eight equal bits: each single bit of a register reaches
- * the product's top byte. Part of the protocol, so not the kernel's own
- * hash_64(), which may change from release to release.
+ * Odd, with no run of four equal bits: each single bit of a register reaches
+ * the product's top four bits. Part of the protocol, so not the kernel's own
+ * hash_64(), which may change from release to release, and whose factor has
+ * longer runs.
  */
-#define FTKVM_HASH_FACTOR	0x61c8864680b583ebull
+#define FTKVM_HASH_FACTOR	0x275d5176228a673bull
 
 static const char * const ftkvm_reg_names[] = {
 	[FTKVM_REG_RAX] = "rax",
@@ -84,7 +86,9 @@ u32 ftkvm_digest(const struct ftkvm_regs *regs)
  * @hash: filled in, indexed by enum ftkvm_reg
  *
  * These bytes only give a mismatch of ftkvm_digest() a name: one in 256
- * changes of more than one bit leaves its byte as it was.
+ * changes of more than one bit leaves its byte as it was, one in 16 the byte's
+ * low four bits. A change of a single bit always shows, in those too: they are
+ * the product's top four, which every bit of the register reaches.
  *
  * Context: Any.
  */
@@ -93,7 +97,17 @@ void ftkvm_digest_each(const struct ftkvm_regs *regs, u8 hash[FTKVM_NREGS])
 	int i;
 
 	for (i = 0; i < FTKVM_NREGS; i++)
-		hash[i] = (ftkvm_digest_reg(regs, i) * FTKVM_HASH_FACTOR) >> 56;
+		hash[i] = ror8((ftkvm_digest_reg(regs, i) * FTKVM_HASH_FACTOR) >> 56, 4);
+}
+
+static int ftkvm_hash_differs(const u8 a[FTKVM_NREGS], const u8 b[FTKVM_NREGS], u8 mask)
+{
+	int i;
+
+	for (i = 0; i < FTKVM_NREGS; i++)
+		if ((a[i] ^ b[i]) & mask)
+			return i;
+	return -1;
 }
 
 /**
@@ -106,17 +120,28 @@ void ftkvm_digest_each(const struct ftkvm_regs *regs, u8 hash[FTKVM_NREGS])
  */
 int ftkvm_digest_differs(const u8 a[FTKVM_NREGS], const u8 b[FTKVM_NREGS])
 {
-	int i;
+	return ftkvm_hash_differs(a, b, 0xff);
+}
 
-	for (i = 0; i < FTKVM_NREGS; i++)
-		if (a[i] != b[i])
-			return i;
-	return -1;
+/**
+ * ftkvm_digest_differs_low() - find the register that differs, by four bits
+ * @a: hashes of one replica
+ * @b: hashes of the other
+ *
+ * For the hashes of a decoded ENV or OUT record, which are the low four bits
+ * of what ftkvm_digest_each() gives.
+ *
+ * Context: Any.
+ * Return: the first register whose low four bits differ, -1 when all agree.
+ */
+int ftkvm_digest_differs_low(const u8 a[FTKVM_NREGS], const u8 b[FTKVM_NREGS])
+{
+	return ftkvm_hash_differs(a, b, 0xf);
 }
 
 /**
  * ftkvm_reg_name() - a register's name for messages
- * @reg: enum ftkvm_reg, or what ftkvm_digest_differs() returned
+ * @reg: enum ftkvm_reg, or what ftkvm_digest_differs*() returned
  *
  * Context: Any.
  * Return: the name, "?" out of range.

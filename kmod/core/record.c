@@ -19,10 +19,12 @@
 #define FTKVM_VARINT_MAX	10	/* bytes that hold 64 bits, 7 in each */
 #define FTKVM_PREFIX_MAX	2	/* bytes of any length that is allowed */
 #define FTKVM_BODY_MIN		7	/* type, count, rip, digest */
+#define FTKVM_HASH_LOW		(FTKVM_NREGS / 2)	/* bytes: 4 bits a register */
 
+static_assert(FTKVM_NREGS % 2 == 0);
 static_assert(FTKVM_REC_MAX < 1 << (7 * FTKVM_PREFIX_MAX));
 static_assert(FTKVM_REC_MAX - FTKVM_REC_MAX_DATA >=
-	      FTKVM_PREFIX_MAX + 1 + 2 * FTKVM_VARINT_MAX + 4);
+	      FTKVM_PREFIX_MAX + 1 + 2 * FTKVM_VARINT_MAX + 4 + FTKVM_HASH_LOW);
 static_assert(FTKVM_PREFIX_MAX + 1 + 5 * FTKVM_VARINT_MAX + 4 +
 	      3 * FTKVM_REC_MAX_INPUTS + FTKVM_NREGS <= FTKVM_REC_MAX);
 
@@ -79,6 +81,14 @@ static void put_delta(struct ftkvm_put *p, u64 val, u64 prev)
 	u64 d = val - prev;
 
 	put_varint(p, (d << 1) ^ ((s64)d >> 63));
+}
+
+static void put_hash_low(struct ftkvm_put *p, const u8 hash[FTKVM_NREGS])
+{
+	int i;
+
+	for (i = 0; i < FTKVM_NREGS; i += 2)
+		put_u8(p, (hash[i] & 0xf) | hash[i + 1] << 4);
 }
 
 /* Reading. The first failure sticks; what is read after it is zero. */
@@ -148,6 +158,18 @@ static u64 get_delta(struct ftkvm_get *g, u64 prev)
 	u64 z = get_varint(g);
 
 	return prev + ((z >> 1) ^ -(z & 1));
+}
+
+static void get_hash_low(struct ftkvm_get *g, u8 hash[FTKVM_NREGS])
+{
+	int i;
+
+	for (i = 0; i < FTKVM_NREGS; i += 2) {
+		u8 pair = get_u8(g);
+
+		hash[i] = pair & 0xf;
+		hash[i + 1] = pair >> 4;
+	}
 }
 
 static bool ftkvm_input_valid(const struct ftkvm_input *in)
@@ -235,15 +257,17 @@ static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 			put_u8(p, rec->end.inputs[i].vector);
 			put_u8(p, rec->end.inputs[i].level);
 		}
-		put_bytes(p, rec->end.hash, FTKVM_NREGS);
+		put_bytes(p, rec->hash, FTKVM_NREGS);
 		break;
 	case FTKVM_REC_ENV:
+		put_hash_low(p, rec->hash);
 		put_bytes(p, rec->env.data, rec->env.len);
 		break;
 	case FTKVM_REC_TSC:
 		put_delta(p, rec->tsc, c->tsc);
 		break;
 	case FTKVM_REC_OUT:
+		put_hash_low(p, rec->hash);
 		put_le32(p, rec->out_crc);
 		break;
 	case FTKVM_REC_STOP:
@@ -312,7 +336,7 @@ static void ftkvm_get_end(struct ftkvm_get *g, struct ftkvm_rec *rec)
 	}
 	hash = get_bytes(g, FTKVM_NREGS);
 	if (hash)
-		memcpy(rec->end.hash, hash, FTKVM_NREGS);
+		memcpy(rec->hash, hash, FTKVM_NREGS);
 }
 
 static void ftkvm_get_body(struct ftkvm_get *g, const struct ftkvm_codec *c,
@@ -332,6 +356,7 @@ static void ftkvm_get_body(struct ftkvm_get *g, const struct ftkvm_codec *c,
 		ftkvm_get_end(g, rec);
 		break;
 	case FTKVM_REC_ENV:
+		get_hash_low(g, rec->hash);
 		rec->env.len = g->size - g->pos;
 		rec->env.data = get_bytes(g, rec->env.len);
 		break;
@@ -339,6 +364,7 @@ static void ftkvm_get_body(struct ftkvm_get *g, const struct ftkvm_codec *c,
 		rec->tsc = get_delta(g, c->tsc);
 		break;
 	case FTKVM_REC_OUT:
+		get_hash_low(g, rec->hash);
 		rec->out_crc = get_le32(g);
 		break;
 	case FTKVM_REC_STOP:

@@ -9,10 +9,17 @@
  *	END	varint(rcx) varint(next epoch's length) varint(number of inputs)
  *		{ kind, vector, level: one byte each }... and FTKVM_NREGS bytes
  *		of per-register hashes
- *	ENV	{ kind: one byte, varint(length), data }... to the body's end
+ *	ENV	FTKVM_NREGS / 2 bytes of per-register hashes, then
+ *		{ kind: one byte, varint(length), data }... to the body's end
  *	TSC	zigzag varint(value - previous TSC value)
- *	OUT	le32 crc32c of the data that goes out (0: not known)
+ *	OUT	FTKVM_NREGS / 2 bytes of per-register hashes, then
+ *		le32 crc32c of the data that goes out (0: not known)
  *	STOP	varint(reason)
+ *
+ * ENV and OUT have the low four bits of each hash: registers 0 and 1 share the
+ * first byte, register 0 in its low half, and so on. That is enough to name a
+ * register nearly always, and these records are frequent. TSC records are more
+ * so, and have no hashes.
  *
  * Deltas make the log small; both ends keep the same struct ftkvm_codec, and
  * records are decoded in the order they were encoded.
@@ -45,7 +52,11 @@ enum ftkvm_rec_type {
  * @flags: FTKVM_RECF_*
  * @point: where in the guest's execution; rcx is carried by END only
  * @digest: ftkvm_digest() of the registers at @point
- * @end: END: the next epoch's length, the inputs, a hash of each register
+ * @hash: END, ENV, OUT: ftkvm_digest_each() of the registers at @point. Of ENV
+ *	  and OUT only the low four bits go into the log: after a decode the
+ *	  others are zero (see ftkvm_digest_differs_low()). TSC and STOP carry
+ *	  none: zero after a decode
+ * @end: END: the next epoch's length, the inputs
  * @env: ENV: encoded items (see ftkvm_env_put()); after a decode they lie in
  *	 the caller's buffer
  * @tsc: TSC: the value that the guest gets
@@ -57,12 +68,12 @@ struct ftkvm_rec {
 	u8 flags;
 	struct ftkvm_point point;
 	u32 digest;
+	u8 hash[FTKVM_NREGS];
 	union {
 		struct {
 			u64 next_len;
 			u8 ninputs;
 			struct ftkvm_input inputs[FTKVM_REC_MAX_INPUTS];
-			u8 hash[FTKVM_NREGS];
 		} end;
 		struct {
 			const u8 *data;

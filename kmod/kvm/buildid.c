@@ -47,7 +47,8 @@ static int buildid_match(const char *module, const char *want, char *cause, size
 		return -ENODEV;
 	}
 	if (strcmp(have, want)) {
-		snprintf(cause, csize, "ftkvm was built for another %s (build ID %.12s..., loaded is %.12s...)",
+		snprintf(cause, csize,
+			 "ftkvm was built for another %s (build ID %.12s..., loaded is %.12s...)",
 			 module, want, have);
 		snprintf(remedy, rsize, "rebuild ftkvm against linux-headers-%s and load that",
 			 init_utsname()->release);

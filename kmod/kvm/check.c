@@ -158,7 +158,8 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 		if (check_has(vcpu, &check_bits[i]))
 			fn(priv, FTKVM_SCOPE_GUEST, check_bits[i].what, check_bits[i].remedy);
 	if (check_pmu(vcpu))
-		fn(priv, FTKVM_SCOPE_GUEST, "the guest sees a PMU", "start QEMU with -cpu ...,pmu=off");
+		fn(priv, FTKVM_SCOPE_GUEST, "the guest sees a PMU",
+		   "start QEMU with -cpu ...,pmu=off");
 	if (v && v->check && v->regs)
 		v->check(vcpu, fn, priv);
 	mutex_unlock(&vcpu->mutex);

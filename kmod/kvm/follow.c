@@ -33,6 +33,22 @@ void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...)
 	va_end(args);
 }
 
+/* This side is at @here; the log has something else, or somewhere else. */
+static void follow_unexpected(struct ftkvm_replica *r, const struct ftkvm_rec *rec,
+			      const char *here)
+{
+	static const char * const names[] = {
+		[FTKVM_REC_END] = "an epoch end",
+		[FTKVM_REC_ENV] = "an environment read",
+		[FTKVM_REC_TSC] = "a clock read",
+		[FTKVM_REC_OUT] = "an output",
+		[FTKVM_REC_STOP] = "its end",
+	};
+
+	ftkvm_follow_diverged(r, "%s; the log has %s at %llu/%#llx", here, names[rec->type],
+			      rec->point.count, rec->point.rip);
+}
+
 /* Whether the registers are what the record says; if not, the replica stops. */
 static bool follow_digest(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
@@ -43,16 +59,18 @@ static bool follow_digest(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	ftkvm_vendor()->regs(r->vcpu, &regs);
 	if (ftkvm_digest(&regs) == rec->digest)
 		return true;
+	/* a clock read's record is too small for hashes */
 	reg = -1;
-	if (rec->type == FTKVM_REC_END) {
-		ftkvm_digest_each(&regs, hash);
-		reg = ftkvm_digest_differs(hash, rec->end.hash);
-	}
+	ftkvm_digest_each(&regs, hash);
+	if (rec->type == FTKVM_REC_END)
+		reg = ftkvm_digest_differs(hash, rec->hash);
+	else if (rec->type != FTKVM_REC_TSC)
+		reg = ftkvm_digest_differs_low(hash, rec->hash);
 	if (reg >= 0)
 		ftkvm_follow_diverged(r, "register %s differs (here %#llx)",
 				      ftkvm_reg_name(reg), regs.r[reg]);
 	else
-		ftkvm_follow_diverged(r, "registers differ");
+		ftkvm_follow_diverged(r, "registers differ (which, this record does not tell)");
 	return false;
 }
 
@@ -114,8 +132,7 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 	u64 left;
 
 	if (here.count > rec->point.count) {
-		ftkvm_follow_diverged(r, "past the primary's point %llu/%#llx",
-				      rec->point.count, rec->point.rip);
+		follow_unexpected(r, rec, "went past it");
 		return -ESTALE;
 	}
 	switch (rec->type) {
@@ -145,8 +162,7 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 			return 0;
 		}
 		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED) {
-			ftkvm_follow_diverged(r, "halted before the primary's point %llu/%#llx",
-					      rec->point.count, rec->point.rip);
+			follow_unexpected(r, rec, "halted");
 			return -ESTALE;
 		}
 		r->plan.step = step;
@@ -171,8 +187,7 @@ static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
 {
 	if (rec->type != FTKVM_REC_END || !(rec->flags & FTKVM_RECF_SNAP) ||
 	    !follow_at(r, rec)) {
-		ftkvm_follow_diverged(r, "expected an epoch end here, the log has record %u at %llu/%#llx",
-				      rec->type, rec->point.count, rec->point.rip);
+		follow_unexpected(r, rec, "an epoch was to end here");
 		return -ESTALE;
 	}
 	if (!follow_digest(r, rec))
@@ -248,8 +263,8 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 static int follow_take(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
 	if (rec->type != type || !follow_at(r, rec)) {
-		ftkvm_follow_diverged(r, "an exit that needs record %u, the log has record %u at %llu/%#llx",
-				      type, rec->type, rec->point.count, rec->point.rip);
+		follow_unexpected(r, rec, type == FTKVM_REC_OUT ? "an output" :
+				  type == FTKVM_REC_TSC ? "a clock read" : "an environment read");
 		return -ESTALE;
 	}
 	if (!follow_digest(r, rec))
@@ -297,8 +312,7 @@ static int follow_await(struct ftkvm_replica *r, u8 type)
 				continue;
 			}
 			if (!follow_at(r, rec)) {
-				ftkvm_follow_diverged(r, "an exit that the primary had not before %llu/%#llx",
-						      rec->point.count, rec->point.rip);
+				follow_unexpected(r, rec, "an exit");
 				return -ESTALE;
 			}
 			if (!follow_digest(r, rec))
@@ -406,8 +420,7 @@ static int follow_within(struct ftkvm_replica *r, u8 type)
 			return 0;
 		}
 		if (rec) {
-			ftkvm_follow_diverged(r, "in an instruction that needs record %u, the log has record %u at %llu/%#llx",
-					      type, rec->type, rec->point.count, rec->point.rip);
+			follow_unexpected(r, rec, "within an instruction");
 			return -ESTALE;
 		}
 		if (READ_ONCE(r->log_closed) || READ_ONCE(r->detaching))
@@ -470,9 +483,7 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 			else if (rec->type == FTKVM_REC_END || rec->type == FTKVM_REC_STOP)
 				follow_record(r, rec, &again);
 			else
-				ftkvm_follow_diverged(r, "halted; the log has record %u at %llu/%#llx",
-						      rec->type, rec->point.count,
-						      rec->point.rip);
+				follow_unexpected(r, rec, "halted");
 			/* the run loop sees whether that woke the guest, and comes back */
 			return;
 		}

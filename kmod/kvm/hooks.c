@@ -27,14 +27,6 @@ struct ftkvm_hook {
 
 #define HOOK(fn) { .name = #fn, .repl = ftkvm_hook_##fn, .cont = &ftkvm_cont_##fn }
 
-extern unsigned long ftkvm_cont_vcpu_run,
-	ftkvm_cont_kvm_vcpu_ioctl, ftkvm_cont_kvm_vcpu_release, ftkvm_cont_kvm_vcpu_halt,
-	ftkvm_cont_kvm_vcpu_check_block, ftkvm_cont___apic_accept_irq,
-	ftkvm_cont_kvm_inject_nmi, ftkvm_cont_vcpu_mmio_read,
-	ftkvm_cont_complete_emulated_mmio, ftkvm_cont_emulator_pio_in_out,
-	ftkvm_cont_complete_emulator_pio_in, ftkvm_cont_kvm_io_bus_write,
-	ftkvm_cont_svm_vcpu_run, ftkvm_cont_svm_handle_exit;
-
 static struct ftkvm_hook hooks[] = {
 	HOOK(vcpu_run),
 	HOOK(kvm_vcpu_ioctl),

@@ -13,6 +13,15 @@
 struct kvm_lapic;
 struct dest_map;
 
+/* where the unhooked functions go on; set before the hooks are (stubs.S) */
+extern unsigned long ftkvm_cont_vcpu_run,
+	ftkvm_cont_kvm_vcpu_ioctl, ftkvm_cont_kvm_vcpu_release, ftkvm_cont_kvm_vcpu_halt,
+	ftkvm_cont_kvm_vcpu_check_block, ftkvm_cont___apic_accept_irq,
+	ftkvm_cont_kvm_inject_nmi, ftkvm_cont_vcpu_mmio_read,
+	ftkvm_cont_complete_emulated_mmio, ftkvm_cont_emulator_pio_in_out,
+	ftkvm_cont_complete_emulator_pio_in, ftkvm_cont_kvm_io_bus_write,
+	ftkvm_cont_svm_vcpu_run, ftkvm_cont_svm_handle_exit;
+
 /* the unhooked functions (stubs.S) */
 int ftkvm_orig_vcpu_run(struct kvm_vcpu *vcpu);
 long ftkvm_orig_kvm_vcpu_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg);

@@ -326,7 +326,8 @@ int ftkvm_hook___apic_accept_irq(struct kvm_lapic *apic, int mode, int vector,
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(apic_vcpu(apic)->kvm);
 	/* an NMI comes by kvm_inject_nmi() next; a deasserted level is nothing */
-	if (!r || ftkvm_mode(r) == FTKVM_MODE_PASS || (mode != APIC_DM_FIXED && mode != APIC_DM_LOWEST) || (trig && !level) ||
+	if (!r || ftkvm_mode(r) == FTKVM_MODE_PASS ||
+	    (mode != APIC_DM_FIXED && mode != APIC_DM_LOWEST) || (trig && !level) ||
 	    (input_own(r) && vector != apic_timer_vector(apic)) || !ftkvm_input_offer(r, &in))
 		ret = ftkvm_orig___apic_accept_irq(apic, mode, vector, level, trig, dest_map);
 	if (r)

@@ -10,10 +10,15 @@
 
 static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
+	struct ftkvm_regs regs;
+
 	rec->type = type;
 	rec->flags = 0;
 	rec->point = ftkvm_here(r);
-	rec->digest = ftkvm_here_digest(r);
+	ftkvm_vendor()->regs(r->vcpu, &regs);
+	rec->digest = ftkvm_digest(&regs);
+	if (type != FTKVM_REC_TSC)
+		ftkvm_digest_each(&regs, rec->hash);
 }
 
 /* Epochs that the backup is behind. What it says may be wrong, but not harmful. */
@@ -58,15 +63,12 @@ static int lead_wait_close(struct ftkvm_replica *r)
 static void lead_end(struct ftkvm_replica *r, u8 flags)
 {
 	struct ftkvm_rec rec;
-	struct ftkvm_regs regs;
 	int n;
 
 	n = ftkvm_inputs_take(r, rec.end.inputs, FTKVM_REC_MAX_INPUTS);
 	rec.end.ninputs = n;
 	lead_fill(r, &rec, FTKVM_REC_END);
 	rec.flags = flags;
-	ftkvm_vendor()->regs(r->vcpu, &regs);
-	ftkvm_digest_each(&regs, rec.end.hash);
 	rec.end.next_len = ftkvm_epoch_end(&r->epoch, rec.point.count, n);
 	if (!ftkvm_log_append(r, &rec)) {
 		r->st.epochs++;
@@ -101,6 +103,7 @@ static void lead_env_close(struct ftkvm_replica *r, bool more)
 		rec.flags = FTKVM_RECF_SNAP;
 		r->snap_after = true;
 	}
+	memcpy(rec.hash, r->env_hash, sizeof(rec.hash));
 	r->env_len = 0;
 	r->env_open = more;
 	ftkvm_log_append(r, &rec);
@@ -176,6 +179,7 @@ static void lead_out(struct ftkvm_replica *r, bool snap)
 int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
 {
 	bool in = what & FTKVM_SYNC_ENV;
+	struct ftkvm_rec rec;
 	int ret;
 
 	if (what & FTKVM_SYNC_OUT) {
@@ -195,8 +199,10 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
 	if (in) {
 		r->env_open = true;
 		r->env_len = 0;
-		r->env_point = ftkvm_here(r);
-		r->env_digest = ftkvm_here_digest(r);
+		lead_fill(r, &rec, FTKVM_REC_ENV);
+		r->env_point = rec.point;
+		r->env_digest = rec.digest;
+		memcpy(r->env_hash, rec.hash, sizeof(rec.hash));
 	}
 	return 0;
 }

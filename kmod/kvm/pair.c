@@ -120,6 +120,7 @@ static int pair_frame(void *priv, u8 type, const void *payload, u32 len)
 		if (r->have_peer_start)
 			return -EBADMSG;
 		memcpy(&r->peer_start, payload, sizeof(r->peer_start));
+		/* what was copied comes first: pair_starting() */
 		smp_store_release(&r->have_peer_start, true);
 		wake_up_all(&r->wq);
 		return 0;
@@ -135,6 +136,7 @@ static void pair_down(void *priv, int reason, const char *detail)
 {
 	struct ftkvm_replica *r = priv;
 
+	/* behind the last log byte: ftkvm_follow_drained() */
 	smp_store_release(&r->log_closed, true);
 	ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "%s", detail);
 	wake_up_all(&r->wq);
@@ -262,22 +264,42 @@ static void pair_reset(struct ftkvm_replica *r)
 	spin_unlock_irq(&r->lock);
 }
 
+/**
+ * ftkvm_pair_epochs() - are these bounds of an epoch's length possible?
+ * @min: shortest, events
+ * @max: longest, events
+ * @why: if not, what would be
+ * @size: of @why
+ *
+ * Context: any.
+ * Return: 0 or -ERANGE.
+ */
+int ftkvm_pair_epochs(u64 min, u64 max, char *why, size_t size)
+{
+	struct ftkvm_epoch e;
+	int ret = ftkvm_epoch_init(&e, min, max);
+
+	if (ret)
+		snprintf(why, size,
+			 "epochs of %llu to %llu events: both must lie in %llu..%llu, in order",
+			 min, max, FTKVM_PERIOD_MIN, FTKVM_PERIOD_MAX);
+	return ret;
+}
+
 static int pair_settings(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 			 char *why, size_t size)
 {
 	u64 min = p->period_min ?: r->period_min, max = p->period_max ?: r->period_max;
-	struct ftkvm_epoch e;
+	int ret;
 
 	/* one end given alone moves the other one along */
 	if (p->period_min && !p->period_max)
 		max = max(max, min);
 	if (p->period_max && !p->period_min)
 		min = min(min, max);
-	if (ftkvm_epoch_init(&e, min, max)) {
-		snprintf(why, size, "epochs of %llu to %llu events: both must lie in %llu..%llu, in order",
-			 min, max, FTKVM_PERIOD_MIN, FTKVM_PERIOD_MAX);
-		return -ERANGE;
-	}
+	ret = ftkvm_pair_epochs(min, max, why, size);
+	if (ret)
+		return ret;
 	r->period_min = min;
 	r->period_max = max;
 	r->margin = p->margin ?: r->margin;
@@ -446,7 +468,8 @@ static int pair_starting(struct ftkvm_replica *r)
 		ftkvm_counter_close(r);
 		ret = ftkvm_counter_open(r);
 		if (ret) {
-			pair_refuse(r, "no PMU counter (error %d): stop other users of it (perf, NMI watchdog)",
+			pair_refuse(r,
+				    "no PMU counter (error %d): stop other users of it (perf, NMI watchdog)",
 				    ret);
 			return 0;
 		}
@@ -462,6 +485,7 @@ static int pair_starting(struct ftkvm_replica *r)
 		r->start_ready = true;
 	}
 	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	/* pairs with pair_frame() */
 	ret = wait_event_interruptible(r->wq, ftkvm_mode(r) != FTKVM_MODE_START ||
 				       smp_load_acquire(&r->have_peer_start));
 	kvm_vcpu_srcu_read_lock(r->vcpu);
@@ -471,7 +495,8 @@ static int pair_starting(struct ftkvm_replica *r)
 		return 0;
 	what = pair_start_differs(&r->our_start, &r->peer_start);
 	if (what) {
-		pair_refuse(r, "the guests' %s differ at the first instruction: start both with the same command line, -seed 1 and -rtc base=...,clock=vm",
+		pair_refuse(r,
+			    "the guests' %s differ at the first instruction: start both with the same command line, -seed 1 and -rtc base=...,clock=vm",
 			    what);
 		return 0;
 	}

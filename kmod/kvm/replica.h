@@ -35,7 +35,7 @@
 #include "../link/link.h"
 #include "../netlink/netlink.h"
 
-#define FTKVM_LOG_SIZE		(1u << 20)
+#define FTKVM_LOG_SIZE		BIT(20)
 #define FTKVM_LOG_RESERVE	(16u << 10)	/* what one trip of the vCPU may write */
 #define FTKVM_LAG_LIMIT		128	/* epochs that a backup may be behind */
 #define FTKVM_LAG_BUCKETS	(FTKVM_LAG_LIMIT + 2)
@@ -110,7 +110,7 @@ struct ftkvm_replica {
 	u32 counter_code, timeout_ms;
 	char peer[FTKVM_PEER_MAX + 1];
 
-	spinlock_t lock;
+	spinlock_t lock;			/* state and what goes with it, below */
 	enum ftkvm_state state;
 	enum ftkvm_role role;
 	u32 reason;
@@ -122,9 +122,9 @@ struct ftkvm_replica {
 	bool bye;				/* the peer is to be told @reason, @detail */
 	bool peer_bye;				/* it told us */
 
-	struct mutex cmd;
+	struct mutex cmd;			/* one command at a time */
 	struct ftkvm_link *link;		/* stays until the next pairing or detach */
-	struct mutex link_lock;			/* for readers that hold neither @cmd nor are the vCPU */
+	struct mutex link_lock;			/* for readers of @link that don't hold @cmd */
 	wait_queue_head_t wq;			/* log, acknowledgements, state: everything */
 	struct work_struct event_work;
 	struct work_struct gone_work;
@@ -132,7 +132,7 @@ struct ftkvm_replica {
 
 	/* log: primary vCPU -> send thread, or receive thread -> backup vCPU */
 	struct ftkvm_ring log;
-	spinlock_t flow_lock;
+	spinlock_t flow_lock;			/* @flow: vCPU against the link's threads */
 	struct ftkvm_flow flow;			/* primary */
 	u64 held;				/* backup: log bytes received */
 	bool log_closed;			/* backup: nothing more will come */
@@ -160,12 +160,13 @@ struct ftkvm_replica {
 	/* the synchronising exit being worked on */
 	bool env_open;				/* its environment reads are being collected */
 	bool env_more;				/* backup: another ENV of it follows */
-	bool out_logged;			/* its OUT is in the log (backup: consumed), it did not run yet */
+	bool out_logged;			/* its OUT is logged, it did not run yet */
 	bool out_done;				/* ... and it may leave now */
 	u64 out_off;				/* log offset behind the OUT record */
 	bool snap_after;			/* END follows when the instruction is done */
 	struct ftkvm_point env_point;
 	u32 env_digest;
+	u8 env_hash[FTKVM_NREGS];
 	u32 env_len, env_pos;
 	u8 *env;				/* FTKVM_REC_MAX_DATA */
 
@@ -185,15 +186,27 @@ struct ftkvm_replica {
 	struct ftkvm_stats st;
 };
 
-/* ---- replica.c: life, lookup, state ---- */
+/* ---- replica.c: life, lookup ---- */
 struct ftkvm_replica *ftkvm_replica_get(struct kvm *kvm);
 void ftkvm_replica_put(struct ftkvm_replica *r);
-int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason,
-			const char *fmt, ...) __printf(4, 5);
 void ftkvm_replica_gone(struct ftkvm_replica *r);
-void ftkvm_replica_settle(struct ftkvm_replica *r);
+struct ftkvm_replica *ftkvm_replica_named(const char *name, char *why, size_t size);
+struct ftkvm_replica *ftkvm_replica_command(const char *name, int *err, char *why, size_t size);
+void ftkvm_replica_done(struct ftkvm_replica *r);
+struct kvm *ftkvm_replica_vm(int fd, char *why, size_t size);
+int ftkvm_replica_fit(struct kvm *kvm, u32 counter, char *why, size_t size);
 int ftkvm_replica_init(void);
 void ftkvm_replica_exit(void);
+extern struct workqueue_struct *ftkvm_replica_work;
+
+/* ---- event.c: state ---- */
+int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason,
+			const char *fmt, ...) __printf(4, 5);
+void ftkvm_replica_event_work(struct work_struct *work);
+void ftkvm_replica_settle(struct ftkvm_replica *r);
+
+/* ---- info.c ---- */
+void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info);
 
 static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 {
@@ -203,6 +216,7 @@ static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 /* ---- pair.c: pairing and the link's upcalls ---- */
 int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		     u32 *reason, char *why, size_t size);
+int ftkvm_pair_epochs(u64 min, u64 max, char *why, size_t size);
 int ftkvm_pair_start(struct ftkvm_replica *r);
 void ftkvm_pair_bye(struct ftkvm_replica *r);
 void ftkvm_pair_fence(struct ftkvm_replica *r);

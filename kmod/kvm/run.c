@@ -215,7 +215,7 @@ static long run_ioctl(struct ftkvm_replica *r, struct file *filp, unsigned int i
 		      unsigned long arg)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
-	bool halted = vcpu->arch.mp_state == KVM_MP_STATE_HALTED;
+	u32 mp = vcpu->arch.mp_state;
 	u32 before;
 	long ret;
 
@@ -224,8 +224,7 @@ static long run_ioctl(struct ftkvm_replica *r, struct file *filp, unsigned int i
 	/* what QEMU reads and writes back unchanged does no harm */
 	before = ftkvm_here_digest(r);
 	ret = ftkvm_orig_kvm_vcpu_ioctl(filp, ioctl, arg);
-	if (before != ftkvm_here_digest(r) ||
-	    halted != (vcpu->arch.mp_state == KVM_MP_STATE_HALTED))
+	if (before != ftkvm_here_digest(r) || mp != vcpu->arch.mp_state)
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_GUEST_TOUCHED,
 				    "QEMU changed the guest's registers (reset, or a debugger)");
 	return ret;

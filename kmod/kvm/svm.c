@@ -15,10 +15,11 @@
 #include "layout.h"
 
 static_assert(FTKVM_OFF_VCPU_SVM_VCPU == 0);
-static_assert(FTKVM_OFF_KVM_VCPU_ARCH_APIC == offsetof(struct kvm_vcpu, arch.apic));
-static_assert(FTKVM_OFF_KVM_VCPU_ARCH_REGS == offsetof(struct kvm_vcpu, arch.regs));
-static_assert(FTKVM_OFF_KVM_VCPU_RUN == offsetof(struct kvm_vcpu, run));
-static_assert(FTKVM_OFF_KVM_ARCH_IRQCHIP_MODE == offsetof(struct kvm, arch.irqchip_mode));
+/* the headers that this is built with are those of the KVM that BTF describes */
+static_assert(offsetof(struct kvm_vcpu, arch.apic) == FTKVM_OFF_KVM_VCPU_ARCH_APIC);
+static_assert(offsetof(struct kvm_vcpu, arch.regs) == FTKVM_OFF_KVM_VCPU_ARCH_REGS);
+static_assert(offsetof(struct kvm_vcpu, run) == FTKVM_OFF_KVM_VCPU_RUN);
+static_assert(offsetof(struct kvm, arch.irqchip_mode) == FTKVM_OFF_KVM_ARCH_IRQCHIP_MODE);
 
 /* VMCB clean bits, APM 15.15.3 */
 #define CLEAN_INTERCEPTS	BIT(0)
@@ -322,7 +323,8 @@ static bool svm_sync_exit(struct kvm_vcpu *vcpu, struct svm_sync *s)
 		s->kind = FTKVM_ENV_PIO;
 		return true;
 	case SVM_EXIT_MSR:
-		s->in = s->msr = true;
+		s->in = true;
+		s->msr = true;
 		return !info && svm_time_msr(vcpu->arch.regs[VCPU_REGS_RCX], &s->kind);
 	case SVM_EXIT_NPF:
 		if (!svm_is_mmio(vcpu, b->control.exit_info_2, info & PFERR_WRITE_MASK))

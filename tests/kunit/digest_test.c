@@ -31,16 +31,16 @@ static void digest_value(struct kunit *test)
 
 static void digest_each_value(struct kunit *test)
 {
-	/* the product's top byte, by hand */
+	/* the product's top byte, its halves exchanged, by hand */
 	static const struct {
 		u64 val;
 		u8 hash;
 	} cases[] = {
 		{ 0, 0x00 },
-		{ 1, 0x61 },
-		{ 2, 0xc3 },
-		{ 1ull << 63, 0x80 },
-		{ ~0ull, 0x9e },
+		{ 1, 0x72 },
+		{ 2, 0xe4 },
+		{ 1ull << 63, 0x08 },
+		{ ~0ull, 0x8d },
 	};
 	u8 hash[FTKVM_NREGS];
 	struct ftkvm_regs regs;
@@ -57,7 +57,10 @@ static void digest_each_value(struct kunit *test)
 	}
 }
 
-/* Every bit of every register counts, RFLAGS.RF apart, and is put down to its register. */
+/*
+ * Every bit of every register counts, RFLAGS.RF apart, and is put down to its
+ * register, even if only half of each hash is known.
+ */
 static void digest_single_bits(struct kunit *test)
 {
 	struct rnd_state rnd;
@@ -81,6 +84,9 @@ static void digest_single_bits(struct kunit *test)
 				KUNIT_ASSERT_EQ_MSG(test, ftkvm_digest(&regs) == digest, ignored,
 						    "%s bit %d", ftkvm_reg_name(reg), bit);
 				KUNIT_ASSERT_EQ_MSG(test, ftkvm_digest_differs(hash, changed),
+						    ignored ? -1 : reg, "%s bit %d",
+						    ftkvm_reg_name(reg), bit);
+				KUNIT_ASSERT_EQ_MSG(test, ftkvm_digest_differs_low(hash, changed),
 						    ignored ? -1 : reg, "%s bit %d",
 						    ftkvm_reg_name(reg), bit);
 				regs.r[reg] ^= BIT_ULL(bit);
@@ -111,15 +117,22 @@ static void digest_swapped(struct kunit *test)
 static void digest_first_difference(struct kunit *test)
 {
 	u8 a[FTKVM_NREGS], b[FTKVM_NREGS];
-	int i;
+	int i, bit;
 
-	memset(a, 0x5a, sizeof(a));
-	memcpy(b, a, sizeof(b));
-	KUNIT_EXPECT_EQ(test, ftkvm_digest_differs(a, b), -1);
-	for (i = FTKVM_NREGS - 1; i >= 0; i--) {
-		b[i] ^= 1;
-		KUNIT_EXPECT_EQ(test, ftkvm_digest_differs(a, b), i);
-		KUNIT_EXPECT_EQ(test, ftkvm_digest_differs(b, a), i);
+	for (bit = 0; bit < 8; bit++) {
+		memset(a, 0x5a, sizeof(a));
+		memcpy(b, a, sizeof(b));
+		KUNIT_EXPECT_EQ(test, ftkvm_digest_differs(a, b), -1);
+		KUNIT_EXPECT_EQ(test, ftkvm_digest_differs_low(a, b), -1);
+		for (i = FTKVM_NREGS - 1; i >= 0; i--) {
+			int low = bit < 4 ? i : -1;
+
+			b[i] ^= BIT(bit);
+			KUNIT_EXPECT_EQ(test, ftkvm_digest_differs(a, b), i);
+			KUNIT_EXPECT_EQ(test, ftkvm_digest_differs(b, a), i);
+			KUNIT_EXPECT_EQ(test, ftkvm_digest_differs_low(a, b), low);
+			KUNIT_EXPECT_EQ(test, ftkvm_digest_differs_low(b, a), low);
+		}
 	}
 }
 

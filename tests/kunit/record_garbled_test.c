@@ -248,39 +248,39 @@ static void garbled_noise(struct kunit *test)
 static void garbled_not_canonical(struct kunit *test)
 {
 	static const struct {
-		u8 wire[24];
+		u8 wire[40];
 		u8 len;
 		int ret;
 	} cases[] = {
-		/* as it should be: OUT, count + 5 */
-		{ { 11, 4, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 12, 12 },
+		/* as it should be: OUT, count + 5; all behind the rip is zero */
+		{ { 23, 4, 5, 0 }, 24, 24 },
 		/* the prefix in two bytes */
-		{ { 0x8b, 0, 4, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 13, -EBADMSG },
+		{ { 0x97, 0, 4, 5, 0 }, 25, -EBADMSG },
 		/* the prefix in three */
 		{ { 0x80, 0x80, 1, 4 }, 4, -EBADMSG },
 		/* the count in two bytes, in three */
-		{ { 12, 4, 0x85, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 13, -EBADMSG },
-		{ { 13, 4, 0x85, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 14, -EBADMSG },
+		{ { 24, 4, 0x85, 0, 0 }, 25, -EBADMSG },
+		{ { 25, 4, 0x85, 0x80, 0, 0 }, 26, -EBADMSG },
 		/* the rip: -1 is 1, so 0x81 0 is not */
-		{ { 12, 4, 5, 0x81, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 13, -EBADMSG },
+		{ { 24, 4, 5, 0x81, 0 }, 25, -EBADMSG },
 		/* ten bytes: bit 63 alone is left to the tenth */
-		{ { 20, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 }, 21,
-		  21 },
-		{ { 20, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x03 }, 21,
+		{ { 32, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 }, 33,
+		  33 },
+		{ { 32, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x03 }, 33,
 		  -EBADMSG },
-		{ { 20, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00 }, 21,
+		{ { 32, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00 }, 33,
 		  -EBADMSG },
 		/* eleven */
-		{ { 21, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0 }, 22,
+		{ { 33, 4, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0 }, 34,
 		  -EBADMSG },
 		/* a count that wraps: behind the last one */
-		{ { 20, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 }, 21,
+		{ { 32, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 }, 33,
 		  -EBADMSG },
 		/* no type, an unknown one, flags of another type */
-		{ { 11, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 12, -EBADMSG },
-		{ { 11, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 12, -EBADMSG },
-		{ { 11, 0x24, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 12, -EBADMSG },
-		{ { 11, 0x84, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 12, -EBADMSG },
+		{ { 23, 0, 5, 0 }, 24, -EBADMSG },
+		{ { 23, 6, 5, 0 }, 24, -EBADMSG },
+		{ { 23, 0x24, 5, 0 }, 24, -EBADMSG },
+		{ { 23, 0x84, 5, 0 }, 24, -EBADMSG },
 		/* a body that no record is so short as */
 		{ { 0 }, 1, -EBADMSG },
 		{ { 6, 4, 5, 0, 0, 0, 0 }, 7, -EBADMSG },

@@ -8,8 +8,9 @@
 static const u8 env_items[] = { FTKVM_ENV_PIO, 1, 0xaa, FTKVM_ENV_MSR, 2, 0x34, 0x12 };
 
 /*
- * One log, its records in this order: deltas go from one to the next. An END
- * has the bytes of wire_hash behind what is said here.
+ * One log, its records in this order: deltas go from one to the next. All have
+ * the hashes of wire_hash: END as they are, behind what is said here, ENV and
+ * OUT their low halves, TSC and STOP not at all.
  */
 static const struct {
 	struct ftkvm_rec rec;
@@ -60,15 +61,23 @@ static const struct {
 			.point = { 301, 0x1002, 0 }, .digest = 2,
 			.env = { env_items, sizeof(env_items) },
 		},
-		.wire = { 14, 0x42, 0, 0, 2, 0, 0, 0, 0, 1, 0xaa, 3, 2, 0x34, 0x12 },
-		.len = 15,
+		.wire = {
+			26, 0x42, 0, 0, 2, 0, 0, 0,
+			0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 0x1e, 0x3c, 0x5a, 0x78,
+			0, 1, 0xaa, 3, 2, 0x34, 0x12,
+		},
+		.len = 27,
 	}, {
 		.rec = {
 			.type = FTKVM_REC_OUT, .point = { 301, 0x1002, 0 }, .digest = 3,
 			.out_crc = 0xcafef00d,
 		},
-		.wire = { 11, 0x04, 0, 0, 3, 0, 0, 0, 0x0d, 0xf0, 0xfe, 0xca },
-		.len = 12,
+		.wire = {
+			23, 0x04, 0, 0, 3, 0, 0, 0,
+			0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 0x1e, 0x3c, 0x5a, 0x78,
+			0x0d, 0xf0, 0xfe, 0xca,
+		},
+		.len = 24,
 	}, {
 		.rec = {
 			.type = FTKVM_REC_STOP, .point = { 301, 0x1002, 0 }, .digest = 4,
@@ -81,7 +90,7 @@ static const struct {
 
 static const u8 wire_hash[FTKVM_NREGS] = {
 	0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b,
-	0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27,
+	0x1c, 0x1d, 0x1e, 0x1f, 0x2e, 0x21, 0x2c, 0x23, 0x2a, 0x25, 0x28, 0x27,
 };
 
 static void record_wire_form(struct kunit *test)
@@ -95,10 +104,9 @@ static void record_wire_form(struct kunit *test)
 		rec = wire_log[i].rec;
 		len = wire_log[i].len;
 		memcpy(wire, wire_log[i].wire, sizeof(wire));
-		if (rec.type == FTKVM_REC_END) {
-			memcpy(rec.end.hash, wire_hash, sizeof(wire_hash));
+		memcpy(rec.hash, wire_hash, sizeof(wire_hash));
+		if (rec.type == FTKVM_REC_END)
 			memcpy(wire + len - sizeof(wire_hash), wire_hash, sizeof(wire_hash));
-		}
 		memset(buf, 0xee, sizeof(buf));
 		KUNIT_ASSERT_EQ_MSG(test, ftkvm_rec_encode(&enc, &rec, buf, sizeof(buf)), len,
 				    "record %d", i);
@@ -178,6 +186,7 @@ static void record_longest(struct kunit *test)
 		rec.type = type;
 		rec.point.count = U64_MAX;
 		rec.point.rip = 3ull << 62;
+		memset(rec.hash, 0xff, sizeof(rec.hash));
 		switch (type) {
 		case FTKVM_REC_END:
 			rec.point.rcx = U64_MAX;

@@ -14,7 +14,8 @@
  * acknowledgment holds: so a message of the same command and sequence number
  * with DETAIL (whole, up to FTKVM_ERROR_MAX bytes) and, if there is one, REASON
  * precedes the error, whose extended acknowledgment repeats the text's
- * beginning. It holds no other attribute.
+ * beginning. It holds no other attribute. A command that a signal interrupted
+ * fails with ECANCELED; of its effect, GET tells.
  *
  * A *replica* is the module's object for one guest on this host; it is named
  * by FTKVM_A_NAME, unique on the host.

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The operator's commands on a replica, as the netlink family hands them on
+ * (netlink.h).
+ */
+#include "replica.h"
+
+/* see netlink.h */
+int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
+		       u32 *reason, char *why, size_t size)
+{
+	struct ftkvm_replica *r;
+	int ret;
+
+	r = ftkvm_replica_command(name, &ret, why, size);
+	if (!r)
+		return ret;
+	if (r->state != FTKVM_STATE_IDLE) {
+		snprintf(why, size,
+			 r->state == FTKVM_STATE_SOLO || r->state == FTKVM_STATE_STOPPED ?
+			 "guest %s has run already: start it anew on both hosts, with -S" :
+			 "guest %s is paired already", name);
+		ret = r->state == FTKVM_STATE_SOLO || r->state == FTKVM_STATE_STOPPED ?
+		      -EOPNOTSUPP : -EBUSY;
+	} else {
+		ret = ftkvm_replica_fit(r->kvm, p->counter ?: r->counter_code, why, size);
+		if (ret)
+			*reason = FTKVM_REASON_INCOMPATIBLE;
+		else
+			ret = ftkvm_pair_begin(r, p, reason, why, size);
+	}
+	ftkvm_replica_done(r);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_replica_unpair(const char *name, char *why, size_t size)
+{
+	struct ftkvm_replica *r;
+	int ret;
+
+	r = ftkvm_replica_command(name, &ret, why, size);
+	if (!r)
+		return ret;
+	ret = -EINVAL;
+	if (r->state != FTKVM_STATE_IDLE)
+		ret = ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED,
+					  "unpaired by the operator");
+	if (ret)
+		snprintf(why, size, "guest %s is not paired (it is %s)", name,
+			 ftkvm_state_name(r->state));
+	ftkvm_replica_done(r);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
+			  char *why, size_t size)
+{
+	struct ftkvm_replica *r;
+	struct ftkvm_link *l;
+	bool alive;
+	int ret;
+
+	r = ftkvm_replica_command(name, &ret, why, size);
+	if (!r)
+		return ret;
+	l = r->link;
+	alive = l && ftkvm_link_alive(l);
+	if (r->state != FTKVM_STATE_BACKUP && r->state != FTKVM_STATE_ORPHAN) {
+		snprintf(why, size, "guest %s is %s: only a backup can be promoted", name,
+			 ftkvm_state_name(r->state));
+		ret = -EINVAL;
+	} else if (r->state == FTKVM_STATE_BACKUP && alive && !force) {
+		snprintf(why, size,
+			 "the primary of %s is alive: power its host off first, or --force",
+			 name);
+		ret = -EBUSY;
+	} else {
+		ret = 0;
+		if (alive)
+			ftkvm_pair_fence(r);
+		r->promote_at = ktime_get();
+		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, FTKVM_REASON_NONE, " ");
+	}
+	mutex_unlock(&r->cmd);
+	if (!ret && wait_event_interruptible(r->wq, READ_ONCE(r->state) != FTKVM_STATE_TAKEOVER ||
+					     READ_ONCE(r->detaching)))
+		ret = -EINTR;
+	if (!ret && READ_ONCE(r->state) != FTKVM_STATE_SOLO) {
+		spin_lock_irq(&r->lock);
+		snprintf(why, size, "guest %s could not go live: %s", name, r->detail);
+		spin_unlock_irq(&r->lock);
+		ret = -EIO;
+	}
+	*takeover_ns = r->st.takeover_ns;
+	ftkvm_replica_put(r);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 mask,
+		      char *why, size_t size)
+{
+	struct ftkvm_replica *r;
+	u64 min, max;
+	int ret;
+
+	r = ftkvm_replica_command(name, &ret, why, size);
+	if (!r)
+		return ret;
+	ret = 0;
+	if ((mask & ~FTKVM_SET_TIMEOUT_MS) && r->state != FTKVM_STATE_IDLE) {
+		snprintf(why, size, "epochs and counter of %s are fixed while it is %s", name,
+			 ftkvm_state_name(r->state));
+		ret = -EBUSY;
+		goto out;
+	}
+	min = mask & FTKVM_SET_PERIOD_MIN ? p->period_min ?: FTKVM_DEFAULT_PERIOD_MIN :
+					    r->period_min;
+	max = mask & FTKVM_SET_PERIOD_MAX ? p->period_max ?: FTKVM_DEFAULT_PERIOD_MAX :
+					    r->period_max;
+	ret = ftkvm_pair_epochs(min, max, why, size);
+	if (ret)
+		goto out;
+	if ((mask & FTKVM_SET_COUNTER) && p->counter) {
+		ret = ftkvm_counter_probe(p->counter);
+		if (ret) {
+			snprintf(why, size,
+				 "event %#x can't be counted in guest mode here (error %d)",
+				 p->counter, ret);
+			goto out;
+		}
+	}
+	r->period_min = min;
+	r->period_max = max;
+	if (mask & FTKVM_SET_MARGIN)
+		r->margin = p->margin ?: FTKVM_DEFAULT_MARGIN;
+	if (mask & FTKVM_SET_COUNTER)
+		r->counter_code = p->counter ?: FTKVM_DEFAULT_COUNTER;
+	if (mask & FTKVM_SET_TIMEOUT_MS) {
+		r->timeout_ms = p->timeout_ms ?: FTKVM_DEFAULT_TIMEOUT_MS;
+		if (r->link)
+			ftkvm_link_set_timeout(r->link, r->timeout_ms);
+	}
+out:
+	ftkvm_replica_done(r);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv,
+		char *why, size_t size)
+{
+	struct ftkvm_replica *r = NULL;
+	struct kvm *kvm = NULL;
+	u32 counter = FTKVM_DEFAULT_COUNTER;
+
+	if (name) {
+		r = ftkvm_replica_named(name, why, size);
+		if (!r)
+			return -ENOENT;
+		kvm = r->kvm;
+		counter = r->counter_code;
+	} else if (vm_fd >= 0) {
+		kvm = ftkvm_replica_vm(vm_fd, why, size);
+		if (!kvm)
+			return -EINVAL;
+	}
+	ftkvm_check_host(counter, cb, priv);
+	/* a guest that is paired has passed, and has run since */
+	if (kvm && (!r || r->state == FTKVM_STATE_IDLE))
+		ftkvm_check_guest(kvm, cb, priv);
+	if (r)
+		ftkvm_replica_put(r);
+	else if (kvm)
+		kvm_put_kvm(kvm);
+	return 0;
+}

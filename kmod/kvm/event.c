@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What happens to a replica: its state, and who is told.
+ */
+#include <linux/slab.h>
+#include <linux/stdarg.h>
+#include "replica.h"
+#include "vendor.h"
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+static enum ftkvm_mode replica_mode(enum ftkvm_state s)
+{
+	switch (s) {
+	case FTKVM_STATE_ARMED:
+		return FTKVM_MODE_START;
+	case FTKVM_STATE_PRIMARY:
+		return FTKVM_MODE_LEAD;
+	case FTKVM_STATE_BACKUP:
+	case FTKVM_STATE_ORPHAN:
+	case FTKVM_STATE_TAKEOVER:
+		return FTKVM_MODE_FOLLOW;
+	case FTKVM_STATE_STOPPED:
+		return FTKVM_MODE_HALT;
+	default:
+		return FTKVM_MODE_PASS;
+	}
+}
+
+static unsigned int replica_uapi_event(enum ftkvm_event ev)
+{
+	switch (ev) {
+	case FTKVM_EV_PAIR_PRIMARY:
+	case FTKVM_EV_PAIR_BACKUP:
+		return FTKVM_UAPI_EVENT_PAIRED;
+	case FTKVM_EV_START:
+		return FTKVM_UAPI_EVENT_STARTED;
+	case FTKVM_EV_LINK_DOWN:
+		return FTKVM_UAPI_EVENT_PEER_LOST;
+	case FTKVM_EV_REFUSE:
+	case FTKVM_EV_UNPAIR:
+		return FTKVM_UAPI_EVENT_UNPAIRED;
+	case FTKVM_EV_DIVERGED:
+		return FTKVM_UAPI_EVENT_DIVERGED;
+	case FTKVM_EV_DRAINED:
+		return FTKVM_UAPI_EVENT_PROMOTED;
+	case FTKVM_EV_GUEST_END:
+		return FTKVM_UAPI_EVENT_GUEST_ENDED;
+	default:
+		return 0;
+	}
+}
+
+/**
+ * ftkvm_replica_event() - something happened: change the state
+ * @r: the replica
+ * @ev: what happened
+ * @reason: why a pairing ended (enum ftkvm_reason); NONE keeps what is known
+ * @fmt: the same in words, for the operator
+ *
+ * Whoever waits is woken, and the vCPU leaves the guest to see. What else is to
+ * be done (telling the peer and the listeners) is left to a worker.
+ * Context: any but NMI.
+ * Return: 0, -EINVAL when the event has no place in the state the replica is in.
+ */
+int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason,
+			const char *fmt, ...)
+{
+	unsigned long flags;
+	enum ftkvm_state from;
+	bool changed;
+	va_list args;
+	int next;
+
+	spin_lock_irqsave(&r->lock, flags);
+	next = ftkvm_state_next(r->state, r->role, ev);
+	if (next < 0) {
+		spin_unlock_irqrestore(&r->lock, flags);
+		return next;
+	}
+	changed = next != r->state;
+	from = r->state;
+	if (changed) {
+		if (reason) {
+			r->reason = reason;
+			va_start(args, fmt);
+			vsnprintf(r->detail, sizeof(r->detail), fmt, args);
+			va_end(args);
+		}
+		WRITE_ONCE(r->state, next);
+		WRITE_ONCE(r->promote, next == FTKVM_STATE_TAKEOVER);
+		/* a peer that said good-bye itself, or is dead, need not hear of it */
+		if ((ev == FTKVM_EV_UNPAIR || ev == FTKVM_EV_DIVERGED || ev == FTKVM_EV_REFUSE ||
+		     ev == FTKVM_EV_GUEST_END) && !r->peer_bye)
+			r->bye = true;
+		r->events |= BIT(replica_uapi_event(ev));
+		/* last: what the new mode looks at is in place */
+		smp_store_release(&r->mode, replica_mode(next));
+	}
+	if (changed)
+		trace_ftkvm_state(r->name, ftkvm_event_name(ev), ftkvm_state_name(from),
+				  ftkvm_state_name(next), r->detail);
+	spin_unlock_irqrestore(&r->lock, flags);
+	if (changed) {
+		wake_up_all(&r->wq);
+		kvm_vcpu_kick(r->vcpu);
+		queue_work(ftkvm_replica_work, &r->event_work);
+	}
+	return 0;
+}
+
+/**
+ * ftkvm_replica_settle() - the guest is on its own: put the vCPU back as it was
+ * @r: the replica, in FTKVM_MODE_PASS
+ *
+ * Context: vCPU thread outside the guest, interrupts may be off; or vcpu->mutex
+ * held.
+ */
+void ftkvm_replica_settle(struct ftkvm_replica *r)
+{
+	if (r->armed_vmcb) {
+		ftkvm_vendor()->disarm(r->vcpu);
+		ftkvm_counter_quiet(r);
+		WRITE_ONCE(r->armed_vmcb, false);
+		wake_up_all(&r->wq);
+	}
+	if (ftkvm_inputs_any(r))
+		ftkvm_inputs_release(r);
+}
+
+/**
+ * ftkvm_replica_event_work() - what an event leaves to process context
+ * @work: the replica's event_work
+ *
+ * Context: worker.
+ */
+void ftkvm_replica_event_work(struct work_struct *work)
+{
+	struct ftkvm_replica *r = container_of(work, struct ftkvm_replica, event_work);
+	struct ftkvm_info *info = kzalloc(sizeof(*info), GFP_KERNEL);
+	unsigned long events, flags;
+	bool bye;
+	int i;
+
+	spin_lock_irqsave(&r->lock, flags);
+	events = r->events;
+	bye = r->bye;
+	r->events = 0;
+	r->bye = false;
+	spin_unlock_irqrestore(&r->lock, flags);
+	if (info)
+		ftkvm_replica_fill(r, info);
+	if (bye)
+		ftkvm_pair_bye(r);
+	for_each_set_bit(i, &events, BITS_PER_LONG)
+		if (i && info)
+			ftkvm_netlink_event(info, i);
+	kfree(info);
+}
