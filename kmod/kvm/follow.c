@@ -131,7 +131,8 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 	enum ftkvm_step step;
 	u64 left;
 
-	if (here.count > rec->point.count) {
+	/* STOP is where the primary's last exit was; the backup may be further */
+	if (rec->type != FTKVM_REC_STOP && here.count > rec->point.count) {
 		follow_unexpected(r, rec, "went past it");
 		return -ESTALE;
 	}
