@@ -58,5 +58,24 @@ testbed:
 		KMODS="$(O)/kernel/lib/modules/$$(cat $(O)/kernel/release)/kernel/arch/x86/kvm" \
 		KOUT=$(O)/kmod
 
+# A Linux guest outlives its host: make demo [KILL=backup] [SEED=number]
+KILL ?= primary
+SEED ?=
+
+# setup installs it, if a fresh machine has none
+python3 = command -v python3 > /dev/null || tests/testbed/setup --kernel-only
+
+demo:
+	@$(python3)
+	@tests/demo/run --kill $(KILL) $(if $(SEED),--seed $(SEED))
+
+# ---- tests: the last line is "N passed, N failed" -----------------------------
+
+check: testbed
+	@tests/check
+
+kunit:
+	@tests/kunit/run
+
 clean:
 	rm -rf $(O)/kmod $(O)/kmod-* $(O)/userspace $(O)/include

@@ -7,7 +7,7 @@ import time
 import tomllib
 
 from . import paths
-from .emulator import TSC_KHZ
+from .emulator import SKIPPED_INITCALLS, TSC_KHZ
 
 # A guest that two hosts can run in lockstep: no paravirtual clock or other
 # page that the host writes, no instruction that fetches something from
@@ -22,13 +22,15 @@ CPU = ",".join([
 
 MACHINES = {
     "pc": "pc,kernel-irqchip=split,smm=off,hpet=off,vmport=off",
-    "microvm": "microvm,kernel-irqchip=split,pit=off,pic=off,rtc=on,isa-serial=on,"
+    "microvm": "microvm,kernel-irqchip=split,pit=on,pic=off,rtc=on,isa-serial=on,"
                "auto-kernel-cmdline=off",
 }
 
-# Without kvmclock a Linux guest must be told what its TSC is.
+# Without kvmclock a Linux guest must be told what its TSC is. A microvm has no
+# PCI bus to look for, port by port, each a wait for the backup.
 LINUX_WORDS = (f"console=ttyS0 quiet panic=-1 tsc=reliable tsc_early_khz={TSC_KHZ} "
-               "random.trust_cpu=off nokaslr")
+               "random.trust_cpu=off nokaslr initcall_blacklist=" + ",".join(SKIPPED_INITCALLS))
+MACHINE_WORDS = {"pc": "", "microvm": "pci=off"}
 
 QMP = "/run/guest.qmp"			# ftd's
 DRIVER_QMP = "/run/guest.driver.qmp"	# ours: QMP sockets serve one client at a time
@@ -64,8 +66,9 @@ class Guest:
 
     def start(self):
         here = shlex.quote(os.getcwd())
-        self._job = self.host.start(f"rm -f {QMP} {DRIVER_QMP}; cd {here}; "
-                                    f"exec {shlex.join(self.command)}")
+        # Those of an earlier guest must not be taken for this one's.
+        self.host.run(f"rm -f {QMP} {DRIVER_QMP}")
+        self._job = self.host.start(f"cd {here}; exec {shlex.join(self.command)}")
         self._job.close_input()
 
     def await_ready(self, timeout=60):
@@ -154,13 +157,14 @@ class Entry:
         self._append = fields.get("append", "")
         self._args = fields.get("args", [])
 
-    def qemu_args(self, append=None):
+    def qemu_args(self, append=None, machine="pc"):
         append = self._append if append is None else append
         built = paths.guests()
         if self.linux:
             return ["-kernel", paths.kernel_image(),
                     "-initrd", os.path.join(built, "linux.cpio"),
-                    "-append", f"{LINUX_WORDS} {append}".strip(), *self._args]
+                    "-append", f"{LINUX_WORDS} {MACHINE_WORDS[machine]} {append}".strip(),
+                    *self._args]
         args = ["-kernel", os.path.join(built, self.name + ".elf")]
         return args + (["-append", append] if append else []) + self._args
 

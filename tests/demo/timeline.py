@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The demonstration as a picture: both hosts, epochs, lag, the cut, the takeover."""
+from xml.sax.saxutils import escape
+
+WIDTH, LEFT, RIGHT = 1120, 120, 40
+LANE_A, LANE_B, LANE_H = 96, 176, 40
+EPOCHS, LAG, PANEL_H = 268, 438, 120
+AXIS = 590
+HEIGHT = 680
+
+INK, FAINT, GRID = "#222222", "#777777", "#e4e4e4"
+LIVE, MUTED, WAITS, DEAD = "#2f7d4f", "#7f9fc8", "#e0a030", "#d9d9d9"
+COLOUR = {"a": "#1f5fa8", "b": "#c0562b"}
+CUT, TAKEOVER = "#c01020", "#2f7d4f"
+
+
+def first(status):
+    """The replica in an answer of `ftctl -j status`."""
+    if isinstance(status, dict):
+        for key in ("replicas", "guests"):
+            if key in status:
+                return status[key][0]
+        return status
+    return status[0]
+
+
+def data(demo, verdict):
+    """All that draw() needs, from a run."""
+    def said(host, console, mark):
+        return [when - demo.start for when, line in console.lines(mark)
+                if line.startswith("ftdemo ")]
+
+    marks = demo._console_marks
+    hosts = {h.name: h for h in demo.hosts}
+    times = verdict["timings"]
+    return {
+        "kill": verdict["kill"],
+        "cut": times.get("killed"), "promoted": times.get("promoted"),
+        "end": max([times.get("end", 1.0), 1.0]),
+        "live": {n: said(h, h.live, marks[n][0]) for n, h in hosts.items()},
+        "muted": {n: said(h, h.shadow, marks[n][1]) for n, h in hosts.items()},
+        "typed": [(at, host) for at, host, what in verdict["marks"] if what.startswith("typed")],
+        "samples": verdict["samples"],
+    }
+
+
+class Svg:
+    def __init__(self, begin, end):
+        self.begin, self.end = begin, end
+        self.out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+                    f'width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="13">',
+                    f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
+
+    def x(self, seconds):
+        inside = min(max(seconds, self.begin), self.end) - self.begin
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * inside / (self.end - self.begin), 1)
+
+    def rect(self, left, top, right, height, fill, **more):
+        extra = "".join(f' {k.replace("_", "-")}="{v}"' for k, v in more.items())
+        self.out.append(f'<rect x="{left}" y="{top}" width="{max(0, round(right - left, 1))}" '
+                        f'height="{height}" fill="{fill}"{extra}/>')
+
+    def line(self, x1, y1, x2, y2, colour, width=1, dash=None):
+        extra = f' stroke-dasharray="{dash}"' if dash else ""
+        self.out.append(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}" '
+                        f'stroke-width="{width}"{extra}/>')
+
+    def text(self, x, y, words, colour=INK, anchor="start", size=13, bold=False):
+        weight = ' font-weight="bold"' if bold else ""
+        self.out.append(f'<text x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}" '
+                        f'font-size="{size}"{weight}>{escape(words)}</text>')
+
+    def path(self, points, colour, width=1.8):
+        if points:
+            words = " ".join(f"{x},{round(y, 1)}" for x, y in points)
+            self.out.append(f'<polyline points="{words}" fill="none" stroke="{colour}" '
+                            f'stroke-width="{width}"/>')
+
+    def close(self):
+        return "\n".join([*self.out, "</svg>", ""])
+
+
+def _lanes(svg, d):
+    end, cut, promoted = d["end"], d["cut"], d["promoted"]
+    primary_dies = d["kill"] == "primary" and cut is not None
+    for name, top, what in (("a", LANE_A, "primary"), ("b", LANE_B, "backup")):
+        svg.text(LEFT - 12, top + 18, f"host {name.upper()}", COLOUR[name], "end", 15, True)
+        svg.text(LEFT - 12, top + 34, what, FAINT, "end", 12)
+        if name == "a":
+            spans = [(0, cut, LIVE), (cut, end, DEAD)] if primary_dies else [(0, end, LIVE)]
+        elif primary_dies:
+            live = promoted if promoted is not None else end
+            spans = [(0, cut, MUTED), (cut, live, WAITS), (live, end, LIVE)]
+        else:
+            spans = [(0, end if cut is None else cut, MUTED)]
+            if cut is not None:
+                spans.append((cut, end, DEAD))
+        for begin, stop, colour in spans:
+            svg.rect(svg.x(begin), top, svg.x(stop), LANE_H, colour, fill_opacity="0.55")
+        for when in d["live"].get(name, ()):
+            svg.line(svg.x(when), top + 4, svg.x(when), top + LANE_H - 4, INK, 1.2)
+        for when in d["muted"].get(name, ()):
+            svg.line(svg.x(when), top + 14, svg.x(when), top + LANE_H - 4, "#ffffff", 1.2)
+    for when, host in d["typed"]:
+        top = LANE_A if host == "a" else LANE_B
+        x = svg.x(when)
+        svg.out.append(f'<path d="M{x - 4},{top - 9} L{x + 4},{top - 9} L{x},{top - 1} Z" '
+                       f'fill="{INK}"/>')
+
+
+def _nice(top):
+    """A round number not below top."""
+    step = 1
+    while True:
+        for factor in (1, 2, 4, 6, 8):
+            if factor * step >= top:
+                return factor * step
+        step *= 10
+
+
+def _panel(svg, top, title, series):
+    """series: {host: [(seconds, value)]}."""
+    series = {name: [(at, value) for at, value in points if at >= svg.begin]
+              for name, points in series.items()}
+    highest = _nice(max([v for points in series.values() for _, v in points] + [1]))
+    right = WIDTH - RIGHT
+    for part in (0, 0.5, 1):
+        y = top + PANEL_H * (1 - part)
+        svg.line(LEFT, y, right, y, GRID)
+        value = highest * part
+        svg.text(LEFT - 8, y + 4, f"{value:,.0f}".replace(",", " ") if highest > 1 or not part % 1
+                 else f"{value:g}", FAINT, "end", 11)
+    svg.text(LEFT, top - 8, title, INK, size=13, bold=True)
+    for name, points in series.items():
+        svg.path([(svg.x(at), top + PANEL_H * (1 - value / highest)) for at, value in points],
+                 COLOUR[name], 3.2 if name == "a" and len(series) > 1 else 1.6)
+
+
+def _axis(svg):
+    span = svg.end - svg.begin
+    step = next(s for s in (0.5, 1, 2, 5, 10, 20, 60) if span / s <= 16 or s == 60)
+    svg.line(LEFT, AXIS, WIDTH - RIGHT, AXIS, INK)
+    at = -(-svg.begin // step) * step
+    while at <= svg.end:
+        svg.line(svg.x(at), AXIS, svg.x(at), AXIS + 5, INK)
+        svg.text(svg.x(at), AXIS + 19, f"{at:g}", FAINT, "middle", 11)
+        at += step
+    svg.text(WIDTH - RIGHT, AXIS + 36, "seconds since the guest's first instruction", FAINT, "end", 12)
+
+
+def _legend(svg):
+    x, y = LEFT, HEIGHT - 34
+    for colour, words in ((LIVE, "live"), (MUTED, "replays, output muted"),
+                          (WAITS, "without a primary"), (DEAD, "no power")):
+        svg.rect(x, y - 11, x + 16, 13, colour, fill_opacity="0.55")
+        svg.text(x + 22, y, words, size=12)
+        x += 40 + 7 * len(words)
+    svg.line(x, y - 11, x, y + 2, INK, 1.2)
+    svg.text(x + 8, y, "a numbered line of the guest", size=12)
+    x += 200
+    svg.out.append(f'<path d="M{x - 4},{y - 9} L{x + 4},{y - 9} L{x},{y - 1} Z" fill="{INK}"/>')
+    svg.text(x + 10, y, "a line typed at the console", size=12)
+    x, y = LEFT, HEIGHT - 12
+    for name in "ab":
+        svg.line(x, y - 4, x + 16, y - 4, COLOUR[name], 2)
+        svg.text(x + 22, y, f"counted on host {name.upper()}", size=12)
+        x += 160
+    for colour, dash, words in ((CUT, "5,3", "the power cut"), (TAKEOVER, "2,2", "the takeover")):
+        svg.line(x, y - 4, x + 16, y - 4, colour, 2, dash)
+        svg.text(x + 22, y, words, size=12)
+        x += 130
+
+
+def _begin(d):
+    """Of the guest's boot no more is shown than of its work."""
+    said = [at for times in d["live"].values() for at in times]
+    return max(0.0, 2 * min(said) - d["end"]) if said else 0.0
+
+
+def _series(d, key):
+    return {name: [(at, stats[key]) for at, stats in points if key in stats]
+            for name, points in d["samples"].items()}
+
+
+def draw(d):
+    """The picture as SVG."""
+    begin = _begin(d)
+    svg = Svg(begin, d["end"] + (d["end"] - begin) * 0.01)
+    svg.text(LEFT, 32, "One guest on two hosts", size=20, bold=True)
+    lost = {"primary": "host A loses power, host B takes over",
+            "backup": "host B loses power, host A goes on alone"}[d["kill"]]
+    svg.text(LEFT, 54, f"{lost}; each numbered line of the guest is a tick where it was printed",
+             FAINT)
+    _lanes(svg, d)
+    _panel(svg, EPOCHS, "epochs completed", _series(d, "epochs"))
+    _panel(svg, LAG, "lag of the backup, epochs", {"a": _series(d, "lag_epochs").get("a", [])})
+    for when, colour, dash, words in ((d["cut"], CUT, "5,3", "power cut"),
+                                      (d["promoted"], TAKEOVER, "2,2", "takeover")):
+        if when is None:
+            continue
+        svg.line(svg.x(when), 74, svg.x(when), AXIS, colour, 1.6, dash)
+        left = words == "power cut"
+        svg.text(svg.x(when) + (-5 if left else 5), 80 if left else 86, f"{words} {when:.2f} s",
+                 colour, "end" if left else "start", 12, True)
+    _axis(svg)
+    _legend(svg)
+    return svg.close()
