@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "control.h"
+#include "op.h"
+#include "peer.h"
+#include "replica_json.h"
+
+#define CLIENTS_MAX	64
+#define REQUEST_MAX	16384
+#define ANSWER_MS	2000	/* who does not take an answer for so long is dropped */
+
+/**
+ * struct client - a connection to the control socket
+ * @op: what it waits for; no more of its requests is read meanwhile
+ * @serving: its requests are being read, further up the stack
+ * @ended: it will ask no more, but waits for the answer
+ * @dead: to be freed where nobody uses it any more
+ */
+struct client {
+	int fd;
+	sd_event_source *io;
+	struct op *op;
+	bool serving, ended, dead;
+	size_t have;
+	char buf[REQUEST_MAX];
+};
+
+static char socket_path[108];
+static int listen_fd = -1;
+static sd_event_source *listen_source;
+static unsigned int nclients;
+
+static void client_free(struct client *c)
+{
+	if (c->op)
+		c->op->client = NULL;	/* it goes on, unheard */
+	sd_event_source_disable_unref(c->io);
+	close(c->fd);
+	free(c);
+	nclients--;
+}
+
+static void answer_error(struct client *c, const struct fterr *err)
+{
+	json_t *text = json_string(err->text);
+
+	client_answer(c, json_pack("{s:o, s:i}", "error", text ? text : json_string("(not UTF-8)"),
+				   "errno", -err->code));
+}
+
+/* --- what is asked --------------------------------------------------------- */
+
+static json_t *consoles_json(const struct guest *g)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++) {
+		const struct ftconsole *con = &g->cons[i];
+		char text[330];
+
+		ftcon_backend_text(con, text, sizeof(text));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "id", con->id, "backend", text,
+						      "live", con->live));
+	}
+	return list;
+}
+
+static json_t *guest_json(const struct guest *g)
+{
+	json_t *json = json_pack("{s:s, s:s, s:b, s:b}", "name", g->name, "qmp", g->qmp_path,
+				 "ended", g->ended, "attached", g->attached);
+
+	if (g->busy) {
+		/* The rest is the operation's. */
+		json_object_set_new(json, "busy", json_string(g->busy));
+		return json;
+	}
+	json_object_set_new(json, "pid", json_integer(g->pid));
+	json_object_set_new(json, "monitor", json_boolean(g->qmp.fd >= 0));
+	json_object_set_new(json, "consoles", consoles_json(g));
+	if (g->final)
+		json_object_set_new(json, "final", ft_replica_json(g->final));
+	return json;
+}
+
+static int op_info(struct client *c, json_t *request, struct fterr *err)
+{
+	json_t *guests = json_array(), *past = json_array();
+	struct history *h;
+	struct guest *g;
+
+	(void)request;
+	(void)err;
+	for (g = ftd_guests; g; g = g->next)
+		if (!g->gone)
+			json_array_append_new(guests, guest_json(g));
+	for (h = ftd_history; h; h = h->next) {
+		json_t *event = ft_event_json(&h->last);
+
+		json_object_set_new(event, "since_ns", json_integer(h->since_ns));
+		json_array_append_new(past, event);
+	}
+	client_answer(c, json_pack("{s:b, s:s, s:i, s:o, s:o}", "ok", 1, "version", FTKVM_VERSION,
+				   "port", peer_port(), "guests", guests, "history", past));
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	bool bare;	/* needs no guest's name */
+	int (*run)(struct client *client, json_t *request, struct fterr *err);
+} orders[] = {
+	{ "attach", false, op_attach },
+	{ "detach", false, op_detach },
+	{ "pair", false, op_pair },
+	{ "unpair", false, op_unpair },
+	{ "promote", false, op_promote },
+	{ "check", false, op_check },
+	{ "info", true, op_info },
+};
+
+static int dispatch(struct client *c, json_t *request, struct fterr *err)
+{
+	const char *cmd = request_string(request, "cmd");
+	size_t i;
+
+	for (i = 0; cmd && i < ARRAY_SIZE(orders); i++) {
+		if (strcmp(orders[i].name, cmd))
+			continue;
+		if (!orders[i].bare && !ft_name_ok(request_string(request, "name")))
+			return ft_fail(err, -EINVAL, "a guest's name is 1 to %d letters, digits, '-', '_' "
+				       "or '.', and begins with a letter or digit", FTKVM_NAME_MAX);
+		return orders[i].run(c, request, err);
+	}
+	return ft_fail(err, -EINVAL, "this ftd (version %s) knows no such order; are ftctl and ftd of the "
+		       "same version?", FTKVM_VERSION);
+}
+
+static void one_request(struct client *c, const char *line)
+{
+	json_t *request = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	struct fterr err = { 0 };
+	int ret;
+
+	if (json_is_object(request))
+		ret = dispatch(c, request, &err);
+	else
+		ret = ft_fail(&err, -EBADMSG, "a request is a JSON object in one line");
+	json_decref(request);
+	if (ret)
+		answer_error(c, &err);
+}
+
+/* Serve what has come, one request at a time. The client may be gone then. */
+static void serve(struct client *c)
+{
+	if (c->serving)
+		return;
+	c->serving = true;
+	while (!c->op && !c->dead) {
+		char *end = memchr(c->buf, '\n', c->have);
+		struct fterr err;
+		char *line;
+
+		if (!end && c->have < sizeof(c->buf))
+			break;
+		line = end ? strndup(c->buf, end - c->buf) : NULL;
+		if (!line) {
+			ft_fail(&err, -EMSGSIZE, "a request has less than %d bytes", REQUEST_MAX);
+			answer_error(c, &err);
+			c->dead = true;
+			break;
+		}
+		c->have -= end + 1 - c->buf;
+		memmove(c->buf, end + 1, c->have);
+		one_request(c, line);
+		free(line);
+	}
+	c->serving = false;
+	if (c->dead || (c->ended && !c->op))
+		client_free(c);
+}
+
+static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct client *c = arg;
+	ssize_t n;
+
+	(void)s;
+	(void)revents;
+	/* Full: it asks on and on without waiting for its answers. */
+	n = recv(fd, c->buf + c->have, sizeof(c->buf) - c->have, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n > 0) {
+		c->have += n;
+	} else {
+		c->ended = true;
+		sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+	}
+	serve(c);
+	return 0;
+}
+
+void client_wait(struct client *client, struct op *op)
+{
+	client->op = op;
+}
+
+void client_answer(struct client *client, json_t *json)
+{
+	client->op = NULL;
+	if (ft_send_json(client->fd, json, ft_now_ms() + ANSWER_MS))
+		client->dead = true;
+	serve(client);
+}
+
+/* --- who asks -------------------------------------------------------------- */
+
+static bool allowed(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) &&
+	       (!peer.uid || peer.uid == geteuid());
+}
+
+static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *c;
+
+	(void)s;
+	(void)revents;
+	(void)arg;
+	if (conn < 0)
+		return 0;
+	c = nclients < CLIENTS_MAX && allowed(conn) ? calloc(1, sizeof(*c)) : NULL;
+	if (!c) {
+		close(conn);
+		return 0;
+	}
+	nclients++;
+	c->fd = conn;
+	if (sd_event_add_io(ftd_loop, &c->io, conn, EPOLLIN, on_input, c) < 0)
+		client_free(c);
+	return 0;
+}
+
+/* Nobody answers there: it is a leftover of an ftd that did not end well. */
+static int remove_stale(const struct sockaddr_un *addr, struct fterr *err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int ret;
+
+	if (fd < 0)
+		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+	close(fd);
+	if (!ret || ret == -EAGAIN)
+		return ft_fail(err, -EADDRINUSE, "another ftd serves %s already", addr->sun_path);
+	if (ret == -ECONNREFUSED)
+		unlink(addr->sun_path);
+	return 0;
+}
+
+/* Its directory, for a socket in one that the system does not make for us. */
+static void make_directory(const char *path)
+{
+	char dir[sizeof(socket_path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return;
+	*slash = '\0';
+	mkdir(dir, 0755);	/* if that fails, bind() tells */
+}
+
+int control_listen(const char *path, struct fterr *err)
+{
+	struct sockaddr_un addr;
+	mode_t mask;
+	int ret;
+
+	if (ft_unix_address(&addr, path))
+		return ft_fail(err, -ENAMETOOLONG, "the control socket's path is empty or too long");
+	make_directory(path);
+	ret = remove_stale(&addr, err);
+	if (ret)
+		return ret;
+	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listen_fd < 0)
+		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	mask = umask(0177);
+	ret = bind(listen_fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
+	umask(mask);
+	if (!ret && listen(listen_fd, CLIENTS_MAX))
+		ret = -errno;
+	if (ret) {
+		close(listen_fd);
+		listen_fd = -1;
+		return ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret));
+	}
+	snprintf(socket_path, sizeof(socket_path), "%s", path);
+	ret = sd_event_add_io(ftd_loop, &listen_source, listen_fd, EPOLLIN, on_connection, NULL);
+	return ret < 0 ? ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret)) : 0;
+}
+
+void control_close(void)
+{
+	if (listen_fd < 0)
+		return;
+	listen_source = sd_event_source_disable_unref(listen_source);
+	close(listen_fd);
+	listen_fd = -1;
+	unlink(socket_path);
+}

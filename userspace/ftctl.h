@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* ftctl: what its files share. */
+#ifndef FTKVM_FTCTL_H
+#define FTKVM_FTCTL_H
+
+#include <stdio.h>
+#include "nl.h"
+
+/* Exit statuses; ftctl(8) tells them. */
+enum {
+	FTCTL_OK = 0,
+	FTCTL_REFUSED = 1,	/* it could not be done, or the answer is no */
+	FTCTL_USAGE = 2,
+	FTCTL_UNREACHABLE = 3,	/* the kernel module or ftd is not there */
+};
+
+#define FTCTL_CONSOLES	16
+
+/* The options of all commands; each command takes some. */
+struct ftctl {
+	bool json;
+	const char *control;
+
+	const char *name;
+	const char *qmp;
+	const char *consoles[FTCTL_CONSOLES];
+	unsigned int nconsoles;
+	const char *peer;
+	struct ftsettings set;
+	bool force;
+	uint64_t watch;		/* seconds; 0: once */
+};
+
+/* Which option a command takes; a mask. */
+enum {
+	OPT_QMP		= 1 << 0,
+	OPT_CONSOLE	= 1 << 1,
+	OPT_PEER	= 1 << 2,
+	OPT_SETTINGS	= 1 << 3,
+	OPT_FORCE	= 1 << 4,
+	OPT_WATCH	= 1 << 5,
+};
+
+enum ftctl_name { NAME_NONE, NAME_MAY, NAME_MUST };
+
+struct ftctl_command {
+	const char *name;
+	enum ftctl_name takes_name;
+	unsigned int options;
+	int (*run)(struct ftctl *ctl);
+	const char *usage, *what;
+};
+
+/* In the order in which an abbreviation is looked up; ends with an empty one. */
+extern const struct ftctl_command ftctl_commands[];
+
+/**
+ * ftctl_find() - the command of this name, or the first one that begins so
+ * Return: NULL if there is none
+ */
+const struct ftctl_command *ftctl_find(const char *word);
+
+/**
+ * ftctl_parse() - take the words behind "ftctl" apart
+ * @command: set to what is to be run; NULL: only help or version was wanted
+ * Return: 0, or -EINVAL with a text
+ */
+int ftctl_parse(struct ftctl *ctl, const struct ftctl_command **command, int argc,
+		char *const *argv, struct fterr *err);
+
+int cmd_attach(struct ftctl *ctl);
+int cmd_detach(struct ftctl *ctl);
+int cmd_pair(struct ftctl *ctl);
+int cmd_unpair(struct ftctl *ctl);
+int cmd_promote(struct ftctl *ctl);
+int cmd_status(struct ftctl *ctl);
+int cmd_list(struct ftctl *ctl);
+int cmd_stats(struct ftctl *ctl);
+int cmd_monitor(struct ftctl *ctl);
+int cmd_set(struct ftctl *ctl);
+int cmd_check(struct ftctl *ctl);
+
+/* Say the error; the exit status that goes with it. */
+int ftctl_error(const struct fterr *err);
+/* One line of JSON on standard output; steals the reference. FTCTL_OK. */
+int ftctl_print_json(json_t *json);
+
+/**
+ * ftctl_ask() - one request to ftd
+ * @request: the reference is stolen
+ * Return: its answer, which is no error, or NULL with a text (-ENOTCONN: no ftd)
+ */
+json_t *ftctl_ask(const struct ftctl *ctl, json_t *request, struct fterr *err);
+
+#endif

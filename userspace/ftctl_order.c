@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+/* ftctl: orders to ftd. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "console.h"
+#include "ftctl.h"
+#include "replica_json.h"
+#include "text.h"
+
+/* An operation may wait for the peer's QEMU, for a takeover, and for time-outs of both. */
+#define ANSWER_MS	180000
+
+int ftctl_error(const struct fterr *err)
+{
+	fprintf(stderr, "ftctl: %s\n", err->text);
+	/* ftd passes on what the module's absence made it say. */
+	return err->code == -ENOTCONN || strstr(err->text, "modprobe ftkvm") ? FTCTL_UNREACHABLE :
+									       FTCTL_REFUSED;
+}
+
+int ftctl_print_json(json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	json_decref(json);
+	if (!text)
+		abort();
+	puts(text);
+	free(text);
+	fflush(stdout);
+	return FTCTL_OK;
+}
+
+/* --- ftd ------------------------------------------------------------------- */
+
+static int connect_ftd(const char *path, struct fterr *err)
+{
+	struct sockaddr_un addr;
+	struct fterr module;
+	struct ftnl nl;
+	int fd, ret;
+
+	if (ft_unix_address(&addr, path))
+		return ft_fail(err, -EINVAL, "the control socket's path is empty or too long");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return fd;
+	ret = -errno;
+	close(fd);
+	if (ret == -EACCES)
+		return ft_fail(err, ret, "you may not talk to ftd (%s): run as root", path);
+	ft_fail(err, -ENOTCONN, "ftd does not run on this host (%s: %s); run: systemctl start ftd", path,
+		strerror(-ret));
+	/* Say it all at once. */
+	ret = ftnl_open(&nl, &module);
+	if (!ret)
+		ftnl_close(&nl);
+	else if (ret == -ENOENT)
+		ft_fail_prefix(err, "%s; and ", module.text);
+	return -ENOTCONN;
+}
+
+static char *read_answer(int fd, struct fterr *err)
+{
+	int64_t deadline = ft_now_ms() + ANSWER_MS;
+	size_t have = 0, size = 0;
+	char *buf = NULL;
+
+	for (;;) {
+		ssize_t n;
+		int ret;
+
+		if (size - have < 2) {
+			char *more = realloc(buf, size += 65536);
+
+			if (!more)
+				abort();
+			buf = more;
+		}
+		ret = ft_poll(fd, POLLIN, deadline);
+		n = ret ? ret : recv(fd, buf + have, size - 1 - have, 0);
+		if (n < 0 && !ret)
+			ret = -errno;
+		if (n <= 0) {
+			free(buf);
+			ft_fail(err, ret ? ret : -ECONNRESET, "ftd does not answer: %s; see: journalctl -u ftd",
+				ret ? strerror(-ret) : "it hung up");
+			return NULL;
+		}
+		have += n;
+		if (buf[have - 1] == '\n') {
+			buf[have] = '\0';
+			return buf;
+		}
+	}
+}
+
+json_t *ftctl_ask(const struct ftctl *ctl, json_t *request, struct fterr *err)
+{
+	int fd = connect_ftd(ctl->control, err), ret;
+	const char *no, *warning;
+	json_t *answer;
+	char *line;
+
+	if (fd < 0) {
+		json_decref(request);
+		return NULL;
+	}
+	ret = ft_send_json(fd, request, ft_now_ms() + ANSWER_MS);
+	if (ret)
+		ft_fail(err, ret, "cannot ask ftd: %s", strerror(-ret));
+	line = ret ? NULL : read_answer(fd, err);
+	close(fd);
+	if (!line)
+		return NULL;
+	answer = json_loads(line, 0, NULL);
+	free(line);
+	if (!json_is_object(answer)) {
+		json_decref(answer);
+		ft_fail(err, -EBADMSG, "what ftd answers makes no sense; are ftctl and ftd of the same version?");
+		return NULL;
+	}
+	warning = json_string_value(json_object_get(answer, "warning"));
+	if (warning)
+		fprintf(stderr, "ftctl: warning: %s\n", warning);
+	no = json_string_value(json_object_get(answer, "error"));
+	if (!no)
+		return answer;
+	ret = -json_integer_value(json_object_get(answer, "errno"));
+	/* -ENOTCONN from there is about something else. */
+	ft_fail(err, ret && ret != -ENOTCONN ? ret : -EIO, "%s", no);
+	json_decref(answer);
+	return NULL;
+}
+
+/* --- commands for ftd ------------------------------------------------------ */
+
+/* Ask; print the answer, or what @said says of it. */
+static int order(struct ftctl *ctl, json_t *request,
+		 void (*said)(const struct ftctl *ctl, json_t *answer))
+{
+	struct fterr err;
+	json_t *answer = ftctl_ask(ctl, request, &err);
+
+	if (!answer)
+		return ftctl_error(&err);
+	if (ctl->json)
+		return ftctl_print_json(answer);
+	said(ctl, answer);
+	json_decref(answer);
+	return FTCTL_OK;
+}
+
+static json_t *request(const struct ftctl *ctl, const char *cmd)
+{
+	return json_pack("{s:s, s:s}", "cmd", cmd, "name", ctl->name);
+}
+
+/* "--qmp" and "--console": ftd's directory is not ours. */
+static int add_guest(const struct ftctl *ctl, json_t *json, struct fterr *err)
+{
+	json_t *list = json_array();
+	char *cwd, *path = NULL;
+	unsigned int i;
+
+	for (i = 0; i < ctl->nconsoles; i++) {
+		struct ftconsole con;
+		int ret = ftcon_parse(ctl->consoles[i], &con, err);
+
+		if (ret) {
+			json_decref(list);
+			return ret;
+		}
+		json_array_append_new(list, json_string(ctl->consoles[i]));
+	}
+	json_object_set_new(json, "consoles", list);
+	if (ctl->qmp[0] == '/') {
+		json_object_set_new(json, "qmp", json_string(ctl->qmp));
+		return 0;
+	}
+	cwd = getcwd(NULL, 0);
+	if (!cwd || asprintf(&path, "%s/%s", cwd, ctl->qmp) < 0)
+		path = NULL;
+	free(cwd);
+	if (!path)
+		return ft_fail(err, -ENOENT, "cannot tell the path of %s", ctl->qmp);
+	json_object_set_new(json, "qmp", json_string(path));
+	free(path);
+	return 0;
+}
+
+static void said_attach(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Guest %s is attached; it is not protected yet. When it is attached on the other host as "
+	       "well, run:\n  ftctl pair %s --peer HOST\n", ctl->name, ctl->name);
+}
+
+int cmd_attach(struct ftctl *ctl)
+{
+	json_t *json = request(ctl, "attach");
+	struct fterr err;
+
+	if (!add_guest(ctl, json, &err))
+		return order(ctl, json, said_attach);
+	json_decref(json);
+	ftctl_error(&err);
+	return FTCTL_USAGE;
+}
+
+static void said_pair(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Guest %s is paired with %s and runs; it is live here. To watch it:\n  ftctl status %s\n",
+	       ctl->name, ctl->peer, ctl->name);
+}
+
+int cmd_pair(struct ftctl *ctl)
+{
+	json_t *json = request(ctl, "pair"), *settings = ft_settings_json(&ctl->set);
+	struct fterr err;
+
+	json_object_update(json, settings);
+	json_decref(settings);
+	json_object_set_new(json, "peer", json_string(ctl->peer));
+	if (!ctl->qmp || !add_guest(ctl, json, &err))
+		return order(ctl, json, said_pair);
+	json_decref(json);
+	ftctl_error(&err);
+	return FTCTL_USAGE;
+}
+
+static void said_promote(const struct ftctl *ctl, json_t *answer)
+{
+	json_int_t ns = json_integer_value(json_object_get(answer, "takeover_ns"));
+	char text[32];
+
+	printf("Guest %s is live here (takeover in %s). It has no backup now. Its old host must not come "
+	       "back with it: see that its QEMU there has ended.\n", ctl->name,
+	       ft_format_ns(ns, text, sizeof(text)));
+}
+
+int cmd_promote(struct ftctl *ctl)
+{
+	json_t *json = request(ctl, "promote");
+
+	json_object_set_new(json, "force", json_boolean(ctl->force));
+	return order(ctl, json, said_promote);
+}
+
+static void said_unpair(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Guest %s is not paired any more, and not protected. To see where it goes on:\n"
+	       "  ftctl status %s\n", ctl->name, ctl->name);
+}
+
+static void said_detach(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Guest %s is detached.\n", ctl->name);
+}
+
+/* Without ftd the module can be told as well. */
+static int order_or_tell(struct ftctl *ctl, const char *cmd,
+			 int (*tell)(const char *name, struct fterr *err),
+			 void (*said)(const struct ftctl *ctl, json_t *answer))
+{
+	struct fterr err, ignored;
+	json_t *answer = ftctl_ask(ctl, request(ctl, cmd), &err);
+	struct ftnl nl;
+	int ret;
+
+	if (!answer && err.code == -ENOTCONN && !ftnl_open(&nl, &ignored)) {
+		ftnl_close(&nl);
+		ret = tell(ctl->name, &err);
+		if (!ret)
+			answer = json_pack("{s:b}", "ok", 1);
+	}
+	if (!answer)
+		return ftctl_error(&err);
+	if (ctl->json)
+		return ftctl_print_json(answer);
+	said(ctl, answer);
+	json_decref(answer);
+	return FTCTL_OK;
+}
+
+int cmd_unpair(struct ftctl *ctl)
+{
+	return order_or_tell(ctl, "unpair", ftnl_unpair, said_unpair);
+}
+
+int cmd_detach(struct ftctl *ctl)
+{
+	return order_or_tell(ctl, "detach", ftnl_detach, said_detach);
+}

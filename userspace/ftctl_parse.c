@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+/* ftctl's command line. */
+#include <errno.h>
+#include <string.h>
+#include "ftctl.h"
+
+#define SETTINGS	"[--period N | --period-min N --period-max N] [--margin N] [--counter RAW] " \
+			"[--timeout MS]"
+#define CONSOLES	"[--console ID=BACKEND]..."
+
+const struct ftctl_command ftctl_commands[] = {
+	{ "status", NAME_MAY, 0, cmd_status, "status [NAME]",
+	  "how the guests are, the troubled first, and what to do" },
+	{ "list", NAME_NONE, 0, cmd_list, "list", "the guests, one in a line" },
+	{ "attach", NAME_MUST, OPT_QMP | OPT_CONSOLE, cmd_attach, "attach NAME --qmp PATH " CONSOLES,
+	  "take a guest of this host into care" },
+	{ "pair", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE, cmd_pair,
+	  "pair NAME --peer HOST[:PORT] " SETTINGS " [--qmp PATH " CONSOLES "]",
+	  "protect it: this host leads, the peer follows" },
+	{ "promote", NAME_MUST, OPT_FORCE, cmd_promote, "promote NAME [--force]",
+	  "the other host is down: let the guest go on here" },
+	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
+	  "end that: the guest goes on where it is live" },
+	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired" },
+	{ "stats", NAME_MAY, OPT_WATCH, cmd_stats, "stats [NAME] [--watch [SECONDS]]",
+	  "what was counted since the pairing" },
+	{ "monitor", NAME_NONE, 0, cmd_monitor, "monitor", "what happens to the guests, as it happens" },
+	{ "set", NAME_MUST, OPT_SETTINGS, cmd_set, "set NAME " SETTINGS, "change settings" },
+	{ "check", NAME_MAY, OPT_QMP, cmd_check, "check [NAME | --qmp PATH]",
+	  "can this host, and a guest, be protected?" },
+	{ 0 }
+};
+
+const struct ftctl_command *ftctl_find(const char *word)
+{
+	const struct ftctl_command *c;
+
+	if (!*word)
+		return NULL;
+	for (c = ftctl_commands; c->name; c++)
+		if (!strcmp(c->name, word))
+			return c;
+	for (c = ftctl_commands; c->name; c++)
+		if (!strncmp(c->name, word, strlen(word)))
+			return c;
+	return NULL;
+}
+
+enum value { NO_VALUE, MAY_HAVE_VALUE, NEEDS_VALUE };
+
+struct option {
+	const char *name;
+	unsigned int mask;	/* 0: any command takes it */
+	enum value value;
+	int (*take)(struct ftctl *ctl, const char *value, struct fterr *err);
+};
+
+static int number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *value,
+		  struct fterr *err)
+{
+	if (ft_parse_u64(text, min, max, value))
+		return 0;
+	return ft_fail(err, -EINVAL, "%s must be a number from %llu to %llu, not \"%.40s\"", what,
+		       (unsigned long long)min, (unsigned long long)max, text);
+}
+
+static int period(const char *what, const char *text, uint64_t *value, struct fterr *err)
+{
+	return number(what, text, FTKVM_PERIOD_LOWEST, FTKVM_PERIOD_HIGHEST, value, err);
+}
+
+static int take_json(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->json = true;
+	return 0;
+}
+
+static int take_control(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)err;
+	ctl->control = value;
+	return 0;
+}
+
+static int take_qmp(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)err;
+	ctl->qmp = value;
+	return 0;
+}
+
+static int take_console(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (ctl->nconsoles == FTCTL_CONSOLES)
+		return ft_fail(err, -EINVAL, "a guest can have %d consoles at most", FTCTL_CONSOLES);
+	ctl->consoles[ctl->nconsoles++] = value;
+	return 0;
+}
+
+static int take_peer(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	char host[256], port[8];
+
+	if (ft_split_host(value, host, sizeof(host), port, sizeof(port), FT_PEER_PORT) || !*host)
+		return ft_fail(err, -EINVAL, "--peer takes HOST or HOST:PORT (an IPv6 address with a port "
+			       "in brackets), not \"%.100s\"", value);
+	ctl->peer = value;
+	return 0;
+}
+
+static int take_period(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	int ret = period("--period", value, &ctl->set.period_min, err);
+
+	ctl->set.period_max = ctl->set.period_min;
+	return ret;
+}
+
+static int take_period_min(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return period("--period-min", value, &ctl->set.period_min, err);
+}
+
+static int take_period_max(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return period("--period-max", value, &ctl->set.period_max, err);
+}
+
+static int take_margin(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return number("--margin", value, 1, FTKVM_MARGIN_HIGHEST, &ctl->set.margin, err);
+}
+
+static int take_counter(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	uint64_t counter;
+
+	if (!ft_parse_u64(value, 1, UINT32_MAX, &counter))
+		return ft_fail(err, -EINVAL, "--counter takes a raw event of the CPU's counters, as perf has "
+			       "it (r5100d1, 0x5100d1), not \"%.40s\"", value);
+	ctl->set.counter = counter;
+	return 0;
+}
+
+static int take_timeout(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	uint64_t ms;
+	int ret = number("--timeout (ms)", value, FTKVM_TIMEOUT_LOWEST, FTKVM_TIMEOUT_HIGHEST, &ms, err);
+
+	if (!ret)
+		ctl->set.timeout_ms = ms;
+	return ret;
+}
+
+static int take_force(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->force = true;
+	return 0;
+}
+
+static int take_watch(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	ctl->watch = 1;
+	return value ? number("--watch (seconds)", value, 1, 86400, &ctl->watch, err) : 0;
+}
+
+static const struct option options[] = {
+	{ "json", 0, NO_VALUE, take_json },
+	{ "control", 0, NEEDS_VALUE, take_control },
+	{ "qmp", OPT_QMP, NEEDS_VALUE, take_qmp },
+	{ "console", OPT_CONSOLE, NEEDS_VALUE, take_console },
+	{ "peer", OPT_PEER, NEEDS_VALUE, take_peer },
+	{ "period", OPT_SETTINGS, NEEDS_VALUE, take_period },
+	{ "period-min", OPT_SETTINGS, NEEDS_VALUE, take_period_min },
+	{ "period-max", OPT_SETTINGS, NEEDS_VALUE, take_period_max },
+	{ "margin", OPT_SETTINGS, NEEDS_VALUE, take_margin },
+	{ "counter", OPT_SETTINGS, NEEDS_VALUE, take_counter },
+	{ "timeout", OPT_SETTINGS, NEEDS_VALUE, take_timeout },
+	{ "force", OPT_FORCE, NO_VALUE, take_force },
+	{ "watch", OPT_WATCH, MAY_HAVE_VALUE, take_watch },
+};
+
+static bool fits(const struct option *o, const struct ftctl_command *c)
+{
+	return !o->mask || (c && (c->options & o->mask));
+}
+
+/* The whole name, or the only one of the command's options that begins so. */
+static const struct option *find_option(const struct ftctl_command *c, const char *name, size_t len,
+					struct fterr *err)
+{
+	const struct option *found = NULL, *elsewhere = NULL;
+	unsigned int n = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *o = &options[i];
+
+		if (!len || strncmp(o->name, name, len))
+			continue;
+		if (!fits(o, c)) {
+			elsewhere = o;
+			continue;
+		}
+		if (!o->name[len])
+			return o;
+		found = o;
+		n++;
+	}
+	if (n == 1)
+		return found;
+	if (n)
+		ft_fail(err, -EINVAL, "--%.*s can mean more than one option", (int)len, name);
+	else if (elsewhere && c)
+		ft_fail(err, -EINVAL, "%s takes no --%s", c->name, elsewhere->name);
+	else
+		ft_fail(err, -EINVAL, "there is no option --%.*s", len > 40 ? 40 : (int)len, name);
+	return NULL;
+}
+
+/* An option at argv[0]; how many words it took, or -EINVAL. */
+static int parse_option(struct ftctl *ctl, const struct ftctl_command *c, int argc,
+			char *const *argv, struct fterr *err)
+{
+	const char *name = argv[0] + 2, *value = NULL;
+	size_t len = strcspn(name, "=");
+	const struct option *o;
+	int used = 1, ret;
+
+	if (!strcmp(argv[0], "-j"))
+		return take_json(ctl, NULL, err) ? : 1;
+	if (strncmp(argv[0], "--", 2))
+		return ft_fail(err, -EINVAL, "there is no option %.40s", argv[0]);
+	o = find_option(c, name, len, err);
+	if (!o)
+		return -EINVAL;
+	if (name[len] && o->value == NO_VALUE)
+		return ft_fail(err, -EINVAL, "--%s takes no value", o->name);
+	if (name[len]) {
+		value = name + len + 1;
+	} else if (o->value == NEEDS_VALUE ||
+		   (o->value == MAY_HAVE_VALUE && argc > 1 && ft_parse_u64(argv[1], 0, UINT64_MAX,
+									   &(uint64_t){ 0 }))) {
+		if (argc < 2)
+			return ft_fail(err, -EINVAL, "--%s needs a value", o->name);
+		value = argv[1];
+		used = 2;
+	}
+	ret = o->take(ctl, value, err);
+	return ret ? ret : used;
+}
+
+static bool asks_for_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "--version") ||
+	       !strcmp(word, "-V");
+}
+
+static int check_whole(const struct ftctl *ctl, const struct ftctl_command *c, struct fterr *err)
+{
+	if (c->takes_name == NAME_MUST && !ctl->name)
+		return ft_fail(err, -EINVAL, "%s: which guest? usage: ftctl %s", c->name, c->usage);
+	if (c->run == cmd_attach && !ctl->qmp)
+		return ft_fail(err, -EINVAL, "attach: --qmp PATH is missing: the socket of QEMU's monitor "
+			       "(-qmp unix:PATH,server=on,wait=off)");
+	if (c->run == cmd_pair && !ctl->peer)
+		return ft_fail(err, -EINVAL, "pair: --peer HOST[:PORT] is missing: the other host, where the "
+			       "guest is attached as well");
+	if (c->run == cmd_pair && ctl->nconsoles && !ctl->qmp)
+		return ft_fail(err, -EINVAL, "pair: --console goes with --qmp PATH; an attached guest has the "
+			       "consoles that attach was told of");
+	if (c->run == cmd_check && ctl->qmp && ctl->name)
+		return ft_fail(err, -EINVAL, "check: give an attached guest's NAME or --qmp PATH, not both");
+	if (c->run == cmd_set && !ctl->set.period_min && !ctl->set.period_max && !ctl->set.margin &&
+	    !ctl->set.counter && !ctl->set.timeout_ms)
+		return ft_fail(err, -EINVAL, "set: nothing to change is given; usage: ftctl %s", c->usage);
+	if (ctl->set.period_min && ctl->set.period_max && ctl->set.period_min > ctl->set.period_max)
+		return ft_fail(err, -EINVAL, "--period-min is greater than --period-max");
+	return 0;
+}
+
+int ftctl_parse(struct ftctl *ctl, const struct ftctl_command **command, int argc,
+		char *const *argv, struct fterr *err)
+{
+	const struct ftctl_command *c = NULL;
+	int i, used;
+
+	*command = NULL;
+	memset(ctl, 0, sizeof(*ctl));
+	ctl->control = FT_CONTROL_SOCKET;
+	for (i = 0; i < argc; i += used) {
+		used = 1;
+		if (asks_for_help(argv[i]))
+			return 0;
+		if (argv[i][0] == '-' && argv[i][1]) {
+			used = parse_option(ctl, c, argc - i, argv + i, err);
+			if (used < 0)
+				return used;
+		} else if (!c) {
+			c = ftctl_find(argv[i]);
+			if (!c)
+				return ft_fail(err, -EINVAL, "there is no command \"%.40s\"", argv[i]);
+		} else if (c->takes_name != NAME_NONE && !ctl->name) {
+			if (!ft_name_ok(argv[i]))
+				return ft_fail(err, -EINVAL, "\"%.80s\" is no guest's name: 1 to %d letters, "
+					       "digits, '-', '_' or '.', the first a letter or digit", argv[i],
+					       FTKVM_NAME_MAX);
+			ctl->name = argv[i];
+		} else {
+			return ft_fail(err, -EINVAL, "%s: \"%.40s\" is too much; usage: ftctl %s", c->name,
+				       argv[i], c->usage);
+		}
+	}
+	if (!c)
+		return ft_fail(err, -EINVAL, "a command is missing");
+	*command = c;
+	return check_whole(ctl, c, err);
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ftd, one per host: knows the guests' QEMUs, connects the hosts, opens and
+ * closes consoles. All of replication is in the kernel module; a guest in
+ * lockstep does not notice that ftd ends or starts.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "control.h"
+#include "op.h"
+#include "peer.h"
+#include "text.h"
+
+#define STOP_MS		10000	/* for operations that are under way */
+#define STOP_POLL_US	20000
+
+sd_event *ftd_loop;
+
+static struct ftnl events;
+static sd_event_source *events_source;
+
+/* --- the module's events --------------------------------------------------- */
+
+static void on_guest_event(const struct ftevent *e)
+{
+	struct guest *g = guest_find(e->name);
+
+	if (!g)
+		return;
+	switch (e->event) {
+	case FTKVM_UAPI_EVENT_GUEST_ENDED:
+		/* The module lets go of it by itself, soon. */
+		g->over = true;
+		guest_note_final(g);
+		break;
+	case FTKVM_UAPI_EVENT_PAIRED:
+		g->must_stop = false;
+		break;
+	case FTKVM_UAPI_EVENT_PEER_LOST:
+	case FTKVM_UAPI_EVENT_UNPAIRED:
+		/* Paired, told to run, and then not: nothing holds it back now. */
+		if (e->state != FTKVM_UAPI_STATE_IDLE || g->ended)
+			break;
+		g->must_stop = true;
+		if (!g->busy)
+			guest_watch(g);
+		break;
+	case FTKVM_UAPI_EVENT_DETACHED:
+		/* By somebody else, past us; what we do ourselves makes it busy. */
+		if (!g->busy && !g->over && !g->ended)
+			guest_drop(g);
+		break;
+	}
+}
+
+static void on_news(enum ftnl_news news, const struct ftevent *e, void *arg)
+{
+	const char *level = SD_NOTICE;
+
+	(void)arg;
+	switch (news) {
+	case FTNL_NEWS_LOADED:
+		ft_log(SD_NOTICE, "the kernel module was loaded");
+		return;
+	case FTNL_NEWS_UNLOADED:
+		ft_log(SD_NOTICE, "the kernel module was unloaded");
+		return;
+	case FTNL_NEWS_LOST:
+		ft_log(SD_WARNING, "the kernel module's events came too fast, some are lost");
+		return;
+	case FTNL_NEWS_EVENT:
+		break;
+	}
+	if (e->event == FTKVM_UAPI_EVENT_PEER_LOST || e->event == FTKVM_UAPI_EVENT_DIVERGED)
+		level = SD_WARNING;
+	ft_log(level, "guest %s: %s, it is %s%s%s", e->name, ft_event_words(e->event),
+	       ft_state_name(e->state), *e->detail ? ": " : "", e->detail);
+	history_note(e);
+	on_guest_event(e);
+}
+
+static int on_events(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	int ret = ftnl_read_events(&events, on_news, NULL);
+
+	(void)fd;
+	(void)revents;
+	(void)arg;
+	if (!ret)
+		return 0;
+	ft_log(SD_ERR, "cannot read the kernel's events any more: %s", strerror(-ret));
+	sd_event_source_set_enabled(s, SD_EVENT_OFF);
+	return 0;
+}
+
+static int watch_events(struct fterr *err)
+{
+	int ret = ftnl_open_events(&events, err);
+
+	if (ret)
+		return ret;
+	ret = sd_event_add_io(ftd_loop, &events_source, mnl_socket_get_fd(events.sock), EPOLLIN,
+			      on_events, NULL);
+	if (ret < 0)
+		return ft_fail(err, ret, "cannot watch the kernel's events: %s", strerror(-ret));
+	/* An event is read before the end of the operation that caused it. */
+	sd_event_source_set_priority(events_source, SD_EVENT_PRIORITY_IMPORTANT);
+	if (!events.family)
+		ft_log(SD_WARNING, "the kernel module ftkvm is not loaded; run: modprobe ftkvm");
+	return 0;
+}
+
+/* --- the end --------------------------------------------------------------- */
+
+static bool anything_busy(void)
+{
+	struct guest *g;
+
+	for (g = ftd_guests; g; g = g->next)
+		if (g->busy)
+			return true;
+	return false;
+}
+
+static int on_stop_timer(sd_event_source *s, uint64_t usec, void *arg)
+{
+	static int64_t deadline;
+
+	(void)arg;
+	if (!deadline)
+		deadline = ft_now_ms() + STOP_MS;
+	if (!anything_busy() || ft_now_ms() > deadline)
+		return sd_event_exit(ftd_loop, 0);
+	sd_event_source_set_time(s, usec + STOP_POLL_US);
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+	static bool stopping;
+
+	(void)s;
+	(void)si;
+	(void)arg;
+	if (stopping)
+		return 0;
+	stopping = true;
+	sd_notify(0, "STOPPING=1");
+	control_close();
+	return sd_event_add_time_relative(ftd_loop, NULL, CLOCK_MONOTONIC, 0, 0, on_stop_timer, NULL);
+}
+
+static void forget_guests(void)
+{
+	struct guest *g, *next;
+
+	/* The list on disk stays: the next ftd takes them up again. */
+	*ftd_state_path = '\0';
+	for (g = ftd_guests; g; g = next) {
+		next = g->next;
+		guest_drop(g);
+	}
+	while (ftd_history) {
+		struct history *h = ftd_history;
+
+		ftd_history = h->next;
+		free(h);
+	}
+}
+
+/* --- the beginning --------------------------------------------------------- */
+
+static const char usage[] =
+	"Usage: ftd [--control PATH] [--listen [ADDR][:PORT]] [--state PATH]\n"
+	"The daemon of ftkvm: see ftd(8).\n"
+	"\n"
+	"  --control PATH   the socket for ftctl (" FT_CONTROL_SOCKET ")\n"
+	"  --listen WHERE   where the other hosts' ftd may connect (all addresses, port "
+	FT_PEER_PORT ")\n"
+	"  --state PATH     the list of attached guests (the control socket's path and \".guests\")\n"
+	"  --version, --help\n";
+
+static int usage_error(const char *fmt, const char *what)
+{
+	fprintf(stderr, "ftd: ");
+	fprintf(stderr, fmt, what);
+	fprintf(stderr, "; see: ftd --help\n");
+	return 2;
+}
+
+static int start(const char *control, const char *where, struct fterr *err)
+{
+	static const int signals[] = { SIGTERM, SIGINT };
+	sigset_t set;
+	size_t i;
+	int ret;
+
+	/* Before any thread is made, so that all of them have it so. */
+	sigemptyset(&set);
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	ret = sd_event_new(&ftd_loop);
+	for (i = 0; ret >= 0 && i < ARRAY_SIZE(signals); i++)
+		ret = sd_event_add_signal(ftd_loop, NULL, signals[i], on_signal, NULL);
+	if (ret >= 0)
+		ret = sd_event_set_watchdog(ftd_loop, true);
+	if (ret >= 0)
+		ret = job_init();
+	if (ret < 0)
+		return ft_fail(err, ret, "cannot start: %s", strerror(-ret));
+	ret = watch_events(err);
+	if (!ret)
+		ret = peer_listen(where, err);
+	if (!ret)
+		/* Last: who sees the socket may use it. */
+		ret = control_listen(control, err);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "control", required_argument, NULL, 'c' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "state", required_argument, NULL, 's' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	const char *control = FT_CONTROL_SOCKET, *where = ":" FT_PEER_PORT, *state = NULL;
+	struct fterr err;
+	int c, ret;
+
+	setlocale(LC_CTYPE, "");
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			control = optarg;
+			break;
+		case 'l':
+			where = optarg;
+			break;
+		case 's':
+			state = optarg;
+			break;
+		case 'V':
+			printf("ftd, ftkvm %s\n", FTKVM_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			return 2;	/* getopt has said why */
+		}
+	}
+	if (optind < argc)
+		return usage_error("\"%s\" is no option", argv[optind]);
+	if ((size_t)snprintf(ftd_state_path, sizeof(ftd_state_path), "%s%s", state ? state : control,
+			     state ? "" : ".guests") >= sizeof(ftd_state_path))
+		return usage_error("\"%s\" is too long a path", state ? state : control);
+
+	ret = start(control, where, &err);
+	if (ret) {
+		ft_log(SD_ERR, "%s", err.text);
+		return 1;
+	}
+	guests_restore();
+	ft_log(SD_NOTICE, "version %s, peers' port %d, control socket %s", FTKVM_VERSION, peer_port(),
+	       control);
+	sd_notify(0, "READY=1");
+	ret = sd_event_loop(ftd_loop);
+	if (ret)
+		ft_log(SD_ERR, "the event loop broke: %s", strerror(-ret));
+
+	control_close();
+	forget_guests();
+	ftnl_close(&events);
+	return ret ? 1 : 0;
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "op.h"
+
+#define RETRY_US	2000000		/* between tries to reach QEMU again */
+#define REAP_US		5000000		/* the peer may still take the end of the log */
+#define HISTORY_MAX	256
+
+struct guest *ftd_guests;
+struct history *ftd_history;
+char ftd_state_path[128];
+
+struct guest *guest_find(const char *name)
+{
+	struct guest *g;
+
+	for (g = ftd_guests; g; g = g->next)
+		if (!g->gone && !strcmp(g->name, name))
+			return g;
+	return NULL;
+}
+
+struct guest *guest_new(const char *name)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	snprintf(g->name, sizeof(g->name), "%s", name);
+	g->qmp = (struct ftqmp)FTQMP_INIT;
+	g->pidfd = -1;
+	g->next = ftd_guests;
+	ftd_guests = g;
+	return g;
+}
+
+void guest_unwatch(struct guest *g)
+{
+	g->qmp_source = sd_event_source_disable_unref(g->qmp_source);
+	g->retry_source = sd_event_source_disable_unref(g->retry_source);
+}
+
+void guest_drop(struct guest *g)
+{
+	struct guest **at;
+	size_t i;
+
+	/* A thread still works for it. */
+	g->gone = true;
+	if (g->busy)
+		return;
+	for (at = &ftd_guests; *at != g; at = &(*at)->next)
+		;
+	*at = g->next;
+	guest_unwatch(g);
+	sd_event_source_disable_unref(g->pid_source);
+	if (g->pidfd >= 0)
+		close(g->pidfd);
+	ftqmp_close(&g->qmp);
+	for (i = 0; i < g->ncons; i++)
+		ftcon_free(&g->cons[i]);
+	free(g->cons);
+	free(g->final);
+	free(g);
+	guests_save();
+}
+
+void guest_note_final(struct guest *g)
+{
+	struct ftreplica *r = malloc(sizeof(*r));
+	struct fterr ignored;
+
+	if (!r || ftnl_get(g->name, r, &ignored)) {
+		free(r);
+		return;
+	}
+	free(g->final);
+	g->final = r;
+}
+
+static void on_qmp_event(const char *event, void *arg)
+{
+	struct guest *g = arg;
+
+	if (!strcmp(event, "SHUTDOWN") || !strcmp(event, "GUEST_PANICKED") || !strcmp(event, "RESET") ||
+	    !strcmp(event, "WATCHDOG"))
+		ft_log(SD_NOTICE, "guest %s: QEMU says %s", g->name, event);
+}
+
+static int on_qmp(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct guest *g = arg;
+	int ret = ftqmp_read_events(&g->qmp, on_qmp_event, g);
+
+	(void)s;
+	(void)fd;
+	(void)revents;
+	if (!ret)
+		return 0;
+	ftqmp_close(&g->qmp);
+	guest_watch(g);
+	return 0;
+}
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct guest *g = arg;
+
+	(void)s;
+	(void)usec;
+	g->retry_source = sd_event_source_disable_unref(g->retry_source);
+	if (g->ended)
+		op_reap(g);
+	else
+		op_reconnect(g);
+	return 0;
+}
+
+static int on_exit_of(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct guest *g = arg;
+
+	(void)s;
+	(void)fd;
+	(void)revents;
+	ft_log(SD_NOTICE, "guest %s: its QEMU (process %d) has ended", g->name, g->pid);
+	g->ended = true;
+	g->pid_source = sd_event_source_disable_unref(g->pid_source);
+	close(g->pidfd);
+	g->pidfd = -1;
+	if (!g->busy) {
+		ftqmp_close(&g->qmp);
+		guest_watch(g);
+	}
+	return 0;
+}
+
+static void later(struct guest *g, uint64_t usec)
+{
+	if (!g->retry_source)
+		sd_event_add_time_relative(ftd_loop, &g->retry_source, CLOCK_MONOTONIC, usec, 0, on_retry, g);
+}
+
+void guest_watch(struct guest *g)
+{
+	guest_unwatch(g);
+	if (g->ended) {
+		ftqmp_close(&g->qmp);
+		if (!g->reaped)
+			later(g, REAP_US);
+		return;
+	}
+	if (g->pidfd < 0 && g->pid) {
+		g->pidfd = ft_pidfd(g->pid);
+		if (g->pidfd == -ESRCH) {
+			g->pidfd = -1;
+			g->ended = true;
+			ft_log(SD_NOTICE, "guest %s: its QEMU (process %d) has ended", g->name, g->pid);
+			guest_watch(g);
+			return;
+		}
+		if (g->pidfd >= 0)
+			sd_event_add_io(ftd_loop, &g->pid_source, g->pidfd, EPOLLIN, on_exit_of, g);
+	}
+	if (g->qmp.fd < 0)
+		later(g, RETRY_US);
+	else if (g->must_stop)
+		op_stop_guest(g);
+	else
+		sd_event_add_io(ftd_loop, &g->qmp_source, g->qmp.fd, EPOLLIN, on_qmp, g);
+}
+
+/* --- across restarts of ftd ------------------------------------------------ */
+
+void guests_save(void)
+{
+	char path[sizeof(ftd_state_path) + 8];
+	struct guest *g;
+	json_t *list;
+	size_t i;
+
+	if (!*ftd_state_path)
+		return;		/* ftd ends; they stay in the list */
+	list = json_array();
+
+	for (g = ftd_guests; g; g = g->next) {
+		json_t *cons;
+
+		if (!g->attached || g->gone || g->ended)
+			continue;
+		cons = json_array();
+		for (i = 0; i < g->ncons; i++) {
+			char text[330];
+			int at = snprintf(text, sizeof(text), "%s=", g->cons[i].id);
+
+			ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
+			json_array_append_new(cons, json_string(text));
+		}
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", g->name, "qmp", g->qmp_path,
+						      "consoles", cons));
+	}
+	snprintf(path, sizeof(path), "%s.new", ftd_state_path);
+	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path))
+		ft_log(SD_WARNING, "cannot save the list of guests in %s", ftd_state_path);
+	json_decref(list);
+}
+
+void guests_restore(void)
+{
+	json_t *list = json_load_file(ftd_state_path, 0, NULL), *one;
+	struct fterr err;
+	size_t i;
+
+	json_array_foreach(list, i, one) {
+		if (!ft_name_ok(request_string(one, "name")))
+			continue;
+		if (op_attach(NULL, one, &err))
+			ft_log(SD_WARNING, "guest %s: %s", request_string(one, "name"), err.text);
+	}
+	json_decref(list);
+}
+
+/* --- history --------------------------------------------------------------- */
+
+struct history *history_find(const char *name)
+{
+	struct history *h;
+
+	for (h = ftd_history; h; h = h->next)
+		if (!strcmp(h->last.name, name))
+			return h;
+	return NULL;
+}
+
+static struct history *history_new(void)
+{
+	struct history *h, **at;
+	unsigned int n = 0;
+
+	for (at = &ftd_history; *at; at = &(*at)->next)
+		if (++n == HISTORY_MAX) {	/* the oldest is at the end */
+			free(*at);
+			*at = NULL;
+			break;
+		}
+	h = calloc(1, sizeof(*h));
+	if (h) {
+		h->state = UINT32_MAX;
+		h->next = ftd_history;
+		ftd_history = h;
+	}
+	return h;
+}
+
+void history_note(const struct ftevent *event)
+{
+	struct history *h = history_find(event->name);
+
+	if (!h)
+		h = history_new();
+	if (!h)
+		return;
+	if (h->state != event->state) {
+		h->state = event->state;
+		h->since_ns = event->time_ns;
+	}
+	h->last = *event;
+}

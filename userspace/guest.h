@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What ftd knows of the guests on this host, and the operations on them. */
+#ifndef FTKVM_GUEST_H
+#define FTKVM_GUEST_H
+
+#include <systemd/sd-event.h>
+#include "console.h"
+
+/**
+ * struct guest - an attached guest
+ * @busy: what an operation's thread is doing with it, or NULL; that thread owns
+ *	@qmp, @cons and the fields below them meanwhile, the main loop all else
+ * @attached: the module has taken it, and ftd looks after it
+ * @must_stop: its pairing failed after its QEMU was told to run it
+ * @over: the module says that the guest has ended
+ * @ended: its QEMU is gone; the module's replica may still tell of it
+ * @reaped: ... no more
+ * @final: what it told last
+ * @gone: forget it as soon as it is not busy
+ */
+struct guest {
+	struct guest *next;
+	char name[FTKVM_NAME_MAX + 1];
+	const char *busy;
+	bool attached, must_stop, over, ended, reaped, gone;
+	int pidfd;
+	sd_event_source *qmp_source, *pid_source, *retry_source;
+	bool retry_logged;
+	struct ftreplica *final;
+
+	char qmp_path[108];
+	struct ftqmp qmp;
+	pid_t pid;
+	struct ftconsole *cons;
+	size_t ncons;
+};
+
+/* The last thing that happened to a guest, attached by us or not. */
+struct history {
+	struct history *next;
+	struct ftevent last;
+	uint32_t state;
+	uint64_t since_ns;	/* in that state; CLOCK_BOOTTIME */
+};
+
+extern sd_event *ftd_loop;
+extern struct guest *ftd_guests;
+extern struct history *ftd_history;
+
+struct guest *guest_find(const char *name);
+/* A new, empty one in the list; NULL: out of memory. */
+struct guest *guest_new(const char *name);
+/* Drop it, or mark it for that while it is busy. */
+void guest_drop(struct guest *g);
+/* Ask the module once more, before it forgets the guest. */
+void guest_note_final(struct guest *g);
+/* Let the main loop watch its QEMU (again). Not while busy. */
+void guest_watch(struct guest *g);
+/* Hand it to an operation's thread. */
+void guest_unwatch(struct guest *g);
+
+/* The guests' list survives ftd: save it; attach again what it names. */
+void guests_save(void);
+void guests_restore(void);
+/* Where it is kept. */
+extern char ftd_state_path[128];
+
+/* Note an event in the history. */
+void history_note(const struct ftevent *event);
+struct history *history_find(const char *name);
+
+#endif

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/* How operations run, and the short ones. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "control.h"
+#include "op.h"
+#include "replica_json.h"
+
+struct op *op_new(const char *what, const char *name, void (*work)(struct op *op))
+{
+	struct op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return NULL;
+	op->what = what;
+	op->work = work;
+	op->sock = -1;
+	snprintf(op->name, sizeof(op->name), "%s", name);
+	return op;
+}
+
+void op_free(struct op *op)
+{
+	size_t i;
+
+	if (op->sock >= 0)
+		close(op->sock);
+	for (i = 0; i < op->ncons; i++)
+		ftcon_free(&op->cons[i]);
+	free(op->cons);
+	json_decref(op->result);
+	free(op);
+}
+
+void op_warn(struct op *op, const char *fmt, ...)
+{
+	size_t at = strlen(op->warning);
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	ft_log(SD_WARNING, "%s %s: %s", op->what, op->name, text);
+	snprintf(op->warning + at, sizeof(op->warning) - at, "%s%s", at ? "; " : "", text);
+}
+
+static void answer(struct op *op)
+{
+	json_t *json;
+
+	if (op->ret) {
+		json = json_pack("{s:s, s:i}", "error", op->err.text, "errno", -op->ret);
+	} else {
+		json = op->result ? json_incref(op->result) : json_object();
+		json_object_set_new(json, "ok", json_true());
+	}
+	if (*op->warning)
+		json_object_set_new(json, "warning", json_string(op->warning));
+	if (op->client)
+		client_answer(op->client, json);
+	else
+		json_decref(json);
+}
+
+static void in_thread(struct job *job)
+{
+	struct op *op = (struct op *)job;
+
+	op->work(op);
+}
+
+static void finished(struct job *job)
+{
+	struct op *op = (struct op *)job;
+	struct guest *g = op->guest;
+
+	if (g)
+		g->busy = NULL;
+	if (op->ret)
+		ft_log(SD_WARNING, "%s %s failed: %s", op->what, op->name, op->err.text);
+	if (op->settle)
+		op->settle(op);
+	answer(op);
+	if (g && g->gone)
+		guest_drop(g);
+	else if (g)
+		guest_watch(g);
+	op_free(op);
+}
+
+void op_start(struct op *op)
+{
+	int ret;
+
+	op->job.work = in_thread;
+	op->job.done = finished;
+	if (op->guest) {
+		op->guest->busy = op->what;
+		guest_unwatch(op->guest);
+	}
+	if (op->client)
+		client_wait(op->client, op);
+	ret = job_start(&op->job);
+	if (!ret)
+		return;
+	op->ret = ft_fail(&op->err, ret, "cannot start a thread: %s", strerror(-ret));
+	finished(&op->job);
+}
+
+const char *request_string(json_t *request, const char *key)
+{
+	return json_string_value(json_object_get(request, key));
+}
+
+int op_guest(struct op *op, bool know, struct fterr *err)
+{
+	struct guest *g = guest_find(op->name);
+
+	if (g && (g->busy || g->gone))
+		return ft_fail(err, -EBUSY, "guest %s is busy (%s); try again when that is done", op->name,
+			       g->busy ? g->busy : "detach");
+	if (know && !g)
+		return ft_fail(err, -ENOENT, "guest %s is not attached here; run: ftctl attach %s --qmp PATH",
+			       op->name, op->name);
+	if (know && g->ended)
+		return ft_fail(err, -ENOENT, "guest %s's QEMU has ended; start it again, then run: "
+			       "ftctl attach %s --qmp PATH", op->name, op->name);
+	op->guest = g;
+	return 0;
+}
+
+/* --- detach, unpair, check ------------------------------------------------- */
+
+static void detach_work(struct op *op)
+{
+	op->ret = ftnl_detach(op->name, &op->err);
+	if (op->ret == -ENOENT && op->guest)
+		op->ret = 0;	/* it has gone by itself */
+}
+
+static void detach_settle(struct op *op)
+{
+	if (op->ret)
+		return;
+	ft_log(SD_NOTICE, "guest %s is detached", op->name);
+	if (op->guest)
+		op->guest->gone = true;
+}
+
+static void unpair_work(struct op *op)
+{
+	op->ret = ftnl_unpair(op->name, &op->err);
+}
+
+static int start_simple(struct client *client, json_t *request, const char *what,
+			void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
+			struct fterr *err)
+{
+	struct op *op = op_new(what, request_string(request, "name"), work);
+	int ret;
+
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->settle = settle;
+	op->client = client;
+	ret = op_guest(op, know, err);
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	op_start(op);
+	return 0;
+}
+
+int op_detach(struct client *client, json_t *request, struct fterr *err)
+{
+	return start_simple(client, request, "detach", detach_work, detach_settle, false, err);
+}
+
+int op_unpair(struct client *client, json_t *request, struct fterr *err)
+{
+	return start_simple(client, request, "unpair", unpair_work, NULL, false, err);
+}
+
+static void check_work(struct op *op)
+{
+	struct ftproblems p = { 0 };
+	struct ftreplica r;
+	bool fresh;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	fresh = !op->ret && r.state == FTKVM_UAPI_STATE_IDLE;
+	if (!op->ret)
+		op->ret = ftnl_check(op->name, -1, &p, &op->err);
+	if (!op->ret)
+		op->ret = ft_guest_problems(&op->guest->qmp, fresh, &p, &op->err);
+	if (!op->ret)
+		op->result = ft_problems_json(&p);
+	free(p.list);
+}
+
+int op_check(struct client *client, json_t *request, struct fterr *err)
+{
+	return start_simple(client, request, "check", check_work, NULL, true, err);
+}
+
+/* --- what ftd does by itself ----------------------------------------------- */
+
+static void start_own(struct guest *g, const char *what, void (*work)(struct op *op),
+		      void (*settle)(struct op *op))
+{
+	struct op *op;
+
+	if (g->busy || g->gone)
+		return;
+	op = op_new(what, g->name, work);
+	if (!op)
+		return;
+	op->guest = g;
+	op->settle = settle;
+	snprintf(op->qmp_path, sizeof(op->qmp_path), "%s", g->qmp_path);
+	op_start(op);
+}
+
+static void reconnect_work(struct op *op)
+{
+	struct fterr err;
+
+	/* A failure is nothing to report each time: it is tried again. */
+	if (!ftqmp_open(&op->guest->qmp, op->qmp_path, &err))
+		ft_log(SD_NOTICE, "guest %s: QEMU's monitor is back", op->name);
+	else if (!op->guest->retry_logged)
+		ft_log(SD_WARNING, "guest %s: %s; trying on", op->name, err.text);
+	op->guest->retry_logged = op->guest->qmp.fd < 0;
+}
+
+void op_reconnect(struct guest *g)
+{
+	start_own(g, "reconnect", reconnect_work, NULL);
+}
+
+static void reap_work(struct op *op)
+{
+	int ret = ftnl_detach(op->name, &op->err);
+
+	/* EBUSY: the peer still takes the end of the log; later, then. */
+	op->guest->reaped = !ret || ret == -ENOENT;
+}
+
+void op_reap(struct guest *g)
+{
+	guest_note_final(g);
+	start_own(g, "reap", reap_work, NULL);
+}
+
+static void stop_work(struct op *op)
+{
+	struct ftreplica r;
+
+	/* By now it may be paired again. */
+	if (ftnl_get(op->name, &r, &op->err) || r.state != FTKVM_UAPI_STATE_IDLE)
+		return;
+	op->ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
+	if (!op->ret)
+		ft_log(SD_WARNING, "guest %s: its pairing failed before it began; stopped, so that it does not "
+		       "run here as well as on the other host", op->name);
+}
+
+void op_stop_guest(struct guest *g)
+{
+	g->must_stop = false;
+	start_own(g, "stop", stop_work, NULL);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Operations on guests: each runs in a thread while its guest is marked busy,
+ * then answers whoever asked.
+ */
+#ifndef FTKVM_OP_H
+#define FTKVM_OP_H
+
+#include "guest.h"
+#include "job.h"
+
+struct client;
+
+/**
+ * struct op - one operation
+ * @what: its name, for people
+ * @work: the blocking part; fills in @ret, @err, @warning, @result
+ * @settle: then, in the main loop, before the answer; may be NULL
+ * @name: of the guest
+ * @guest: NULL if ftd does not know it (unpair, detach: the module may)
+ * @client: who waits for the answer, or NULL
+ * @attached: the guest was attached by this operation
+ * @sock: connected to the peer; the operation's own
+ * @result: what the answer says beside "ok", or NULL
+ */
+struct op {
+	struct job job;
+	const char *what;
+	void (*work)(struct op *op);
+	void (*settle)(struct op *op);
+	char name[FTKVM_NAME_MAX + 1];
+	struct guest *guest;
+	struct client *client;
+
+	char qmp_path[108];
+	struct ftconsole *cons;
+	size_t ncons;
+	char peer[256];
+	struct ftsettings set;
+	bool force, attached;
+	int sock;
+
+	int ret;
+	struct fterr err;
+	char warning[512];
+	json_t *result;
+};
+
+/* NULL: out of memory. */
+struct op *op_new(const char *what, const char *name, void (*work)(struct op *op));
+void op_free(struct op *op);
+/* Begin; answers with an error itself if that fails. The op is not the caller's any more. */
+void op_start(struct op *op);
+/* Add to op->warning and log it. */
+void op_warn(struct op *op, const char *fmt, ...) __printf(2, 3);
+
+/*
+ * Begin an operation for a client (or NULL); 0, or -errno with a text: the
+ * guest is not there, or busy. @request holds the parameters.
+ */
+int op_attach(struct client *client, json_t *request, struct fterr *err);
+int op_detach(struct client *client, json_t *request, struct fterr *err);
+int op_pair(struct client *client, json_t *request, struct fterr *err);
+int op_unpair(struct client *client, json_t *request, struct fterr *err);
+int op_promote(struct client *client, json_t *request, struct fterr *err);
+int op_check(struct client *client, json_t *request, struct fterr *err);
+
+/* The peer wants to pair: takes @sock in any case. */
+void op_pair_backup(int sock, const char *from, json_t *request);
+/* Connect to the guest's QEMU again. */
+void op_reconnect(struct guest *g);
+/* QEMU has ended: keep the final statistics, let the module forget the guest. */
+void op_reap(struct guest *g);
+/* Stop a guest that must not run. */
+void op_stop_guest(struct guest *g);
+
+/* Used by op_pair too: the work of attaching, and what follows it. */
+void attach_work(struct op *op);
+void attach_settle(struct op *op);
+/* Take "qmp" and "consoles" from a request into a new guest's op. */
+int attach_params(struct op *op, json_t *request, struct fterr *err);
+/* Make the guest that is to be attached. 0 or -errno. */
+int op_attach_guest(struct op *op, struct fterr *err);
+/* The guest, free to be worked on; @know: it must be one of ours. 0 or -errno. */
+int op_guest(struct op *op, bool know, struct fterr *err);
+const char *request_string(json_t *request, const char *key);
+
+#endif

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Attach: from a monitor's path to a replica in the module. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "op.h"
+
+static bool process_gone(pid_t pid)
+{
+	return pid > 0 && kill(pid, 0) && errno == ESRCH;
+}
+
+/*
+ * The module knows the name. It may be this very guest (ftd was restarted), or
+ * one whose QEMU is gone.
+ */
+static int name_taken(struct op *op, int vm_fd, bool *adopted)
+{
+	struct fterr *err = &op->err, taken = op->err;
+	struct ftreplica r;
+	int ret = ftnl_get(op->name, &r, err);
+
+	if (ret == -ENOENT) {
+		*err = taken;	/* it is the guest that is attached, by another name */
+		return taken.code;
+	}
+	if (ret)
+		return ret;
+	if ((pid_t)r.pid == op->guest->qmp.pid) {
+		*adopted = true;
+		return 0;
+	}
+	if (!process_gone(r.pid))
+		return ft_fail(err, -EEXIST, "another guest (process %u) has the name %s; choose another name, "
+			       "or run: ftctl detach %s", r.pid, op->name, op->name);
+	ret = ftnl_detach(op->name, err);
+	return ret ? ret : ftnl_attach(op->name, vm_fd, err);
+}
+
+static int attach_consoles(struct op *op, bool adopted)
+{
+	struct guest *g = op->guest;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++) {
+		int ret = ftcon_verify(&g->qmp, &g->cons[i], adopted, &op->err);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* A remark, not a refusal: the module decides at pairing. */
+static void warn_if_ran(struct op *op)
+{
+	json_t *answer = ftqmp_run(&op->guest->qmp, "query-status", NULL, &op->err);
+	const char *status = NULL;
+
+	json_unpack(answer, "{s:s}", "status", &status);
+	if (status && strcmp(status, "prelaunch"))
+		op_warn(op, "the guest has run already (%s) and can't be paired; start it with -S on both hosts",
+			status);
+	json_decref(answer);
+}
+
+void attach_work(struct op *op)
+{
+	struct ftproblems p = { 0 };
+	struct guest *g = op->guest;
+	bool adopted = false;
+	int vm_fd = -1;
+
+	op->ret = ftqmp_open(&g->qmp, op->qmp_path, &op->err);
+	if (op->ret)
+		goto out;
+	g->pid = g->qmp.pid;
+	vm_fd = ft_vm_fd(g->pid, &op->err);
+	if (vm_fd < 0) {
+		op->ret = vm_fd;
+		goto out;
+	}
+	op->ret = ft_guest_problems(&g->qmp, false, &p, &op->err);
+	if (op->ret)
+		goto out;
+	if (p.n) {
+		char text[sizeof(op->err.text)];
+
+		ft_problems_text(&p, text, sizeof(text));
+		op->ret = ft_fail(&op->err, -EINVAL, "%s", text);
+		goto out;
+	}
+	op->ret = ftnl_attach(op->name, vm_fd, &op->err);
+	if (op->ret == -EEXIST)
+		op->ret = name_taken(op, vm_fd, &adopted);
+	if (op->ret)
+		goto out;
+	op->ret = attach_consoles(op, adopted);
+	if (op->ret && !adopted) {
+		struct fterr ignored;
+
+		ftnl_detach(op->name, &ignored);
+	}
+	if (!op->ret && !adopted)
+		warn_if_ran(op);
+	op->attached = !op->ret;
+	if (op->attached)
+		ft_log(SD_NOTICE, "guest %s (process %d) is %s", op->name, g->pid,
+		       adopted ? "under control again" : "attached");
+out:
+	if (vm_fd >= 0)
+		close(vm_fd);
+	free(p.list);
+	if (op->ret)
+		ftqmp_close(&g->qmp);
+}
+
+void attach_settle(struct op *op)
+{
+	if (!op->attached) {
+		op->guest->gone = true;
+		return;
+	}
+	op->guest->attached = true;
+	guests_save();
+}
+
+int attach_params(struct op *op, json_t *request, struct fterr *err)
+{
+	const char *qmp = request_string(request, "qmp");
+	json_t *list = json_object_get(request, "consoles"), *one;
+	size_t i;
+	int ret;
+
+	if (!qmp || *qmp != '/' || strlen(qmp) >= sizeof(op->qmp_path))
+		return ft_fail(err, -EINVAL, "the QMP socket must be an absolute path of less than %zu bytes",
+			       sizeof(op->qmp_path));
+	strcpy(op->qmp_path, qmp);
+	if (json_array_size(list) > 16)
+		return ft_fail(err, -EINVAL, "a guest can have 16 consoles at most");
+	op->cons = calloc(json_array_size(list) + 1, sizeof(*op->cons));
+	if (!op->cons)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	json_array_foreach(list, i, one) {
+		const char *text = json_string_value(one);
+
+		ret = ftcon_parse(text ? text : "", &op->cons[i], err);
+		if (ret)
+			return ret;
+		op->ncons++;
+	}
+	return 0;
+}
+
+int op_attach_guest(struct op *op, struct fterr *err)
+{
+	struct guest *g = guest_find(op->name);
+
+	if (g && g->busy)
+		return ft_fail(err, -EBUSY, "guest %s is busy (%s); try again when that is done", op->name,
+			       g->busy);
+	if (g && !g->ended)
+		return ft_fail(err, -EEXIST, "guest %s is attached already (%s)", op->name, g->qmp_path);
+	if (g)
+		guest_drop(g);	/* what the module still holds is found by name */
+	g = guest_new(op->name);
+	if (!g)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	strcpy(g->qmp_path, op->qmp_path);
+	g->cons = op->cons;
+	g->ncons = op->ncons;
+	op->cons = NULL;
+	op->ncons = 0;
+	op->guest = g;
+	return 0;
+}
+
+int op_attach(struct client *client, json_t *request, struct fterr *err)
+{
+	struct op *op = op_new("attach", request_string(request, "name"), attach_work);
+	int ret;
+
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->settle = attach_settle;
+	op->client = client;
+	ret = attach_params(op, request, err);
+	if (!ret)
+		ret = op_attach_guest(op, err);
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	op_start(op);
+	return 0;
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pair: two ftd agree in one line each way, then hand the socket to their
+ * modules, which do the rest.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "op.h"
+#include "peer.h"
+#include "replica_json.h"
+#include "text.h"
+
+#define CONNECT_MS	5000
+#define ANSWER_MS	20000	/* the peer has a QEMU to ask */
+
+/* As the peer will have it: a blocking socket, without delays. */
+static void ready_socket(int fd)
+{
+	int on = 1, flags = fcntl(fd, F_GETFL);
+
+	fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+static int try_address(const struct addrinfo *ai)
+{
+	int64_t deadline = ft_now_ms() + CONNECT_MS;
+	int fd, ret = 0;
+	socklen_t len = sizeof(ret);
+
+	fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0) {
+		ret = -errno;
+		if (ret == -EINPROGRESS) {
+			ret = ft_poll(fd, POLLOUT, deadline);
+			if (!ret && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &ret, &len))
+				ret = -ret;
+		}
+	}
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+static int connect_peer(const char *peer, struct fterr *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *ai;
+	char host[256], port[8];
+	int ret;
+
+	if (ft_split_host(peer, host, sizeof(host), port, sizeof(port), FT_PEER_PORT) || !*host)
+		return ft_fail(err, -EINVAL, "\"%.100s\" is no HOST[:PORT]", peer);
+	ret = getaddrinfo(host, port, &hints, &list);
+	if (ret)
+		return ft_fail(err, -EHOSTUNREACH, "the peer's name %s can't be resolved: %s", host,
+			       gai_strerror(ret));
+	ret = -EHOSTUNREACH;
+	for (ai = list; ai; ai = ai->ai_next) {
+		ret = try_address(ai);
+		if (ret >= 0)
+			break;
+	}
+	freeaddrinfo(list);
+	if (ret < 0)
+		return ft_fail(err, ret, "cannot reach ftd at %s port %s: %s; is the host up, does ftd run there "
+			       "(systemctl start ftd), does a firewall close the port?", host, port, strerror(-ret));
+	ready_socket(ret);
+	return ret;
+}
+
+/* The peer's ftd says yes, or why not. */
+static int ask_peer(struct op *op)
+{
+	json_t *json = ft_settings_json(&op->set), *answer;
+	const char *no = NULL;
+	char line[PEER_LINE_MAX];
+	ssize_t ret;
+	int ok = 0;
+
+	json_object_set_new(json, "ftd", json_integer(PEER_VERSION));
+	json_object_set_new(json, "version", json_string(FTKVM_VERSION));
+	json_object_set_new(json, "guest", json_string(op->name));
+	json_object_set_new(json, "port", json_integer(peer_port()));
+	ret = ft_send_json(op->sock, json, ft_now_ms() + CONNECT_MS);
+	if (!ret)
+		ret = ft_read_line(op->sock, line, sizeof(line), ft_now_ms() + ANSWER_MS);
+	if (ret < 0)
+		return ft_fail(&op->err, ret, "no answer from ftd at %s: %s", op->peer, strerror(-ret));
+	answer = json_loads(line, 0, NULL);
+	json_unpack(answer, "{s?b, s?s}", "ok", &ok, "error", &no);
+	if (no)
+		ret = ft_fail(&op->err, -ECONNREFUSED, "host %s refuses: %s", op->peer, no);
+	else if (!ok)
+		ret = ft_fail(&op->err, -EPROTO, "what answers at %s is no ftd", op->peer);
+	else
+		ret = 0;
+	json_decref(answer);
+	return ret;
+}
+
+static int must_be_idle(struct op *op)
+{
+	struct ftreplica r;
+	int ret = ftnl_get(op->name, &r, &op->err);
+
+	if (ret)
+		return ret;
+	switch (r.state) {
+	case FTKVM_UAPI_STATE_IDLE:
+		return 0;
+	case FTKVM_UAPI_STATE_SOLO:
+	case FTKVM_UAPI_STATE_STOPPED:
+		return ft_fail(&op->err, -EINVAL, "guest %s has run (its state is %s); a guest can be paired only "
+			       "before its first instruction: start it again with -S on both hosts", op->name,
+			       ft_state_name(r.state));
+	default:
+		return ft_fail(&op->err, -EBUSY, "guest %s is paired already%s%s (its state is %s)", op->name,
+			       *r.peer ? " with " : "", r.peer, ft_state_name(r.state));
+	}
+}
+
+static int mute_all(struct guest *g, struct fterr *err)
+{
+	int ret = 0;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++)
+		if (g->cons[i].live) {
+			int one = ftcon_mute(&g->qmp, &g->cons[i], err);
+
+			ret = ret ? ret : one;
+		}
+	return ret;
+}
+
+static int open_all(struct guest *g, struct fterr *err)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < g->ncons; i++) {
+		if (g->cons[i].live)
+			continue;
+		ret = ftcon_open(&g->qmp, &g->cons[i], err);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int set_running(struct op *op)
+{
+	int ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+
+	return ret ? ft_fail_prefix(&op->err, "paired, but the guest does not start: ") : 0;
+}
+
+/* --- primary --------------------------------------------------------------- */
+
+static void pair_work(struct op *op)
+{
+	struct guest *g = op->guest;
+	struct fterr ignored;
+
+	if (*op->qmp_path) {
+		attach_work(op);
+		if (op->ret)
+			return;
+	}
+	op->ret = must_be_idle(op);
+	if (op->ret)
+		return;
+	/* What may fail here must not fail when the peer counts on us. */
+	op->ret = open_all(g, &op->err);
+	if (op->ret)
+		goto mute;
+	op->sock = connect_peer(op->peer, &op->err);
+	if (op->sock < 0) {
+		op->ret = op->sock;
+		goto mute;
+	}
+	op->ret = ask_peer(op);
+	if (!op->ret)
+		op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, &op->set, &op->err);
+	if (op->ret)
+		goto mute;
+	op->ret = set_running(op);
+	if (!op->ret) {
+		ft_log(SD_NOTICE, "guest %s is paired with %s: primary here", op->name, op->peer);
+		return;
+	}
+	ftnl_unpair(op->name, &ignored);
+mute:
+	mute_all(g, &ignored);
+}
+
+static void pair_settle(struct op *op)
+{
+	if (*op->qmp_path)
+		attach_settle(op);
+}
+
+/* --qmp once more, for a guest that is attached so already, does no harm. */
+static bool wants_attach(struct op *op, json_t *request)
+{
+	const char *qmp = request_string(request, "qmp");
+	struct guest *g = guest_find(op->name);
+
+	if (!json_object_get(request, "qmp"))
+		return false;
+	return !(qmp && g && !g->ended && !strcmp(qmp, g->qmp_path));
+}
+
+int op_pair(struct client *client, json_t *request, struct fterr *err)
+{
+	const char *peer = request_string(request, "peer");
+	struct op *op;
+	int ret;
+
+	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer))
+		return ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
+	op = op_new("pair", request_string(request, "name"), pair_work);
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->client = client;
+	op->settle = pair_settle;
+	strcpy(op->peer, peer);
+	ret = ft_settings_from_json(request, &op->set, err);
+	if (!ret && wants_attach(op, request)) {
+		ret = attach_params(op, request, err);
+		if (!ret)
+			ret = op_attach_guest(op, err);
+	} else if (!ret) {
+		ret = op_guest(op, true, err);
+	}
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	op_start(op);
+	return 0;
+}
+
+/* --- backup ---------------------------------------------------------------- */
+
+static int say(struct op *op, json_t *json)
+{
+	return ft_send_json(op->sock, json, ft_now_ms() + CONNECT_MS);
+}
+
+static void pair_backup_work(struct op *op)
+{
+	struct fterr ignored;
+
+	op->ret = must_be_idle(op);
+	if (!op->ret)
+		op->ret = mute_all(op->guest, &op->err);
+	if (op->ret) {
+		say(op, json_pack("{s:s}", "error", op->err.text));
+		return;
+	}
+	op->ret = say(op, json_pack("{s:b, s:s}", "ok", 1, "version", FTKVM_VERSION));
+	if (op->ret) {
+		ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
+		return;
+	}
+	ready_socket(op->sock);
+	op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, &op->set, &op->err);
+	if (op->ret)
+		return;
+	op->ret = set_running(op);
+	if (op->ret)
+		ftnl_unpair(op->name, &ignored);
+	else
+		ft_log(SD_NOTICE, "guest %s is paired with %s: backup here", op->name, op->peer);
+}
+
+void op_pair_backup(int sock, const char *from, json_t *request)
+{
+	json_int_t port = json_integer_value(json_object_get(request, "port"));
+	const char *name = request_string(request, "guest");
+	struct fterr err;
+	struct op *op;
+	int ret;
+
+	if (!ft_name_ok(name)) {
+		ft_log(SD_NOTICE, "%s asks to pair, but names no guest", from);
+		ft_send_json(sock, json_pack("{s:s}", "error", "no guest's name"), ft_now_ms());
+		close(sock);
+		return;
+	}
+	op = op_new("pair", name, pair_backup_work);
+	if (!op) {
+		close(sock);
+		return;
+	}
+	op->sock = sock;
+	if (port > 0 && port < 65536)
+		snprintf(op->peer, sizeof(op->peer), strchr(from, ':') ? "[%s]:%d" : "%s:%d", from, (int)port);
+	else
+		snprintf(op->peer, sizeof(op->peer), "%s", from);
+	ret = ft_settings_from_json(request, &op->set, &err);
+	if (!ret)
+		ret = op_guest(op, true, &err);
+	if (!ret) {
+		op_start(op);
+		return;
+	}
+	ft_log(SD_WARNING, "%s asks to pair guest %s: refused: %s", from, name, err.text);
+	say(op, json_pack("{s:s}", "error", err.text));
+	op_free(op);
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Promote. What the backup's shadow console printed is what the primary's real
+ * one printed, but perhaps for the end: that the world saw an output is sure
+ * only once another record followed it. So the last line is repeated, and what
+ * comes after it goes to the real console.
+ *
+ * An orphan can be joined to its console before it goes live: it has consumed
+ * its log and prints nothing until it is promoted, so nothing is lost between.
+ * Only where there is no such moment (forced, while the primary still sends)
+ * the console is joined afterwards.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "op.h"
+#include "text.h"
+
+#define DRAIN_STALL_MS	2000	/* no progress for so long: don't wait for it */
+#define DRAIN_POLL_MS	10
+
+/* Wait until the orphan has consumed what it holds. True: it has. */
+static bool drained(struct op *op)
+{
+	int64_t deadline = ft_now_ms() + DRAIN_STALL_MS;
+	uint64_t least = UINT64_MAX;
+	struct ftreplica r;
+
+	while (!ftnl_get(op->name, &r, &op->err) && r.state == FTKVM_UAPI_STATE_ORPHAN) {
+		uint64_t lag = r.stats[FTKVM_STAT_LAG_BYTES];
+
+		if (!lag)
+			return true;
+		if (lag < least) {
+			least = lag;
+			deadline = ft_now_ms() + DRAIN_STALL_MS;
+		}
+		if (ft_now_ms() >= deadline)
+			break;
+		usleep(DRAIN_POLL_MS * 1000);
+	}
+	return false;
+}
+
+/* Bytes that the shadow devices have printed since the last time, or -errno. */
+static ssize_t collect(struct op *op, bool all)
+{
+	struct guest *g = op->guest;
+	ssize_t total = 0;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++) {
+		ssize_t n;
+
+		if (g->cons[i].live)
+			continue;
+		n = ftcon_collect(&g->qmp, &g->cons[i], all, &op->err);
+		if (n < 0)
+			return n;
+		total += n;
+	}
+	return total;
+}
+
+/* A console that fails must not keep the guest from going live. */
+static void join_consoles(struct op *op)
+{
+	struct guest *g = op->guest;
+	struct fterr err;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++) {
+		struct ftconsole *con = &g->cons[i];
+
+		if (con->live)
+			continue;
+		if (ftcon_repeat(con, &err) || ftcon_open(&g->qmp, con, &err))
+			op_warn(op, "%s", err.text);
+	}
+}
+
+static void mute_consoles(struct op *op)
+{
+	struct guest *g = op->guest;
+	struct fterr err;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++)
+		if (g->cons[i].live && ftcon_mute(&g->qmp, &g->cons[i], &err))
+			op_warn(op, "%s", err.text);
+}
+
+static void promote_work(struct op *op)
+{
+	uint64_t takeover_ns = 0;
+	bool early = false;
+	struct ftreplica r;
+	char text[32];
+	int again;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (op->ret)
+		return;
+	if (r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op)) {
+		/* The last output may be on its way through the device. */
+		early = collect(op, false) >= 0;
+		for (again = 0; early && again < 20; again++) {
+			usleep(DRAIN_POLL_MS * 1000);
+			if (collect(op, false) <= 0)
+				break;
+		}
+		if (early)
+			join_consoles(op);
+	} else if (r.role == FTKVM_UAPI_ROLE_BACKUP) {
+		collect(op, false);
+	}
+	op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
+	if (op->ret) {
+		if (early)
+			mute_consoles(op);
+		return;
+	}
+	if (!early) {
+		if (collect(op, true) < 0)
+			op_warn(op, "%s", op->err.text);
+		join_consoles(op);
+	}
+	if (!takeover_ns && !ftnl_get(op->name, &r, &op->err))
+		takeover_ns = r.stats[FTKVM_STAT_TAKEOVER_NS];
+	ft_log(SD_NOTICE, "guest %s is live here (takeover in %s)", op->name,
+	       ft_format_ns(takeover_ns, text, sizeof(text)));
+	op->result = json_pack("{s:I}", "takeover_ns", (json_int_t)takeover_ns);
+}
+
+/* ftd does not know the guest: no consoles to join, but the guest can be saved. */
+static void promote_bare_work(struct op *op)
+{
+	uint64_t takeover_ns = 0;
+
+	op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
+	if (op->ret)
+		return;
+	op_warn(op, "ftd holds no connection to the guest's QEMU: its consoles stay muted");
+	op->result = json_pack("{s:I}", "takeover_ns", (json_int_t)takeover_ns);
+}
+
+int op_promote(struct client *client, json_t *request, struct fterr *err)
+{
+	struct op *op = op_new("promote", request_string(request, "name"), promote_work);
+	int ret;
+
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->client = client;
+	op->force = json_is_true(json_object_get(request, "force"));
+	ret = op_guest(op, false, err);
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	if (!op->guest || op->guest->ended || op->guest->qmp.fd < 0)
+		op->work = promote_bare_work;
+	op_start(op);
+	return 0;
+}

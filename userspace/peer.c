@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "op.h"
+#include "peer.h"
+
+#define PEERS_MAX	16
+#define LINE_SECONDS	5
+#define LOGS_PER_MINUTE	20	/* about nonsense from the network */
+
+/* A connection that has not said its line yet. */
+struct peer {
+	int fd;
+	sd_event_source *io, *timer;
+	size_t have;
+	char from[64];
+	char line[PEER_LINE_MAX];
+};
+
+static int listen_fd = -1, listen_port;
+static unsigned int npeers;
+
+int peer_port(void)
+{
+	return listen_port;
+}
+
+static void log_nonsense(const char *from, const char *what)
+{
+	static int64_t since;
+	static unsigned int n;
+	int64_t now = ft_now_ms();
+
+	if (now - since > 60000) {
+		since = now;
+		n = 0;
+	}
+	if (++n <= LOGS_PER_MINUTE)
+		ft_log(SD_NOTICE, "peer %s: %s", from, what);
+}
+
+static void peer_free(struct peer *p)
+{
+	sd_event_source_disable_unref(p->io);
+	sd_event_source_disable_unref(p->timer);
+	if (p->fd >= 0)
+		close(p->fd);
+	free(p);
+	npeers--;
+}
+
+static void refuse(struct peer *p, const char *why)
+{
+	log_nonsense(p->from, why);
+	ft_send_json(p->fd, json_pack("{s:s}", "error", why), ft_now_ms());
+	peer_free(p);
+}
+
+static void whole_line(struct peer *p)
+{
+	struct fterr err;
+	json_t *request = peer_parse(p->line, &err);
+	int fd = p->fd;
+
+	if (!request) {
+		refuse(p, err.text);
+		return;
+	}
+	p->fd = -1;
+	op_pair_backup(fd, p->from, request);
+	json_decref(request);
+	peer_free(p);
+}
+
+static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct peer *p = arg;
+	size_t room = sizeof(p->line) - 1 - p->have;
+	ssize_t n;
+	char *end;
+
+	(void)s;
+	(void)revents;
+	/* What follows the newline is for the module: look before taking. */
+	n = recv(fd, p->line + p->have, room, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		peer_free(p);
+		return 0;
+	}
+	end = memchr(p->line + p->have, '\n', n);
+	if (end)
+		n = end + 1 - (p->line + p->have);
+	n = recv(fd, p->line + p->have, n, MSG_DONTWAIT);
+	if (n <= 0)
+		return 0;
+	p->have += n;
+	if (p->line[p->have - 1] == '\n') {
+		p->line[p->have - 1] = '\0';
+		whole_line(p);
+	} else if (p->have == sizeof(p->line) - 1) {
+		refuse(p, "this is ftd's port, and that line is too long to be a request");
+	}
+	return 0;
+}
+
+static int on_silence(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)s;
+	(void)usec;
+	refuse(arg, "nothing was asked in time");
+	return 0;
+}
+
+static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+	struct peer *p;
+	int conn;
+
+	(void)s;
+	(void)revents;
+	(void)arg;
+	conn = accept4(fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (conn < 0)
+		return 0;
+	p = npeers < PEERS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	if (!p) {
+		log_nonsense("?", "too many connections that ask nothing; one more was closed");
+		close(conn);
+		return 0;
+	}
+	npeers++;
+	p->fd = conn;
+	if (getnameinfo((struct sockaddr *)&addr, len, p->from, sizeof(p->from), NULL, 0, NI_NUMERICHOST))
+		strcpy(p->from, "?");
+	if (!strncmp(p->from, "::ffff:", 7))
+		memmove(p->from, p->from + 7, strlen(p->from + 7) + 1);
+	if (sd_event_add_io(ftd_loop, &p->io, conn, EPOLLIN, on_input, p) < 0 ||
+	    sd_event_add_time_relative(ftd_loop, &p->timer, CLOCK_MONOTONIC, LINE_SECONDS * 1000000ULL, 0,
+				       on_silence, p) < 0)
+		peer_free(p);
+	return 0;
+}
+
+/* Too few descriptors would make a readable listener spin: it is slowed down. */
+static int add_listener(struct fterr *err)
+{
+	sd_event_source *source;
+	int ret = sd_event_add_io(ftd_loop, &source, listen_fd, EPOLLIN, on_connection, NULL);
+
+	if (ret < 0)
+		return ft_fail(err, ret, "cannot listen: %s", strerror(-ret));
+	sd_event_source_set_ratelimit(source, 1000000, 200);
+	return 0;
+}
+
+int peer_listen(const char *where, struct fterr *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list, *ai;
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+	char host[256], port[8];
+	int ret, on = 1, off = 0;
+
+	if (ft_split_host(where, host, sizeof(host), port, sizeof(port), FT_PEER_PORT))
+		return ft_fail(err, -EINVAL, "\"%.100s\" is no ADDR:PORT to listen on", where);
+	if (!*host)
+		hints.ai_family = AF_INET6;	/* takes IPv4 too */
+	ret = getaddrinfo(*host ? host : NULL, port, &hints, &list);
+	if (ret && !*host) {
+		hints.ai_family = AF_INET;
+		ret = getaddrinfo(NULL, port, &hints, &list);
+	}
+	if (ret)
+		return ft_fail(err, -EINVAL, "cannot listen on %s: %s", where, gai_strerror(ret));
+again:
+	for (ai = list, ret = -EADDRNOTAVAIL; ai; ai = ai->ai_next) {
+		listen_fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				   ai->ai_protocol);
+		if (listen_fd < 0) {
+			ret = -errno;
+			continue;
+		}
+		setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		if (ai->ai_family == AF_INET6)
+			setsockopt(listen_fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+		if (!bind(listen_fd, ai->ai_addr, ai->ai_addrlen) && !listen(listen_fd, PEERS_MAX))
+			break;
+		ret = -errno;
+		close(listen_fd);
+		listen_fd = -1;
+	}
+	freeaddrinfo(list);
+	if (listen_fd < 0 && !*host && hints.ai_family == AF_INET6) {
+		/* a kernel without IPv6 */
+		hints.ai_family = AF_INET;
+		if (!getaddrinfo(NULL, port, &hints, &list))
+			goto again;
+	}
+	if (listen_fd < 0)
+		return ft_fail(err, ret, "cannot listen on %s: %s", where, strerror(-ret));
+	if (!getsockname(listen_fd, (struct sockaddr *)&addr, &len))
+		listen_port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port :
+				    ((struct sockaddr_in *)&addr)->sin_port);
+	return add_listener(err);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The TCP port for the other hosts' ftd. A peer sends one line:
+ *
+ *	{"ftd": 1, "version": ..., "guest": NAME, "port": N, ["period_min",
+ *	 "period_max", "margin", "counter", "timeout"]}
+ *
+ * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
+ * connection belongs to the modules; not a byte of it is read before.
+ */
+#ifndef FTKVM_PEER_H
+#define FTKVM_PEER_H
+
+#include "util.h"
+
+#define PEER_VERSION	1
+#define PEER_LINE_MAX	4096
+
+/* Listen at "ADDR:PORT", ":PORT" or "PORT"-less ADDR. 0 or -errno with a text. */
+int peer_listen(const char *where, struct fterr *err);
+/* The port we listen on. */
+int peer_port(void);
+/* Is this line a request to pair that we understand? A new reference, or NULL with a text. */
+json_t *peer_parse(const char *line, struct fterr *err);
+
+#endif

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include "peer.h"
+
+json_t *peer_parse(const char *line, struct fterr *err)
+{
+	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	json_t *version = json_object_get(json, "ftd");
+	json_int_t v = json_integer_value(version);
+
+	if (json_is_integer(version) && v == PEER_VERSION &&
+	    ft_name_ok(json_string_value(json_object_get(json, "guest"))))
+		return json;
+	if (json_is_integer(version) && v != PEER_VERSION)
+		ft_fail(err, -EPROTONOSUPPORT, "this ftd speaks version %d of the peers' protocol, not %lld; "
+			"install the same version of ftkvm on both hosts", PEER_VERSION, (long long)v);
+	else
+		ft_fail(err, -EBADMSG, "this is ftd's port, and that is no request to pair a guest");
+	json_decref(json);
+	return NULL;
+}

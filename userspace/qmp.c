@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "qmp.h"
+
+#define LINE_MAX_BYTES	(8 << 20)
+
+/*
+ * Take the next line off the buffer, reading more if there is none.
+ * Returns 1 with a line at *@line (valid until the next call), 0 when @deadline
+ * is 0 and there is none yet, or -errno.
+ */
+static int next_line(struct ftqmp *q, char **line, size_t *used, int64_t deadline)
+{
+	size_t looked = 0;
+
+	for (;;) {
+		char *end = q->have > looked ? memchr(q->buf + looked, '\n', q->have - looked) : NULL;
+		ssize_t n;
+		int ret;
+
+		if (end) {
+			*end = '\0';
+			*line = q->buf;
+			*used = end + 1 - q->buf;
+			return 1;
+		}
+		looked = q->have;
+		if (q->size - q->have < 4096) {
+			size_t size = q->size ? q->size * 2 : 16384;
+			char *buf = size > LINE_MAX_BYTES ? NULL : realloc(q->buf, size);
+
+			if (!buf)
+				return -EMSGSIZE;
+			q->buf = buf;
+			q->size = size;
+		}
+		if (deadline) {
+			ret = ft_poll(q->fd, POLLIN, deadline);
+			if (ret)
+				return ret;
+		}
+		n = recv(q->fd, q->buf + q->have, q->size - q->have, MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			if (!deadline)
+				return 0;
+			continue;
+		}
+		if (n <= 0)
+			return n ? -errno : -ECONNRESET;
+		q->have += n;
+	}
+}
+
+static void drop_line(struct ftqmp *q, size_t used)
+{
+	q->have -= used;
+	memmove(q->buf, q->buf + used, q->have);
+}
+
+/* The next message, parsed; as next_line(). */
+static int next_message(struct ftqmp *q, json_t **message, int64_t deadline)
+{
+	char *line = NULL;
+	size_t used = 0;
+	int ret = next_line(q, &line, &used, deadline);
+
+	if (ret <= 0)
+		return ret;
+	*message = json_loads(line, 0, NULL);
+	drop_line(q, used);
+	if (!json_is_object(*message)) {
+		json_decref(*message);
+		return -EBADMSG;
+	}
+	return 1;
+}
+
+static int lost(struct fterr *err, int code, const char *doing)
+{
+	if (code == -ETIMEDOUT)
+		return ft_fail(err, code, "QEMU does not answer its monitor (%s)", doing);
+	return ft_fail(err, code, "the connection to QEMU's monitor broke (%s): %s", doing,
+		       strerror(-code));
+}
+
+json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fterr *err)
+{
+	int64_t deadline = ft_now_ms() + FTQMP_TIMEOUT_MS;
+	json_t *order, *message, *value;
+	int ret;
+
+	if (q->fd < 0) {
+		json_decref(args);
+		ft_fail(err, -ENOTCONN, "no connection to QEMU's monitor");
+		return NULL;
+	}
+	order = json_pack("{s:s, s:i}", "execute", command, "id", ++q->id);
+	if (args)
+		json_object_set_new(order, "arguments", args);
+	ret = ft_send_json(q->fd, order, deadline);
+	while (!ret) {
+		ret = next_message(q, &message, deadline);
+		if (ret < 0)
+			break;
+		ret = 0;
+		value = json_object_get(message, "id");
+		if (!json_is_integer(value) || json_integer_value(value) != q->id) {
+			json_decref(message);	/* an event, or an answer nobody waits for */
+			continue;
+		}
+		value = json_incref(json_object_get(message, "return"));
+		if (!value) {
+			const char *why = NULL;
+
+			json_unpack(message, "{s:{s:s}}", "error", "desc", &why);
+			ft_fail(err, -EREMOTEIO, "QEMU refuses %s: %s", command, why ? why : "no reason given");
+		}
+		json_decref(message);
+		return value;
+	}
+	lost(err, ret, command);
+	return NULL;
+}
+
+int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *err)
+{
+	json_t *value = ftqmp_run(q, command, args, err);
+
+	if (!value)
+		return err->code;
+	json_decref(value);
+	return 0;
+}
+
+static int greet(struct ftqmp *q, const char *path, struct fterr *err)
+{
+	int64_t deadline = ft_now_ms() + FTQMP_TIMEOUT_MS / 3;
+	json_t *hello = NULL;
+	bool qmp;
+	int ret;
+
+	ret = next_message(q, &hello, deadline);
+	if (ret == -ETIMEDOUT)
+		return ft_fail(err, ret, "%s does not greet: a monitor serves one client at a time, and another "
+			       "one may hold it; give QEMU a second -qmp socket for ftd", path);
+	if (ret == -EBADMSG)
+		return ft_fail(err, ret, "%s is not a QMP monitor (-qmp unix:PATH,server=on,wait=off)", path);
+	if (ret < 0)
+		return lost(err, ret, "greeting");
+	qmp = json_object_get(hello, "QMP");
+	json_decref(hello);
+	if (!qmp)
+		return ft_fail(err, -EBADMSG, "%s is not a QMP monitor (-qmp unix:PATH,server=on,wait=off)",
+			       path);
+	return ftqmp_do(q, "qmp_capabilities", NULL, err);
+}
+
+int ftqmp_open(struct ftqmp *q, const char *path, struct fterr *err)
+{
+	struct sockaddr_un addr;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int ret;
+
+	*q = (struct ftqmp)FTQMP_INIT;
+	if (ft_unix_address(&addr, path))
+		return ft_fail(err, -ENAMETOOLONG, "the path of the QMP socket is empty or too long");
+	/* Non-blocking: a full backlog means that somebody else is served. */
+	q->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (q->fd < 0)
+		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	if (connect(q->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		ret = -errno;
+		if (ret == -EAGAIN)
+			ft_fail(err, ret, "the QMP socket %s is busy: another program holds it; give QEMU a "
+				"second -qmp socket for ftd", path);
+		else if (ret == -ENOENT || ret == -ECONNREFUSED)
+			ft_fail(err, ret, "no QEMU listens on %s (%s); start it with "
+				"-qmp unix:%s,server=on,wait=off", path, strerror(-ret), path);
+		else
+			ft_fail(err, ret, "cannot connect to %s: %s", path, strerror(-ret));
+		goto fail;
+	}
+	if (getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+		ret = ft_fail(err, -errno, "cannot tell QEMU's process: %s", strerror(errno));
+		goto fail;
+	}
+	q->pid = peer.pid;
+	ret = greet(q, path, err);
+	if (!ret)
+		return 0;
+fail:
+	ftqmp_close(q);
+	return ret;
+}
+
+void ftqmp_close(struct ftqmp *q)
+{
+	if (q->fd >= 0)
+		close(q->fd);
+	free(q->buf);
+	q->fd = -1;
+	q->buf = NULL;
+	q->have = 0;
+	q->size = 0;
+}
+
+int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg), void *arg)
+{
+	for (;;) {
+		const char *event;
+		json_t *message;
+		int ret = next_message(q, &message, 0);
+
+		if (ret <= 0)
+			return ret;
+		event = json_string_value(json_object_get(message, "event"));
+		if (event)
+			fn(event, arg);
+		json_decref(message);
+	}
+}

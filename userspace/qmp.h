@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A guest's QEMU: its monitor (QMP), its process, its KVM VM. */
+#ifndef FTKVM_QMP_H
+#define FTKVM_QMP_H
+
+#include <sys/types.h>
+#include "nl.h"
+
+/* Time-out of one QMP command. Emulated hosts are slow. */
+#define FTQMP_TIMEOUT_MS	15000
+
+/* A connection to a monitor. One thread at a time. */
+struct ftqmp {
+	int fd;			/* -1: not connected */
+	pid_t pid;		/* of QEMU */
+	unsigned int id;
+	char *buf;
+	size_t have, size;
+};
+
+/* An unconnected one; ftqmp_close() is harmless on it. */
+#define FTQMP_INIT	{ .fd = -1 }
+
+/**
+ * ftqmp_open() - connect to QEMU's monitor and greet it
+ * @path: of its UNIX socket
+ */
+int ftqmp_open(struct ftqmp *q, const char *path, struct fterr *err);
+void ftqmp_close(struct ftqmp *q);
+
+/**
+ * ftqmp_run() - execute a command; events that arrive meanwhile are dropped
+ * @args: its arguments or NULL; the reference is stolen
+ * Return: what it returned (a new reference) or NULL with a text. After
+ * -ETIMEDOUT or worse the connection is of no more use.
+ */
+json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fterr *err);
+
+/* The same for those that return nothing of interest: 0 or -errno. */
+int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *err);
+
+/**
+ * ftqmp_read_events() - what QEMU says unasked; never blocks
+ * Return: 0, or -errno when the connection is gone
+ */
+int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg), void *arg);
+
+/* The KVM VM of a process, as a file descriptor of ours; -errno with a text. */
+int ft_vm_fd(pid_t pid, struct fterr *err);
+/* A file descriptor that becomes readable when the process has ended; -errno. */
+int ft_pidfd(pid_t pid);
+
+/**
+ * ft_guest_problems() - why this guest can't be protected, as far as QEMU knows
+ * @fresh: it must not have run yet
+ * Return: 0 (problems are in @p), or -errno with a text if QEMU does not answer
+ */
+int ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+
+/* Does a device of this QOM type write guest memory at times of its own? */
+bool ft_type_does_dma(const char *type);
+
+/* All problems' causes and remedies in one text. */
+void ft_problems_text(const struct ftproblems *p, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Tests of what needs neither QEMU nor the kernel module. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "console.h"
+#include "ftctl.h"
+#include "peer.h"
+#include "replica_json.h"
+#include "tests/unit.h"
+#include "text.h"
+
+bool unit_failed;
+
+void unit_complain(const char *file, int line, const char *what)
+{
+	unit_failed = true;
+	printf("  %s:%d: does not hold: %s\n", file, line, what);
+}
+
+/* --- util ------------------------------------------------------------------ */
+
+static void names(void)
+{
+	char longest[FTKVM_NAME_MAX + 2];
+
+	memset(longest, 'a', sizeof(longest));
+	longest[FTKVM_NAME_MAX] = '\0';
+	CHECK(ft_name_ok("web-1.example_x"));
+	CHECK(ft_name_ok("7"));
+	CHECK(ft_name_ok(longest));
+	longest[FTKVM_NAME_MAX] = 'a';
+	longest[FTKVM_NAME_MAX + 1] = '\0';
+	CHECK(!ft_name_ok(longest));
+	CHECK(!ft_name_ok(NULL));
+	CHECK(!ft_name_ok(""));
+	CHECK(!ft_name_ok("-x"));
+	CHECK(!ft_name_ok("../etc"));
+	CHECK(!ft_name_ok("a/b"));
+	CHECK(!ft_name_ok("a b"));
+	CHECK(!ft_name_ok("a\n"));
+}
+
+static void numbers(void)
+{
+	uint64_t v = 7;
+
+	CHECK(ft_parse_u64("4096", 1, 5000, &v) && v == 4096);
+	CHECK(ft_parse_u64("0x5100d1", 1, UINT32_MAX, &v) && v == 0x5100d1);
+	CHECK(ft_parse_u64("r5100d1", 1, UINT32_MAX, &v) && v == 0x5100d1);
+	CHECK(ft_parse_u64("18446744073709551615", 0, UINT64_MAX, &v) && v == UINT64_MAX);
+	v = 7;
+	CHECK(!ft_parse_u64("18446744073709551616", 0, UINT64_MAX, &v));
+	CHECK(!ft_parse_u64("-1", 0, UINT64_MAX, &v));
+	CHECK(!ft_parse_u64(" 1", 0, 10, &v));
+	CHECK(!ft_parse_u64("1x", 0, 10, &v));
+	CHECK(!ft_parse_u64("", 0, 10, &v));
+	CHECK(!ft_parse_u64("r", 0, 10, &v));
+	CHECK(!ft_parse_u64("11", 0, 10, &v));
+	CHECK(v == 7);
+}
+
+static bool splits(const char *text, const char *host, const char *port)
+{
+	char h[64], p[8];
+
+	if (ft_split_host(text, h, sizeof(h), p, sizeof(p), "7411"))
+		return false;
+	return !strcmp(h, host) && !strcmp(p, port);
+}
+
+static void hosts(void)
+{
+	char h[64], p[8], longest[80];
+
+	CHECK(splits("b.example", "b.example", "7411"));
+	CHECK(splits("10.0.0.2:80", "10.0.0.2", "80"));
+	CHECK(splits("fe80::1", "fe80::1", "7411"));
+	CHECK(splits("[fe80::1]:9", "fe80::1", "9"));
+	CHECK(splits("[fe80::1]", "fe80::1", "7411"));
+	CHECK(splits(":17", "", "17"));
+	CHECK(ft_split_host("a:", h, sizeof(h), p, sizeof(p), "1"));
+	CHECK(ft_split_host("a:b", h, sizeof(h), p, sizeof(p), "1"));
+	CHECK(ft_split_host("a:65536", h, sizeof(h), p, sizeof(p), "1"));
+	CHECK(ft_split_host("a:-1", h, sizeof(h), p, sizeof(p), "1"));
+	CHECK(ft_split_host("[::1", h, sizeof(h), p, sizeof(p), "1"));
+	CHECK(ft_split_host("[::1]x", h, sizeof(h), p, sizeof(p), "1"));
+	memset(longest, 'a', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	CHECK(ft_split_host(longest, h, sizeof(h), p, sizeof(p), "1"));
+}
+
+static void lines(void)
+{
+	int64_t past = ft_now_ms() - 1, soon = ft_now_ms() + 10000;
+	char buf[16], rest[16] = "";
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) {
+		CHECK(!"socketpair");
+		return;
+	}
+	CHECK(!ft_write_all(fds[0], "one\n\ntwo\nREST", 13, soon));
+	CHECK(ft_read_line(fds[1], buf, sizeof(buf), soon) == 3 && !strcmp(buf, "one"));
+	CHECK(ft_read_line(fds[1], buf, sizeof(buf), soon) == 0 && !*buf);
+	CHECK(ft_read_line(fds[1], buf, sizeof(buf), soon) == 3 && !strcmp(buf, "two"));
+	/* What follows the line has not been touched: it is the module's. */
+	CHECK(recv(fds[1], rest, sizeof(rest) - 1, MSG_DONTWAIT) == 4 && !strcmp(rest, "REST"));
+	CHECK(ft_read_line(fds[1], buf, sizeof(buf), past) == -ETIMEDOUT);
+	CHECK(!ft_write_all(fds[0], "0123456789abcdef0123", 20, soon));
+	CHECK(ft_read_line(fds[1], buf, sizeof(buf), soon) == -EMSGSIZE);
+	close(fds[0]);
+	CHECK(recv(fds[1], rest, sizeof(rest), MSG_DONTWAIT) > 0);
+	CHECK(ft_read_line(fds[1], buf, sizeof(buf), soon) == -ECONNRESET);
+	CHECK(ft_write_all(fds[1], "x", 1, soon) == -EPIPE);
+	close(fds[1]);
+}
+
+static void full_socket(void)
+{
+	static char much[1 << 20];
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) {
+		CHECK(!"socketpair");
+		return;
+	}
+	CHECK(ft_write_all(fds[0], much, sizeof(much), ft_now_ms() + 50) == -ETIMEDOUT);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void errors(void)
+{
+	char much[2000];
+	struct fterr err;
+
+	CHECK(ft_fail(NULL, -EINVAL, "x") == -EINVAL);
+	CHECK(ft_fail(&err, -EBUSY, "%s %d", "a", 1) == -EBUSY);
+	CHECK(ft_fail_prefix(&err, "%s: ", "guest") == -EBUSY && !strcmp(err.text, "guest: a 1"));
+	memset(much, 'x', sizeof(much));
+	much[sizeof(much) - 1] = '\0';
+	ft_fail(&err, -EIO, "%s", much);
+	CHECK(strlen(err.text) == sizeof(err.text) - 1);
+	ft_fail_prefix(&err, "%s", much);
+	CHECK(strlen(err.text) == sizeof(err.text) - 1);
+}
+
+/* --- consoles -------------------------------------------------------------- */
+
+static void console_words(void)
+{
+	static const char *const good[] = {
+		"con0=tty:/dev/ttyS1", "a=file:/tmp/x", "b=socket:/run/x.sock", "c=pty",
+	};
+	static const char *const bad[] = {
+		"", "con0", "con0=", "=pty", "c=pty:", "c=tty", "c=tty:", "c=tty:ttyS1", "c=tape:/dev/st0",
+		"c=file:x", "c=fil:/x",
+		"0123456789012345678901234567890123456789012345678901234567890123=pty",
+	};
+	char text[512], longest[400];
+	struct ftconsole con;
+	struct fterr err;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		int at;
+
+		CHECK(!ftcon_parse(good[i], &con, &err));
+		at = snprintf(text, sizeof(text), "%s=", con.id);
+		ftcon_backend_text(&con, text + at, sizeof(text) - at);
+		CHECK(!strcmp(text, good[i]));
+	}
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		CHECK(ftcon_parse(bad[i], &con, &err) == -EINVAL);
+		CHECK(strstr(err.text, "ID=tty:PATH"));
+	}
+	memset(longest, 'x', sizeof(longest));
+	memcpy(longest, "c=file:/", 8);
+	longest[sizeof(longest) - 1] = '\0';
+	CHECK(ftcon_parse(longest, &con, &err) == -EINVAL);
+}
+
+static size_t last(const char *text)
+{
+	return ftcon_last_line(text, strlen(text));
+}
+
+static void last_lines(void)
+{
+	CHECK(last("") == 0);
+	CHECK(last("\n") == 0);
+	CHECK(last("a") == 0);
+	CHECK(last("a\n") == 0);
+	CHECK(last("a\nb") == 2);
+	CHECK(last("a\nb\n") == 2);
+	CHECK(last("a\n\n") == 2);
+}
+
+static bool holds(const struct ftconsole *con, const char *text)
+{
+	return con->len == strlen(text) && !memcmp(con->line, text, con->len);
+}
+
+static void console_tail(void)
+{
+	static char endless[3 * FTCON_LINE_MAX];
+	struct ftconsole con = { .id = "x" };
+
+	CHECK(!ftcon_append(&con, "one\ntwo\nthr", 11, false) && holds(&con, "thr"));
+	CHECK(!ftcon_append(&con, "ee\n", 3, false) && holds(&con, "three\n"));
+	CHECK(!ftcon_append(&con, "", 0, false) && holds(&con, "three\n"));
+	/* From here on nothing may be dropped. */
+	CHECK(!ftcon_append(&con, "four\nfive\nsix", 13, true) && holds(&con, "three\nfour\nfive\nsix"));
+	memset(endless, 'e', sizeof(endless));
+	CHECK(!ftcon_append(&con, endless, sizeof(endless), false) && con.len == FTCON_LINE_MAX);
+	ftcon_free(&con);
+	CHECK(!con.line && !con.len);
+}
+
+static void base64(void)
+{
+	char out[16];
+
+	CHECK(ftcon_base64("", out) == 0);
+	CHECK(ftcon_base64("YQ==", out) == 1 && out[0] == 'a');
+	CHECK(ftcon_base64("YWI=", out) == 2 && !memcmp(out, "ab", 2));
+	CHECK(ftcon_base64("YWJj", out) == 3 && !memcmp(out, "abc", 3));
+	CHECK(ftcon_base64("AP+A/w==", out) == 4 && !memcmp(out, "\0\377\200\377", 4));
+	CHECK(ftcon_base64("Y*Jj", out) == -EINVAL);
+	CHECK(ftcon_base64("YW\n", out) == -EINVAL);
+}
+
+static void repeat_to_file(void)
+{
+	char path[] = "/tmp/ftkvm-unit-XXXXXX", got[32] = "";
+	struct ftconsole con = { .kind = FTCON_FILE };
+	int fd = mkstemp(path);
+	struct fterr err;
+
+	CHECK(fd >= 0);
+	snprintf(con.path, sizeof(con.path), "%s", path);
+	CHECK(write(fd, "before\n", 7) == 7);
+	CHECK(!ftcon_append(&con, "a\nlast", 6, false));
+	CHECK(!ftcon_repeat(&con, &err));
+	CHECK(!con.len);
+	CHECK(!ftcon_repeat(&con, &err));	/* said once, not twice */
+	CHECK(pread(fd, got, sizeof(got) - 1, 0) == 11 && !strcmp(got, "before\nlast"));
+	close(fd);
+	unlink(path);
+	snprintf(con.path, sizeof(con.path), "/nonexistent/x");
+	CHECK(!ftcon_append(&con, "b", 1, false));
+	CHECK(ftcon_repeat(&con, &err) == -ENOENT && strstr(err.text, "/nonexistent/x"));
+	CHECK(con.len == 1);
+	ftcon_free(&con);
+}
+
+/* --- JSON ------------------------------------------------------------------ */
+
+static void peers_lines(void)
+{
+	static const char *const bad[] = {
+		"", "x", "[]", "{}", "{\"ftd\": \"1\", \"guest\": \"a\"}", "{\"ftd\": 1}",
+		"{\"ftd\": 1, \"guest\": \"../x\"}", "{\"ftd\": 1, \"guest\": 5}", "GET / HTTP/1.0\r",
+		"{\"ftd\": 1, \"ftd\": 1, \"guest\": \"a\"}",
+	};
+	struct fterr err;
+	json_t *json = peer_parse("{\"ftd\": 1, \"guest\": \"web\", \"new\": true}", &err);
+	size_t i;
+
+	CHECK(json);
+	json_decref(json);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		json = peer_parse(bad[i], &err);
+		CHECK(!json && err.code == -EBADMSG);
+		json_decref(json);
+	}
+	CHECK(!peer_parse("{\"ftd\": 2, \"guest\": \"web\"}", &err));
+	CHECK(err.code == -EPROTONOSUPPORT && strstr(err.text, "same version"));
+}
+
+static int settings_of(const char *text, struct ftsettings *set)
+{
+	json_t *json = json_loads(text, 0, NULL);
+	struct fterr err;
+	int ret = ft_settings_from_json(json, set, &err);
+
+	json_decref(json);
+	return ret;
+}
+
+static void settings(void)
+{
+	struct ftsettings set = { 1000, 2000, 300, 0x5100d1, 1500 }, again;
+	json_t *json = ft_settings_json(&set);
+	struct fterr err;
+
+	CHECK(!ft_settings_from_json(json, &again, &err));
+	CHECK(again.period_min == 1000 && again.period_max == 2000 && again.margin == 300);
+	CHECK(again.counter == 0x5100d1 && again.timeout_ms == 1500);
+	json_decref(json);
+	CHECK(!settings_of("{}", &set) && !set.period_min && !set.counter);
+	CHECK(!settings_of("{\"margin\": null}", &set) && !set.margin);
+	CHECK(settings_of("{\"margin\": \"1\"}", &set));
+	CHECK(settings_of("{\"margin\": -1}", &set));
+	CHECK(settings_of("{\"margin\": 1.5}", &set));
+	CHECK(settings_of("{\"counter\": 4294967296}", &set));
+	CHECK(settings_of("{\"timeout\": 0}", &set));
+	CHECK(settings_of("{\"period_min\": 2, \"period_max\": 1}", &set));
+}
+
+static void problems(void)
+{
+	struct ftproblems p = { .module_version = "1", .proto_version = 3 }, again = { 0 };
+	json_t *json;
+	char text[64];
+
+	ftproblem_add(&p, FTKVM_SCOPE_GUEST, "leave it out", "device %s", "net0");
+	ftproblem_add(&p, FTKVM_SCOPE_HOST, "buy another", "CPU");
+	json = ft_problems_json(&p);
+	CHECK(json_is_false(json_object_get(json, "protectable")));
+	CHECK(ft_problems_from_json(json, &again) && again.n == 2 && again.proto_version == 3);
+	CHECK(again.list[0].scope == FTKVM_SCOPE_GUEST && !strcmp(again.list[0].cause, "device net0"));
+	CHECK(again.list[1].scope == FTKVM_SCOPE_HOST && !strcmp(again.list[1].remedy, "buy another"));
+	json_decref(json);
+	ft_problems_text(&p, text, sizeof(text));
+	CHECK(!strcmp(text, "device net0 (leave it out); CPU (buy another)"));
+	ft_problems_text(&p, text, 20);
+	CHECK(strlen(text) == 19);
+	free(p.list);
+	free(again.list);
+	json = json_pack("{s:s}", "problems", "none");
+	CHECK(!ft_problems_from_json(json, &again));
+	json_decref(json);
+}
+
+static void dma_types(void)
+{
+	static const char *const yes[] = {
+		"virtio-net-pci", "virtio-blk-device", "e1000", "e1000e", "rtl8139", "nvme", "vfio-pci",
+		"qemu-xhci", "nec-usb-xhci", "piix3-usb-uhci", "intel-hda", "lsi53c895a", "vmxnet3",
+	};
+	static const char *const no[] = {
+		"isa-serial", "isa-debug-exit", "i440FX", "PIIX3", "piix3-ide", "PIIX4_PM", "mc146818rtc",
+		"virtio-mmio", "i8042", "port92", "VGA", "ioapic", "isa-pit", "fw_cfg_io", "xhci-not",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(yes); i++)
+		CHECK(ft_type_does_dma(yes[i]));
+	for (i = 0; i < ARRAY_SIZE(no); i++)
+		CHECK(!ft_type_does_dma(no[i]));
+}
+
+/* --- words ----------------------------------------------------------------- */
+
+static bool says(char *(*format)(uint64_t, char *, size_t), uint64_t value, const char *text)
+{
+	char buf[64];
+
+	return !strcmp(format(value, buf, sizeof(buf)), text);
+}
+
+static void formats(void)
+{
+	char buf[32];
+
+	CHECK(says(ft_format_bytes, 999, "999 B"));
+	CHECK(says(ft_format_bytes, 1000, "1.0 kB"));
+	CHECK(says(ft_format_bytes, 999960, "1.0 MB"));
+	CHECK(says(ft_format_bytes, UINT64_MAX, "18446.7 PB"));
+	CHECK(says(ft_format_ns, 999, "999 ns"));
+	CHECK(says(ft_format_ns, 1500, "1.5 us"));
+	CHECK(says(ft_format_ns, 2500000, "2.5 ms"));
+	CHECK(says(ft_format_ns, 90000000000, "1 min 30 s"));
+	CHECK(says(ft_format_age, 1500, "1.5 s"));
+	CHECK(says(ft_format_age, 3600000, "1 h 0 min"));
+	CHECK(says(ft_format_age, 90000000, "1 d 1 h"));
+	CHECK(!strcmp(ft_format_count(1, "epoch", buf, sizeof(buf)), "1 epoch"));
+	CHECK(!strcmp(ft_format_count(2, "epoch", buf, sizeof(buf)), "2 epochs"));
+}
+
+static void words_for_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i <= FTKVM_UAPI_STATE_STOPPED; i++)
+		CHECK(strcmp(ft_state_name(i), "unknown"));
+	for (i = FTKVM_UAPI_EVENT_ATTACHED; i <= FTKVM_UAPI_EVENT_GUEST_ENDED; i++)
+		CHECK(strcmp(ft_event_name(i), "unknown"));
+	for (i = 0; i < __FTKVM_REASON_MAX; i++)
+		CHECK(strcmp(ft_reason_name(i), "unknown"));
+	for (i = FTKVM_STAT_PAD + 1; i <= FTKVM_STAT_MAX; i++)
+		CHECK(ft_stat_name(i) && ft_stat_words(i));
+	CHECK(!strcmp(ft_state_name(1000), "unknown"));
+	CHECK(!strcmp(ft_role_name(1000), "unknown"));
+	CHECK(!ft_stat_name(FTKVM_STAT_MAX + 1));
+}
+
+/* --- ftctl's command line -------------------------------------------------- */
+
+static struct ftctl ctl;
+static const struct ftctl_command *command;
+static struct fterr parse_err;
+
+/* Words are parted by single spaces; they stay until the next call. */
+static int parse(const char *text)
+{
+	static char copy[512];
+	char *words[32], *save = NULL, *word;
+	int n = 0;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	for (word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		words[n++] = word;
+	return ftctl_parse(&ctl, &command, n, words, &parse_err);
+}
+
+static bool refuses(const char *text, const char *why)
+{
+	if (!parse(text) || !strstr(parse_err.text, why)) {
+		printf("  \"%s\": %s\n", text, parse_err.text);
+		return false;
+	}
+	return true;
+}
+
+static void commands(void)
+{
+	CHECK(!parse("-j status") && command->run == cmd_status && ctl.json && !ctl.name);
+	CHECK(!parse("s web") && command->run == cmd_status && !strcmp(ctl.name, "web") && !ctl.json);
+	CHECK(!parse("sta web --json") && command->run == cmd_status && ctl.json);
+	CHECK(!parse("stats") && command->run == cmd_stats && !ctl.watch);
+	CHECK(!parse("stats --watch") && ctl.watch == 1);
+	CHECK(!parse("stats --watch 5 web") && ctl.watch == 5 && !strcmp(ctl.name, "web"));
+	CHECK(!parse("stats --watch web") && ctl.watch == 1 && !strcmp(ctl.name, "web"));
+	CHECK(!parse("pr web") && command->run == cmd_promote && !ctl.force);
+	CHECK(!parse("promote web --force") && ctl.force);
+	CHECK(!parse("p web --peer b") && command->run == cmd_pair && !strcmp(ctl.peer, "b"));
+	CHECK(!parse("l") && command->run == cmd_list);
+	CHECK(!parse("mon") && command->run == cmd_monitor);
+	CHECK(!parse("--help") && !command);
+	CHECK(!parse("pair --help") && !command);
+	CHECK(!parse("--version") && !command);
+	CHECK(refuses("", "a command is missing"));
+	CHECK(refuses("fly", "no command \"fly\""));
+	CHECK(refuses("--nix", "no option --nix"));
+	CHECK(refuses("-x", "no option -x"));
+	CHECK(refuses("list web", "too much"));
+	CHECK(refuses("status a b", "too much"));
+	CHECK(refuses("promote", "which guest"));
+	CHECK(refuses("promote ../x", "no guest's name"));
+	CHECK(refuses("promote web --peer b", "promote takes no --peer"));
+	CHECK(refuses("promote web --force=1", "takes no value"));
+}
+
+static void command_options(void)
+{
+	CHECK(!parse("attach web --qmp /run/q --console con0=tty:/dev/ttyS1 --console=c1=pty"));
+	CHECK(!strcmp(ctl.qmp, "/run/q") && ctl.nconsoles == 2 && !strcmp(ctl.consoles[1], "c1=pty"));
+	CHECK(!parse("pair web --peer [::1]:80 --period 5000 --margin 100 --counter rc0 --timeout 900"));
+	CHECK(ctl.set.period_min == 5000 && ctl.set.period_max == 5000 && ctl.set.margin == 100);
+	CHECK(ctl.set.counter == 0xc0 && ctl.set.timeout_ms == 900);
+	CHECK(!parse("set web --period-min 1000 --period-max=2000") && ctl.set.period_max == 2000);
+	CHECK(!parse("set web --tim 900") && ctl.set.timeout_ms == 900);
+	CHECK(!parse("check --qmp q.sock --control /x") && !strcmp(ctl.control, "/x"));
+	CHECK(refuses("attach web", "--qmp PATH is missing"));
+	CHECK(refuses("attach web --qmp", "--qmp needs a value"));
+	CHECK(refuses("pair web", "--peer HOST"));
+	CHECK(refuses("pair web --peer :80", "--peer takes"));
+	CHECK(refuses("pair web --pe b", "more than one"));
+	CHECK(refuses("pair web --peer b --console c=pty", "goes with --qmp"));
+	CHECK(refuses("pair web --peer b --period 999", "from 1000"));
+	CHECK(refuses("pair web --peer b --margin 0", "from 1"));
+	CHECK(refuses("pair web --peer b --counter x", "raw event"));
+	CHECK(refuses("pair web --peer b --timeout 199", "from 200"));
+	CHECK(refuses("set web", "nothing to change"));
+	CHECK(refuses("set web --period-min 2000 --period-max 1000", "greater than"));
+	CHECK(refuses("check web --qmp q", "not both"));
+}
+
+const struct unit_test unit_tests[] = {
+	{ "names", names },
+	{ "numbers", numbers },
+	{ "hosts", hosts },
+	{ "lines", lines },
+	{ "full_socket", full_socket },
+	{ "errors", errors },
+	{ "console_words", console_words },
+	{ "last_lines", last_lines },
+	{ "console_tail", console_tail },
+	{ "base64", base64 },
+	{ "repeat_to_file", repeat_to_file },
+	{ "peers_lines", peers_lines },
+	{ "settings", settings },
+	{ "problems", problems },
+	{ "dma_types", dma_types },
+	{ "formats", formats },
+	{ "words_for_all", words_for_all },
+	{ "commands", commands },
+	{ "command_options", command_options },
+	{ }
+};
+
+static int run_all(const struct unit_test *test)
+{
+	int failed = 0;
+
+	for (; test->name; test++) {
+		unit_failed = false;
+		test->run();
+		printf("%s %s\n", unit_failed ? "FAIL" : "ok", test->name);
+		failed += unit_failed;
+	}
+	return failed;
+}
+
+/* "unit": all tests; "unit console QMP BACKEND": see tests/check. */
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 4 && !strcmp(argv[1], "console"))
+		return unit_console(argv[2], argv[3]);
+	return run_all(unit_tests) + run_all(unit_nl_tests) + run_all(unit_view_tests) ? 1 : 0;
+}

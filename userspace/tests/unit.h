@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A test is a function; CHECK() says what does not hold and goes on. */
+#ifndef FTKVM_UNIT_H
+#define FTKVM_UNIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct unit_test {
+	const char *name;
+	void (*run)(void);
+};
+
+extern bool unit_failed;
+void unit_complain(const char *file, int line, const char *what);
+
+#define CHECK(condition)						\
+	do {								\
+		if (!(condition))					\
+			unit_complain(__FILE__, __LINE__, #condition);	\
+	} while (0)
+
+/* Each ends with an empty one. */
+extern const struct unit_test unit_tests[], unit_nl_tests[], unit_view_tests[];
+
+/* Drive the functions for consoles on the chardev "con0" of a QEMU. */
+int unit_console(const char *qmp, const char *backend);
+
+#endif

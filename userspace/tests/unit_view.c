@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What status says; and, for tests/check, consoles of a real QEMU. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "console.h"
+#include "replica_json.h"
+#include "tests/unit.h"
+#include "text.h"
+#include "view.h"
+
+static struct ftreplica *replica(struct ftviews *v, const char *name, uint32_t state)
+{
+	struct ftview *one;
+
+	v->list = reallocarray(v->list, v->n + 1, sizeof(*v->list));
+	one = &v->list[v->n++];
+	memset(one, 0, sizeof(*one));
+	snprintf(one->r.name, sizeof(one->r.name), "%s", name);
+	one->r.state = state;
+	one->r.pid = 100;
+	return &one->r;
+}
+
+static char *printed(const struct ftview *v, bool ftd_runs)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	ftview_print(v, ftd_runs, to);
+	fclose(to);
+	return text;
+}
+
+static bool prints(const struct ftview *v, bool ftd_runs, const char *what)
+{
+	char *text = printed(v, ftd_runs);
+	bool there = strstr(text, what);
+
+	if (!there)
+		printf("  no \"%s\" in: %s", what, text);
+	free(text);
+	return there;
+}
+
+static void order(void)
+{
+	static const char *const wanted[] = { "orphan", "solo", "stopped", "idle", "apart", "backup" };
+	struct ftviews v = { 0 };
+	size_t i;
+
+	replica(&v, "backup", FTKVM_UAPI_STATE_BACKUP);
+	replica(&v, "idle", FTKVM_UAPI_STATE_IDLE);
+	replica(&v, "stopped", FTKVM_UAPI_STATE_STOPPED);
+	replica(&v, "orphan", FTKVM_UAPI_STATE_ORPHAN);
+	replica(&v, "apart", FTKVM_UAPI_STATE_PRIMARY);
+	replica(&v, "solo", FTKVM_UAPI_STATE_SOLO);
+	ftviews_merge(&v, NULL);
+	for (i = 0; i < v.n; i++)
+		CHECK(!strcmp(v.list[i].r.name, wanted[i]));
+	ftviews_free(&v);
+}
+
+static void orphan_words(void)
+{
+	struct ftviews v = { 0 };
+	struct ftreplica *r = replica(&v, "web", FTKVM_UAPI_STATE_ORPHAN);
+	json_t *json;
+
+	r->role = FTKVM_UAPI_ROLE_BACKUP;
+	r->reason = FTKVM_REASON_PEER_SILENT;
+	strcpy(r->peer, "10.0.0.1:7411");
+	strcpy(r->detail, "nothing heard for 1500 ms");
+	ftviews_merge(&v, NULL);
+	CHECK(prints(v.list, true, "NOT PROTECTED"));
+	CHECK(prints(v.list, true, "nothing heard for 1500 ms"));
+	CHECK(prints(v.list, true, "ftctl promote web"));
+	CHECK(prints(v.list, true, "10.0.0.1:7411"));
+	CHECK(prints(v.list, true, "no link"));
+	CHECK(prints(v.list, true, "ftd does not know it"));
+	CHECK(!ftview_protected(v.list));
+	json = ftview_json(v.list);
+	CHECK(json_is_false(json_object_get(json, "protected")));
+	CHECK(strstr(json_string_value(json_object_get(json, "next_step")), "ftctl promote web"));
+	CHECK(!strcmp(json_string_value(json_object_get(json, "reason")), "peer-silent"));
+	json_decref(json);
+	ftviews_free(&v);
+}
+
+static void every_trouble_has_a_next_step(void)
+{
+	struct ftreplica r = { .name = "web" };
+	uint32_t state;
+	char text[512];
+
+	for (state = 0; state <= FTKVM_UAPI_STATE_STOPPED; state++) {
+		r.state = state;
+		ft_next_step(&r, false, text, sizeof(text));
+		CHECK(ft_state_protected(state) || state == FTKVM_UAPI_STATE_TAKEOVER ? !*text : *text);
+	}
+	ft_next_step(&r, true, text, sizeof(text));
+	CHECK(strstr(text, "ftctl detach web"));
+}
+
+static json_t *answer(void)
+{
+	struct ftreplica final = { .name = "gone", .state = FTKVM_UAPI_STATE_STOPPED };
+	struct ftevent e = {
+		.name = "web", .event = FTKVM_UAPI_EVENT_STARTED, .state = FTKVM_UAPI_STATE_PRIMARY,
+		.time_ns = 5,
+	};
+	json_t *past = ft_event_json(&e), *guests;
+
+	json_object_set_new(past, "since_ns", json_integer(5));
+	final.stats[FTKVM_STAT_EPOCHS] = 9;
+	final.has_stat[FTKVM_STAT_EPOCHS] = true;
+	guests = json_pack("[{s:s, s:b, s:b, s:[{s:s, s:s, s:b}]}, {s:s, s:b, s:o}, {s:s, s:b}, {s:i}]",
+			   "name", "web", "ended", 0, "monitor", 1, "consoles", "id", "con0", "backend",
+			   "tty:/dev/ttyS1", "live", 1,
+			   "name", "gone", "ended", 1, "final", ft_replica_json(&final),
+			   "name", "attaching", "ended", 0, "name", 5);
+	return json_pack("{s:b, s:o, s:[o]}", "ok", 1, "guests", guests, "history", past);
+}
+
+static void merge(void)
+{
+	struct ftviews v = { 0 };
+
+	replica(&v, "web", FTKVM_UAPI_STATE_PRIMARY);
+	ftviews_merge(&v, answer());
+	CHECK(v.n == 2);
+	CHECK(!strcmp(v.list[0].r.name, "gone") && v.list[0].ended);
+	CHECK(v.list[0].r.stats[FTKVM_STAT_EPOCHS] == 9);
+	CHECK(prints(&v.list[0], true, "gone: ended"));
+	CHECK(prints(&v.list[0], true, "ftctl detach gone"));
+	CHECK(v.list[1].since_ns == 5 && v.list[1].event.event == FTKVM_UAPI_EVENT_STARTED);
+	CHECK(prints(&v.list[1], true, "live at tty:/dev/ttyS1"));
+	CHECK(ftview_protected(&v.list[1]) && !ftview_protected(&v.list[0]));
+	ftviews_free(&v);
+}
+
+/* An event that does not go with the state tells nothing of it. */
+static void merge_stale_event(void)
+{
+	struct ftviews v = { 0 };
+
+	replica(&v, "web", FTKVM_UAPI_STATE_SOLO);
+	ftviews_merge(&v, answer());
+	CHECK(v.n == 2 && !strcmp(v.list[0].r.name, "web") && !v.list[0].since_ns);
+	ftviews_free(&v);
+}
+
+static void replica_there_and_back(void)
+{
+	struct ftreplica r = {
+		.name = "web", .peer = "b", .detail = "\377 is no UTF-8", .state = FTKVM_UAPI_STATE_SOLO,
+		.role = FTKVM_UAPI_ROLE_PRIMARY, .reason = FTKVM_REASON_DIVERGED, .pid = 5, .margin = 6,
+		.timeout_ms = 7, .period_min = 8, .period_max = 9, .counter = 10, .proto_version = 11,
+	}, again;
+	json_t *json;
+	unsigned int i;
+
+	for (i = FTKVM_STAT_PAD + 1; i <= FTKVM_STAT_MAX; i++) {
+		r.stats[i] = 1000 + i;
+		r.has_stat[i] = true;
+	}
+	json = ft_replica_json(&r);
+	CHECK(ft_replica_from_json(json, &again));
+	json_decref(json);
+	CHECK(!strcmp(again.name, "web") && !strcmp(again.detail, "(not UTF-8)"));
+	CHECK(again.state == r.state && again.role == r.role && again.reason == r.reason);
+	CHECK(again.period_min == 8 && again.period_max == 9 && again.counter == 10);
+	CHECK(!memcmp(again.stats, r.stats, sizeof(r.stats)));
+	json = json_pack("{s:i, s:s}", "name", 5, "stats", "none");
+	CHECK(!ft_replica_from_json(json, &again));
+	json_decref(json);
+}
+
+const struct unit_test unit_view_tests[] = {
+	{ "order", order },
+	{ "orphan_words", orphan_words },
+	{ "every_trouble_has_a_next_step", every_trouble_has_a_next_step },
+	{ "merge", merge },
+	{ "merge_stale_event", merge_stale_event },
+	{ "replica_there_and_back", replica_there_and_back },
+	{ }
+};
+
+/* --- a real QEMU ----------------------------------------------------------- */
+
+static int step(const char *what, int ret, const struct fterr *err)
+{
+	printf("%s: %s\n", what, ret < 0 ? err->text : "done");
+	return ret < 0;
+}
+
+/* What ftd does with a console from attach to promotion, and back. */
+int unit_console(const char *qmp, const char *backend)
+{
+	struct ftqmp q = FTQMP_INIT;
+	struct ftconsole con, none;
+	char word[300];
+	struct fterr err = { 0 };
+	ssize_t n;
+	int bad;
+
+	snprintf(word, sizeof(word), "con0=%s", backend);
+	bad = step("parse", ftcon_parse(word, &con, &err), &err);
+	bad += step("connect", ftqmp_open(&q, qmp, &err), &err);
+	if (bad)
+		return 1;
+	ftcon_parse("nix=pty", &none, &err);
+	step("verify another", ftcon_verify(&q, &none, false, &err), &err);
+	bad += step("verify", ftcon_verify(&q, &con, false, &err), &err);
+	n = ftcon_collect(&q, &con, false, &err);
+	bad += step("collect", n, &err);
+	printf("held: %zd of %zu bytes: %.*s\n", n, (size_t)con.len, (int)con.len, con.line ? con.line : "");
+	bad += step("repeat", ftcon_repeat(&con, &err), &err);
+	bad += step("open", ftcon_open(&q, &con, &err), &err);
+	step("verify live", ftcon_verify(&q, &con, false, &err), &err);
+	bad += step("verify adopted", ftcon_verify(&q, &con, true, &err), &err);
+	printf("live: %d\n", con.live);
+	bad += step("mute", ftcon_mute(&q, &con, &err), &err);
+	bad += step("verify muted", ftcon_verify(&q, &con, false, &err), &err);
+	ftcon_free(&con);
+	ftqmp_close(&q);
+	return bad ? 1 : 0;
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/ftkvm.h>
+#include "util.h"
+
+int ft_fail(struct fterr *err, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!err)
+		return code;
+	err->code = code;
+	va_start(args, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	va_end(args);
+	return code;
+}
+
+int ft_fail_prefix(struct fterr *err, const char *fmt, ...)
+{
+	char text[sizeof(err->text)];
+	va_list args;
+	int len;
+
+	memcpy(text, err->text, sizeof(text));
+	va_start(args, fmt);
+	len = vsnprintf(err->text, sizeof(err->text), fmt, args);
+	va_end(args);
+	if (len >= 0 && (size_t)len < sizeof(err->text))
+		snprintf(err->text + len, sizeof(err->text) - len, "%s", text);
+	return err->code;
+}
+
+void ft_log(const char *level, const char *fmt, ...)
+{
+	char text[1024], stamp[32] = "";
+	struct timespec now;
+	struct tm tm;
+	va_list args;
+	char *c;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	for (c = text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = ' ';
+	if (getenv("JOURNAL_STREAM")) {
+		fprintf(stderr, "%s%s\n", level, text);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (localtime_r(&now.tv_sec, &tm))
+		strftime(stamp, sizeof(stamp), "%F %T", &tm);
+	fprintf(stderr, "%s.%03ld ftd: %s\n", stamp, now.tv_nsec / 1000000, text);
+}
+
+int64_t ft_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int ft_poll(int fd, short events, int64_t deadline)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+
+	for (;;) {
+		int64_t left = deadline - ft_now_ms();
+		int n;
+
+		n = poll(&pfd, 1, left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (ft_now_ms() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
+int ft_write_all(int fd, const void *data, size_t len, int64_t deadline)
+{
+	const char *at = data;
+
+	while (len) {
+		ssize_t n;
+		int ret = ft_poll(fd, POLLOUT, deadline);
+
+		if (ret)
+			return ret;
+		n = send(fd, at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == ENOTSOCK)
+			n = write(fd, at, len);
+		if (n < 0) {
+			if (errno == EINTR || errno == EAGAIN)
+				continue;
+			return -errno;
+		}
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+ssize_t ft_read_line(int fd, char *buf, size_t size, int64_t deadline)
+{
+	size_t have = 0;
+
+	for (;;) {
+		ssize_t n;
+		char *end;
+		int ret;
+
+		if (have == size - 1)
+			return -EMSGSIZE;
+		ret = ft_poll(fd, POLLIN, deadline);
+		if (ret)
+			return ret;
+		/* What follows the newline is somebody else's: look first. */
+		n = recv(fd, buf + have, size - 1 - have, MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -ECONNRESET;
+		end = memchr(buf + have, '\n', n);
+		if (end)
+			n = end + 1 - (buf + have);
+		n = recv(fd, buf + have, n, MSG_DONTWAIT);
+		if (n < 0)
+			return -errno;
+		have += n;
+		if (have && buf[have - 1] == '\n') {
+			buf[--have] = '\0';
+			return have;
+		}
+	}
+}
+
+int ft_send_json(int fd, json_t *json, int64_t deadline)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	size_t len;
+	int ret;
+
+	json_decref(json);
+	if (!text)
+		return -ENOMEM;
+	len = strlen(text);
+	text[len] = '\n';	/* in place of the NUL */
+	ret = ft_write_all(fd, text, len + 1, deadline);
+	free(text);
+	return ret;
+}
+
+int ft_unix_address(struct sockaddr_un *addr, const char *path)
+{
+	memset(addr, 0, sizeof(*addr));
+	addr->sun_family = AF_UNIX;
+	if (!*path || strlen(path) >= sizeof(addr->sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr->sun_path, path);
+	return 0;
+}
+
+bool ft_name_ok(const char *name)
+{
+	size_t i;
+
+	if (!name || !isalnum((unsigned char)name[0]))
+		return false;
+	for (i = 0; name[i]; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
+			return false;
+	return i <= FTKVM_NAME_MAX;
+}
+
+bool ft_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+	unsigned long long v;
+	int base = 0;
+	char *end;
+
+	if (*text == 'r') {
+		text++;
+		base = 16;
+	}
+	if (!isxdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	v = strtoull(text, &end, base);
+	if (errno || *end || v < min || v > max)
+		return false;
+	*value = v;
+	return true;
+}
+
+int ft_split_host(const char *text, char *host, size_t host_size,
+		  char *port, size_t port_size, const char *default_port)
+{
+	const char *colon, *end;
+	uint64_t number;
+	size_t len;
+
+	if (*text == '[') {
+		end = strchr(++text, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return -EINVAL;
+		colon = end[1] ? end + 1 : NULL;
+	} else {
+		colon = strchr(text, ':');
+		if (colon && strchr(colon + 1, ':'))
+			colon = NULL;	/* a bare IPv6 address */
+		end = colon ? colon : text + strlen(text);
+	}
+	len = end - text;
+	if (len >= host_size)
+		return -EINVAL;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (snprintf(port, port_size, "%s", colon ? colon + 1 : default_port) >= (int)port_size)
+		return -EINVAL;
+	if (!isdigit((unsigned char)*port) || !ft_parse_u64(port, 0, 65535, &number))
+		return -EINVAL;
+	return 0;
+}

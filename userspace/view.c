@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "replica_json.h"
+#include "text.h"
+#include "view.h"
+
+bool ftview_protected(const struct ftview *v)
+{
+	return !v->ended && ft_state_protected(v->r.state);
+}
+
+/* The order at 3 a.m.: what waits for a decision, what the next failure ends, the rest. */
+static int trouble(const struct ftview *v)
+{
+	static const int by_state[] = {
+		[FTKVM_UAPI_STATE_ORPHAN] = 6, [FTKVM_UAPI_STATE_TAKEOVER] = 5,
+		[FTKVM_UAPI_STATE_SOLO] = 4, [FTKVM_UAPI_STATE_STOPPED] = 3,
+		[FTKVM_UAPI_STATE_IDLE] = 1,
+	};
+
+	if (v->ended)
+		return 2;
+	return v->r.state < ARRAY_SIZE(by_state) ? by_state[v->r.state] : 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct ftview *x = a, *y = b;
+	int d = trouble(y) - trouble(x);
+
+	return d ? d : strcmp(x->r.name, y->r.name);
+}
+
+static struct ftview *find(struct ftviews *v, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < v->n; i++)
+		if (!strcmp(v->list[i].r.name, name))
+			return &v->list[i];
+	return NULL;
+}
+
+static struct ftview *add(struct ftviews *v)
+{
+	struct ftview *list = realloc(v->list, (v->n + 1) * sizeof(*list));
+
+	if (!list)
+		abort();
+	v->list = list;
+	list += v->n++;
+	memset(list, 0, sizeof(*list));
+	return list;
+}
+
+static void merge_guest(struct ftviews *v, json_t *info)
+{
+	const char *name = json_string_value(json_object_get(info, "name"));
+	bool ended = json_is_true(json_object_get(info, "ended"));
+	struct ftview *one = name ? find(v, name) : NULL;
+	struct ftreplica final;
+
+	if (!name)
+		return;
+	if (!one) {
+		/* The module has let go of it; ftd remembers how it ended. */
+		if (!ended || !ft_replica_from_json(json_object_get(info, "final"), &final))
+			return;
+		one = add(v);
+		one->r = final;
+	}
+	one->info = info;
+	one->ended = ended;
+}
+
+static void merge_event(struct ftviews *v, json_t *json)
+{
+	struct ftevent event;
+	struct ftview *one;
+
+	if (!ft_event_from_json(json, &event))
+		return;
+	one = find(v, event.name);
+	/* An older guest may have had the name, or an event is not told yet. */
+	if (!one || event.state != one->r.state)
+		return;
+	one->event = event;
+	one->since_ns = json_integer_value(json_object_get(json, "since_ns"));
+}
+
+void ftviews_merge(struct ftviews *v, json_t *answer)
+{
+	json_t *one;
+	size_t i;
+
+	v->answer = answer;
+	json_array_foreach(json_object_get(answer, "guests"), i, one)
+		merge_guest(v, one);
+	json_array_foreach(json_object_get(answer, "history"), i, one)
+		merge_event(v, one);
+	if (v->n)
+		qsort(v->list, v->n, sizeof(*v->list), compare);
+}
+
+static void keep_only(struct ftviews *v, const char *name)
+{
+	struct ftview *one = find(v, name);
+
+	v->n = 0;
+	if (!one)
+		return;
+	v->list[0] = *one;
+	v->n = 1;
+}
+
+int ftviews_get(const struct ftctl *ctl, const char *name, struct ftviews *v, struct fterr *err)
+{
+	struct ftreplica *replicas = NULL;
+	struct fterr ignored;
+	json_t *answer;
+	size_t n = 0, i;
+	int ret;
+
+	memset(v, 0, sizeof(*v));
+	/* ftd first: what it holds of a guest that ends meanwhile comes too late otherwise. */
+	answer = ftctl_ask(ctl, json_pack("{s:s}", "cmd", "info"), &ignored);
+	ret = ftnl_dump(&replicas, &n, err);
+	if (ret) {
+		free(replicas);
+		json_decref(answer);
+		return ret;
+	}
+	for (i = 0; i < n; i++)
+		add(v)->r = replicas[i];
+	free(replicas);
+	ftviews_merge(v, answer);
+	if (!name)
+		return 0;
+	keep_only(v, name);
+	if (v->n)
+		return 0;
+	ftviews_free(v);
+	return ft_fail(err, -ENOENT, "no guest %s is attached here; \"ftctl list\" shows those there are", name);
+}
+
+void ftviews_free(struct ftviews *v)
+{
+	json_decref(v->answer);
+	free(v->list);
+	memset(v, 0, sizeof(*v));
+}
+
+json_t *ftview_json(const struct ftview *v)
+{
+	json_t *json = ft_replica_json(&v->r), *consoles = json_object_get(v->info, "consoles");
+	const char *busy = json_string_value(json_object_get(v->info, "busy"));
+	char text[512];
+
+	json_object_set_new(json, "protected", json_boolean(ftview_protected(v)));
+	json_object_set_new(json, "ended", json_boolean(v->ended));
+	if (busy)
+		json_object_set_new(json, "busy", json_string(busy));
+	if (v->since_ns) {
+		json_object_set_new(json, "since", json_string(ft_format_time(v->since_ns, text,
+									      sizeof(text))));
+		json_object_set_new(json, "since_ns", json_integer(v->since_ns));
+	}
+	if (v->event.event)
+		json_object_set_new(json, "last_event", ft_event_json(&v->event));
+	if (consoles)
+		json_object_set(json, "consoles", consoles);
+	ft_next_step(&v->r, v->ended, text, sizeof(text));
+	json_object_set_new(json, "next_step", json_string(text));
+	return json;
+}
+
+/* --- for people ------------------------------------------------------------ */
+
+static void print_link(const struct ftreplica *r, FILE *to)
+{
+	const uint64_t *s = r->stats;
+	char age[32], n[48];
+
+	if (r->role == FTKVM_UAPI_ROLE_NONE && !*r->peer)
+		return;
+	fprintf(to, "    role     %s%s%s", ft_role_name(r->role), *r->peer ? ", peer " : "", r->peer);
+	if (s[FTKVM_STAT_LINKED])
+		fprintf(to, ", link up, last heard %s ago", ft_format_age(s[FTKVM_STAT_SILENCE_MS], age,
+									   sizeof(age)));
+	else
+		fprintf(to, ", no link");
+	fputc('\n', to);
+	if (!s[FTKVM_STAT_EPOCHS])
+		return;
+	fprintf(to, "    lag      %s now", ft_format_count(s[FTKVM_STAT_LAG_EPOCHS], "epoch", n, sizeof(n)));
+	/* Only the primary sees both ends. */
+	if (r->role == FTKVM_UAPI_ROLE_PRIMARY)
+		fprintf(to, ", median %llu, greatest %llu", (unsigned long long)s[FTKVM_STAT_LAG_MEDIAN],
+			(unsigned long long)s[FTKVM_STAT_LAG_MAX]);
+	fprintf(to, "; %s of log not yet consumed\n", ft_format_bytes(s[FTKVM_STAT_LAG_BYTES], n, sizeof(n)));
+	fprintf(to, "    so far   %s", ft_format_count(s[FTKVM_STAT_EPOCHS], "epoch", n, sizeof(n)));
+	fprintf(to, ", %s", ft_format_count(s[FTKVM_STAT_INPUTS], "input", n, sizeof(n)));
+	fprintf(to, ", %s", ft_format_count(s[FTKVM_STAT_OUTPUTS], "output", n, sizeof(n)));
+	fprintf(to, ", log %s", ft_format_bytes(s[FTKVM_STAT_LOG_BYTES], n, sizeof(n)));
+	fprintf(to, ", %s\n", ft_format_count(s[FTKVM_STAT_DIVERGENCES], "divergence", n, sizeof(n)));
+	if (s[FTKVM_STAT_TAKEOVER_NS])
+		fprintf(to, "    takeover in %s\n", ft_format_ns(s[FTKVM_STAT_TAKEOVER_NS], n, sizeof(n)));
+}
+
+static void print_why(const struct ftreplica *r, FILE *to)
+{
+	const char *words = ft_reason_words(r->reason);
+
+	if (r->reason == FTKVM_REASON_NONE)
+		return;
+	fprintf(to, "    why      %s%s%s%s\n", words, *r->detail ? " (" : "", r->detail, *r->detail ? ")" : "");
+}
+
+static void print_since(const struct ftview *v, FILE *to)
+{
+	uint64_t now = ft_boottime_ns();
+	char at[40], age[32];
+
+	if (!v->since_ns || v->since_ns > now)
+		return;
+	fprintf(to, "    since    %s, %s ago\n", ft_format_time(v->since_ns, at, sizeof(at)),
+		ft_format_age((now - v->since_ns) / 1000000, age, sizeof(age)));
+}
+
+static void print_qemu(const struct ftview *v, bool ftd_runs, FILE *to)
+{
+	json_t *con;
+	size_t i;
+
+	if (v->ended)
+		fprintf(to, "    QEMU     process %u has ended\n", v->r.pid);
+	else
+		fprintf(to, "    QEMU     process %u%s\n", v->r.pid,
+			ftd_runs && !v->info ? "; ftd does not know it: its consoles can't be switched" :
+			json_is_false(json_object_get(v->info, "monitor")) ?
+			"; ftd has lost its monitor and tries on" : "");
+	json_array_foreach(json_object_get(v->info, "consoles"), i, con) {
+		const char *id = "", *backend = "";
+		int live = 0;
+
+		json_unpack(con, "{s:s, s:s, s:b}", "id", &id, "backend", &backend, "live", &live);
+		fprintf(to, "    console  %s: %s %s\n", id, live ? "live at" : "muted, will be", backend);
+	}
+}
+
+void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
+{
+	const char *busy = json_string_value(json_object_get(v->info, "busy"));
+	char next[512];
+
+	fprintf(to, "%s: %s\n", v->r.name, v->ended ? "ended" : ft_state_words(v->r.state));
+	if (busy)
+		fprintf(to, "    ftd      is busy with it: %s\n", busy);
+	print_why(&v->r, to);
+	print_since(v, to);
+	print_link(&v->r, to);
+	print_qemu(v, ftd_runs, to);
+	ft_next_step(&v->r, v->ended, next, sizeof(next));
+	if (*next)
+		fprintf(to, "    NEXT     %s\n", next);
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+/* QEMU's process and its VM; and what kinds of guests can't be protected. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "qmp.h"
+
+#define SPLIT_REMEDY	"start QEMU with -M ...,kernel-irqchip=split"
+
+int ft_pidfd(pid_t pid)
+{
+	int fd = syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The number of the only kvm-vm descriptor of the process, or -errno. */
+static int find_vm(pid_t pid, struct fterr *err)
+{
+	char path[64], target[64];
+	int found = -1, n = 0;
+	struct dirent *e;
+	ssize_t len;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		return ft_fail(err, -errno, "cannot look at QEMU's process %d: %s; run as root", pid,
+			       strerror(errno));
+	while ((e = readdir(dir))) {
+		len = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
+		if (len < 0)
+			continue;
+		target[len] = '\0';
+		if (!strcmp(target, "anon_inode:kvm-vm")) {
+			found = atoi(e->d_name);
+			n++;
+		}
+	}
+	closedir(dir);
+	if (!n)
+		return ft_fail(err, -ENXIO, "this QEMU (process %d) does not use KVM; start it with -accel kvm",
+			       pid);
+	if (n > 1)
+		return ft_fail(err, -ENXIO, "process %d holds %d KVM machines; ftkvm knows one for each QEMU",
+			       pid, n);
+	return found;
+}
+
+int ft_vm_fd(pid_t pid, struct fterr *err)
+{
+	int theirs = find_vm(pid, err);
+	int pidfd, fd;
+
+	if (theirs < 0)
+		return theirs;
+	pidfd = ft_pidfd(pid);
+	if (pidfd < 0)
+		return ft_fail(err, pidfd, "cannot hold QEMU's process %d: %s", pid, strerror(-pidfd));
+	fd = syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+	if (fd < 0)
+		fd = ft_fail(err, -errno, "cannot get the KVM machine of process %d: %s; this needs "
+			     "CAP_SYS_PTRACE", pid, strerror(errno));
+	close(pidfd);
+	return fd;
+}
+
+/*
+ * Devices that write guest memory when they like. A type that ends in "*"
+ * stands for all that begin so. What only moves data for a medium (floppy, IDE,
+ * AHCI) is judged by the media that are in.
+ */
+static const char *const dma_types[] = {
+	"virtio-*", "vhost-*", "vfio-*", "vfio", "nvme*", "megasas*", "mptsas*", "lsi53c*", "am53c974",
+	"dc390", "pvscsi", "spapr*", "sdhci-pci", "ufs*",
+	"e1000*", "igb*", "rtl8139", "pcnet", "i8255*", "i8280*", "vmxnet3", "tulip", "rocker",
+	"sungem", "sunhme", "xen*",
+	"piix3-usb-uhci", "piix4-usb-uhci", "ich9-usb-*", "pci-ohci", "usb-ehci", "*-xhci",
+	"vt82c686b-usb-uhci",
+	"intel-hda", "ich9-intel-hda", "AC97", "ES1370", "sb16", "gus", "cs4231a",
+	"qxl*", "vmware-svga", "ivshmem*", "pvrdma", "edu", "hyperv*", "vmbus*",
+	"intel-iommu", "amd-iommu", "vmgenid", "cxl-*", "proxy-*", "x-pci-proxy-dev", "x-vfio-*",
+};
+
+/* Parts of other devices, and transports with nothing in them. */
+static const char *const innocent_types[] = {
+	"virtio-mmio", "virtio-mmio-bus", "virtio-pci-bus",
+};
+
+static bool matches(const char *pattern, const char *type)
+{
+	size_t len = strlen(pattern), n = strlen(type);
+
+	if (pattern[0] == '*')
+		return n >= len - 1 && !strcmp(type + n - (len - 1), pattern + 1);
+	if (pattern[len - 1] == '*')
+		return !strncmp(pattern, type, len - 1);
+	return !strcmp(pattern, type);
+}
+
+bool ft_type_does_dma(const char *type)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(innocent_types); i++)
+		if (!strcmp(innocent_types[i], type))
+			return false;
+	for (i = 0; i < ARRAY_SIZE(dma_types); i++)
+		if (matches(dma_types[i], type))
+			return true;
+	return false;
+}
+
+/* A device that QEMU or its user put into the machine. */
+static void judge_device(const char *name, const char *type, bool user, struct ftproblems *p)
+{
+	if (ft_type_does_dma(type)) {
+		if (user)
+			ftproblem_add(p, FTKVM_SCOPE_GUEST,
+				      "leave the device out: a protected guest can't have a device that writes "
+				      "its memory",
+				      "device %s (%s) writes the guest's memory at times of its own", type, name);
+		else
+			ftproblem_add(p, FTKVM_SCOPE_GUEST,
+				      "start QEMU with -nodefaults, and -M ...,usb=off for a USB controller",
+				      "the machine has a %s, which writes the guest's memory at times of its own",
+				      type);
+	} else if (!strcmp(type, "kvm-ioapic") || !strcmp(type, "kvm-i8259") || !strcmp(type, "kvm-pit")) {
+		ftproblem_add(p, FTKVM_SCOPE_GUEST, SPLIT_REMEDY,
+			      "the machine's %s runs in the kernel", type + strlen("kvm-"));
+	}
+}
+
+/* The devices in one container of QEMU's object tree. */
+static int list_devices(struct ftqmp *q, const char *path, bool user, struct ftproblems *p,
+			struct fterr *err)
+{
+	json_t *list = ftqmp_run(q, "qom-list", json_pack("{s:s}", "path", path), err);
+	json_t *entry;
+	size_t i;
+
+	if (!list)
+		return err->code;
+	json_array_foreach(list, i, entry) {
+		const char *name = NULL, *type = NULL;
+		char bare[128];
+		size_t len;
+
+		if (json_unpack(entry, "{s:s, s:s}", "name", &name, "type", &type) ||
+		    strncmp(type, "child<", 6))
+			continue;
+		len = strcspn(type + 6, ">");
+		if (len >= sizeof(bare))
+			continue;
+		memcpy(bare, type + 6, len);
+		bare[len] = '\0';
+		judge_device(name, bare, user, p);
+	}
+	json_decref(list);
+	return 0;
+}
+
+static int check_cpus(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
+{
+	json_t *cpus = ftqmp_run(q, "query-cpus-fast", NULL, err);
+	const char *path = NULL;
+	char cpu[256] = "";
+	json_t *apic;
+	size_t n;
+
+	if (!cpus)
+		return err->code;
+	n = json_array_size(cpus);
+	json_unpack(json_array_get(cpus, 0), "{s:s}", "qom-path", &path);
+	if (path)
+		snprintf(cpu, sizeof(cpu), "%s/lapic", path);
+	json_decref(cpus);
+	if (n != 1)
+		ftproblem_add(p, FTKVM_SCOPE_GUEST, "start QEMU with -smp 1", "the guest has %zu vCPUs", n);
+	if (!*cpu)
+		return 0;
+	apic = ftqmp_run(q, "qom-get", json_pack("{s:s, s:s}", "path", cpu, "property", "type"), err);
+	if (!apic)
+		return err->code == -EREMOTEIO ? 0 : err->code;
+	if (json_string_value(apic) && !strcmp(json_string_value(apic), "apic"))
+		ftproblem_add(p, FTKVM_SCOPE_GUEST, SPLIT_REMEDY, "the machine's local APIC does not run in KVM");
+	json_decref(apic);
+	return 0;
+}
+
+static int check_media(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
+{
+	json_t *list = ftqmp_run(q, "query-block", NULL, err);
+	json_t *entry;
+	size_t i;
+
+	if (!list)
+		return err->code;
+	json_array_foreach(list, i, entry) {
+		const char *device = NULL, *qdev = NULL;
+
+		if (!json_object_get(entry, "inserted"))
+			continue;
+		json_unpack(entry, "{s?s, s?s}", "device", &device, "qdev", &qdev);
+		ftproblem_add(p, FTKVM_SCOPE_GUEST,
+			      "leave the drive out: boot with -kernel and -initrd; protected disks are not done yet",
+			      "drive %s has a medium: its reads write the guest's memory at times of their own",
+			      device && *device ? device : qdev && *qdev ? qdev : "without a name");
+	}
+	json_decref(list);
+	return 0;
+}
+
+static int check_accel(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
+{
+	json_t *kvm = ftqmp_run(q, "query-kvm", NULL, err);
+	int enabled = 1;
+
+	if (!kvm)
+		return err->code == -EREMOTEIO ? 0 : err->code;
+	json_unpack(kvm, "{s:b}", "enabled", &enabled);
+	json_decref(kvm);
+	if (!enabled)
+		ftproblem_add(p, FTKVM_SCOPE_GUEST, "start QEMU with -accel kvm", "the guest does not run under KVM");
+	return 0;
+}
+
+static int check_fresh(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
+{
+	json_t *answer = ftqmp_run(q, "query-status", NULL, err);
+	const char *status = NULL;
+
+	if (!answer)
+		return err->code;
+	json_unpack(answer, "{s:s}", "status", &status);
+	if (status && strcmp(status, "prelaunch"))
+		ftproblem_add(p, FTKVM_SCOPE_GUEST,
+			      "end it, start it with -S on both hosts, and pair it before it runs",
+			      "the guest has run already (its status is \"%s\")", status);
+	json_decref(answer);
+	return 0;
+}
+
+int ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err)
+{
+	int ret;
+
+	ret = check_accel(q, p, err);
+	if (!ret && fresh)
+		ret = check_fresh(q, p, err);
+	if (!ret)
+		ret = check_cpus(q, p, err);
+	if (!ret)
+		ret = list_devices(q, "/machine", false, p, err);
+	if (!ret)
+		ret = list_devices(q, "/machine/unattached", false, p, err);
+	if (!ret)
+		ret = list_devices(q, "/machine/peripheral", true, p, err);
+	if (!ret)
+		ret = list_devices(q, "/machine/peripheral-anon", true, p, err);
+	if (!ret)
+		ret = check_media(q, p, err);
+	return ret;
+}
+
+void ft_problems_text(const struct ftproblems *p, char *buf, size_t size)
+{
+	size_t i, at = 0;
+
+	*buf = '\0';
+	for (i = 0; i < p->n && at < size; i++)
+		at += snprintf(buf + at, size - at, "%s%s (%s)", i ? "; " : "", p->list[i].cause,
+			       p->list[i].remedy);
+}
