@@ -7,8 +7,8 @@
  *
  * An orphan can be joined to its console before it goes live: it has consumed
  * its log and prints nothing until it is promoted, so nothing is lost between.
- * Only where there is no such moment (forced, while the primary still sends)
- * the console is joined afterwards.
+ * Only where there is no such moment (the link died as it was promoted) the
+ * console is joined afterwards.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -95,7 +95,7 @@ static void mute_consoles(struct op *op)
 static void promote_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
-	bool early = false;
+	bool early = false, live = false;
 	struct ftreplica r;
 	char text[32];
 	int again;
@@ -103,7 +103,17 @@ static void promote_work(struct op *op)
 	op->ret = ftnl_get(op->name, &r, &op->err);
 	if (op->ret)
 		return;
-	if (r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op)) {
+	if (r.state == FTKVM_UAPI_STATE_BACKUP && op->force) {
+		/* The first stops a primary that lives, and makes us an orphan. */
+		op->ret = ftnl_promote(op->name, true, &takeover_ns, &op->err);
+		live = !op->ret;
+		if (op->ret && op->ret != -EAGAIN)
+			return;
+		op->ret = ftnl_get(op->name, &r, &op->err);
+		if (op->ret)
+			return;
+	}
+	if (!live && r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op)) {
 		/* The last output may be on its way through the device. */
 		early = collect(op, false) >= 0;
 		for (again = 0; early && again < 20; again++) {
@@ -116,7 +126,8 @@ static void promote_work(struct op *op)
 	} else if (r.role == FTKVM_UAPI_ROLE_BACKUP) {
 		collect(op, false);
 	}
-	op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
+	if (!live)
+		op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
 	if (op->ret) {
 		if (early)
 			mute_consoles(op);
@@ -139,7 +150,9 @@ static void promote_bare_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
 
-	op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
+	do
+		op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
+	while (op->ret == -EAGAIN);
 	if (op->ret)
 		return;
 	op_warn(op, "ftd holds no connection to the guest's QEMU: its consoles stay muted");

@@ -78,8 +78,19 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 		ret = -EBUSY;
 	} else {
 		ret = 0;
-		if (alive)
+		if (r->state == FTKVM_STATE_BACKUP && alive) {
+			/* one step at a time: userspace may have consoles to join */
 			ftkvm_pair_fence(r);
+			mutex_unlock(&r->cmd);
+			ret = wait_event_interruptible(r->wq, READ_ONCE(r->state) !=
+						       FTKVM_STATE_BACKUP) ? -EINTR : -EAGAIN;
+			if (ret == -EAGAIN)
+				snprintf(why, size,
+					 "the primary of %s was told to stop: promote it again",
+					 name);
+			ftkvm_replica_put(r);
+			return ret;
+		}
 		r->promote_at = ktime_get();
 		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, FTKVM_REASON_NONE, " ");
 	}

@@ -21,27 +21,27 @@ struct ftkvm_hook {
 	const char *name;
 	void *repl;
 	unsigned long *cont;
-	struct ftrace_ops ops;
-	bool on;
+	unsigned long site;
 };
 
 #define HOOK(fn) { .name = #fn, .repl = ftkvm_hook_##fn, .cont = &ftkvm_cont_##fn }
 
+/* searched from the top at each call: the frequent ones first */
 static struct ftkvm_hook hooks[] = {
-	HOOK(vcpu_run),
-	HOOK(kvm_vcpu_ioctl),
-	HOOK(kvm_vcpu_release),
-	HOOK(kvm_vcpu_halt),
-	HOOK(kvm_vcpu_check_block),
-	HOOK(__apic_accept_irq),
-	HOOK(kvm_inject_nmi),
-	HOOK(vcpu_mmio_read),
-	HOOK(complete_emulated_mmio),
-	HOOK(emulator_pio_in_out),
-	HOOK(complete_emulator_pio_in),
-	HOOK(kvm_io_bus_write),
 	HOOK(svm_vcpu_run),
 	HOOK(svm_handle_exit),
+	HOOK(emulator_pio_in_out),
+	HOOK(complete_emulator_pio_in),
+	HOOK(vcpu_run),
+	HOOK(kvm_vcpu_ioctl),
+	HOOK(kvm_io_bus_write),
+	HOOK(__apic_accept_irq),
+	HOOK(kvm_vcpu_halt),
+	HOOK(kvm_vcpu_check_block),
+	HOOK(vcpu_mmio_read),
+	HOOK(complete_emulated_mmio),
+	HOOK(kvm_inject_nmi),
+	HOOK(kvm_vcpu_release),
 };
 
 static DEFINE_MUTEX(hooks_lock);
@@ -71,9 +71,14 @@ static long hooks_busy(void)
 static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
-	struct ftkvm_hook *h = container_of(ops, struct ftkvm_hook, ops);
+	int i;
 
-	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)h->repl);
+	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
+		if (hooks[i].site == ip) {
+			ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hooks[i].repl);
+			return;
+		}
+	}
 }
 
 /*
@@ -104,44 +109,47 @@ static unsigned long hook_site(const struct ftkvm_hook *h)
 	return 0;
 }
 
-static int hook_on(struct ftkvm_hook *h)
-{
-	unsigned long site = hook_site(h);
-	int ret;
+static struct ftrace_ops hooks_ops;
 
-	if (!site)
-		return -ENODEV;
-	WRITE_ONCE(*h->cont, site + MCOUNT_INSN_SIZE);
-	/* ftrace_free_filter() leaves pointers behind in the ops */
-	memset(&h->ops, 0, sizeof(h->ops));
-	h->ops.func = hook_redirect;
-	h->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_RECURSION |
-		       FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT;
-	ret = ftrace_set_filter_ip(&h->ops, site, 0, 1);
-	if (ret)
-		return ret;
-	ret = register_ftrace_function(&h->ops);
-	if (ret) {
-		ftrace_free_filter(&h->ops);
-		return ret;
+/*
+ * One ftrace_ops for all: each removal of one waits until every task of the host
+ * has been scheduled.
+ */
+static int hooks_on(void)
+{
+	unsigned long sites[ARRAY_SIZE(hooks)];
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
+		sites[i] = hook_site(&hooks[i]);
+		if (!sites[i]) {
+			pr_err("no function %s to redirect: is this the kernel that ftkvm was built for?\n",
+			       hooks[i].name);
+			return -ENODEV;
+		}
+		hooks[i].site = sites[i];
+		WRITE_ONCE(*hooks[i].cont, sites[i] + MCOUNT_INSN_SIZE);
 	}
-	h->on = true;
-	return 0;
+	/* ftrace_free_filter() leaves pointers behind in the ops */
+	memset(&hooks_ops, 0, sizeof(hooks_ops));
+	hooks_ops.func = hook_redirect;
+	hooks_ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_RECURSION |
+			  FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT;
+	ret = ftrace_set_filter_ips(&hooks_ops, sites, ARRAY_SIZE(sites), 0, 1);
+	if (!ret)
+		ret = register_ftrace_function(&hooks_ops);
+	if (ret) {
+		pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
+		       ret == -EBUSY ? " (a live patch redirects one already)" : "");
+		ftrace_free_filter(&hooks_ops);
+	}
+	return ret;
 }
 
 static void hooks_off(void)
 {
-	int i;
-
-	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--) {
-		struct ftkvm_hook *h = &hooks[i];
-
-		if (!h->on)
-			continue;
-		unregister_ftrace_function(&h->ops);
-		ftrace_free_filter(&h->ops);
-		h->on = false;
-	}
+	unregister_ftrace_function(&hooks_ops);
+	ftrace_free_filter(&hooks_ops);
 	/*
 	 * A task may be between the redirect and ftkvm_hook_enter(), or behind
 	 * ftkvm_hook_leave(): the grace period covers those two; in between it
@@ -162,19 +170,11 @@ static void hooks_off(void)
  */
 int ftkvm_hooks_get(void)
 {
-	int i, ret = 0;
+	int ret = 0;
 
 	mutex_lock(&hooks_lock);
-	if (!hooks_users) {
-		for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-			ret = hook_on(&hooks[i]);
-			if (ret) {
-				pr_err("hook %s: error %d\n", hooks[i].name, ret);
-				hooks_off();
-				break;
-			}
-		}
-	}
+	if (!hooks_users)
+		ret = hooks_on();
 	if (!ret)
 		hooks_users++;
 	mutex_unlock(&hooks_lock);

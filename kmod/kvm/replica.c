@@ -327,16 +327,39 @@ static struct ftkvm_replica *replica_new(struct kvm *kvm, const char *name)
 	return r;
 }
 
+/* -EEXIST: the guest, or the name, is attached already. */
+static int replica_taken(struct kvm *kvm, const char *name, char *why, size_t size)
+{
+	struct ftkvm_replica *r = ftkvm_replica_get(kvm);
+
+	if (r) {
+		snprintf(why, size, "this guest is attached already, as %s", r->name);
+	} else {
+		r = replica_find(name);
+		if (!r)
+			return 0;
+		snprintf(why, size, "a guest named %s is attached already", name);
+	}
+	ftkvm_replica_put(r);
+	return -EEXIST;
+}
+
 /* see netlink.h */
 int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 {
 	struct kvm *kvm = ftkvm_replica_vm(vm_fd, why, size);
-	struct ftkvm_replica *r, *other;
+	struct ftkvm_replica *r;
 	struct ftkvm_info *info;
 	int ret;
 
 	if (!kvm)
 		return -EINVAL;
+	/* a daemon that comes back wants to hear this first */
+	mutex_lock(&replicas_lock);
+	ret = replica_taken(kvm, name, why, size);
+	mutex_unlock(&replicas_lock);
+	if (ret)
+		goto put_kvm;
 	ret = ftkvm_replica_fit(kvm, FTKVM_DEFAULT_COUNTER, why, size);
 	if (ret)
 		goto put_kvm;
@@ -352,21 +375,9 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 		goto free;
 	}
 	mutex_lock(&replicas_lock);
-	other = replica_find(name);
-	if (other) {
-		snprintf(why, size, "a guest named %s is attached already", name);
-		ftkvm_replica_put(other);
-		ret = -EEXIST;
-	} else {
-		other = ftkvm_replica_get(kvm);
-		if (other) {
-			snprintf(why, size, "this guest is attached already, as %s", other->name);
-			ftkvm_replica_put(other);
-			ret = -EEXIST;
-		} else {
-			hash_add_rcu(replicas, &r->node, (unsigned long)kvm);
-		}
-	}
+	ret = replica_taken(kvm, name, why, size);
+	if (!ret)
+		hash_add_rcu(replicas, &r->node, (unsigned long)kvm);
 	mutex_unlock(&replicas_lock);
 	if (ret)
 		goto put_hooks;

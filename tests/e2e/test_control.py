@@ -201,6 +201,6 @@ def module_comes_and_goes(t):
         for host in t.hosts:
             t.unhooked(host)
             t.down(host)
-            left = host.run("cat /proc/[0-9]*/comm 2>/dev/null | grep ftkvm; "
+            left = host.run("cat /proc/[0-9]*/comm 2>/dev/null | grep ^ftkvm; "
                             "grep -w ftkvm /proc/modules; true").out
             need(not left.strip(), f"left behind: {left}")

@@ -45,6 +45,8 @@
  *  FTKVM_CMD_PROMOTE	Backup: consume the log, then go live. Refused with
  *			EBUSY while the primary is alive and linked, unless FORCE.
  *			Returns when the guest is live.
+ *			With FORCE and a live link the primary is told to stop; the
+ *			backup is an orphan then, and EAGAIN says to promote it again.
  *	in:  NAME, [FORCE]
  *	out: TAKEOVER_NS (in STATS)
  *

@@ -391,6 +391,8 @@ static inline int rig_say(struct socket *raw, const void *buf, u32 len)
 	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
 	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
 
+	/* a link that stops to listen fails the test, rather than to hang it */
+	raw->sk->sk_sndtimeo = RIG_PATIENCE;
 	return kernel_sendmsg(raw, &msg, &vec, 1, len);
 }
 
