@@ -5,6 +5,7 @@
  * Documentation/ftkvm/determinism.rst has the whole list and the reasons.
  */
 #include <linux/crc32c.h>
+#include <linux/delay.h>
 #include <linux/slab.h>
 #include <asm/kvm_para.h>
 #include "private.h"
@@ -143,8 +144,15 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 	vcpu = kvm_get_vcpu(kvm, 0);
 	if (!vcpu || !vcpu->arch.apic)
 		return;
-	if (mutex_lock_killable(&vcpu->mutex))
-		return;
+	/* QEMU holds it for the time of a call: for long only in a guest that runs */
+	for (i = 0; !mutex_trylock(&vcpu->mutex); i++) {
+		if (i == 50 || fatal_signal_pending(current)) {
+			fn(priv, FTKVM_SCOPE_GUEST, "the guest is running",
+			   "start it anew with -S on both hosts, pair, then let it run");
+			return;
+		}
+		msleep(20);
+	}
 	if (vcpu->arch.last_vmentry_cpu != -1)
 		fn(priv, FTKVM_SCOPE_GUEST, "the guest has run already",
 		   "start it anew with -S on both hosts, pair, then let it run");
@@ -245,14 +253,15 @@ int ftkvm_ram_crc(struct kvm *kvm, u32 *crc)
 		gfn_t gfn = slot->base_gfn, end = gfn + slot->npages;
 
 		for (; gfn < end && !ret; gfn++) {
-			ret = kvm_read_guest_page(kvm, gfn, page, 0, PAGE_SIZE);
+			cond_resched();
+			if (fatal_signal_pending(current))
+				ret = -EINTR;
+			else
+				ret = kvm_read_guest_page(kvm, gfn, page, 0, PAGE_SIZE);
 			if (ret || !memchr_inv(page, 0, PAGE_SIZE))
 				continue;
 			*crc = crc32c(*crc, &gfn, sizeof(gfn));
 			*crc = crc32c(*crc, page, PAGE_SIZE);
-			cond_resched();
-			if (fatal_signal_pending(current))
-				ret = -EINTR;
 		}
 	}
 	kfree(page);

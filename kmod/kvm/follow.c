@@ -198,6 +198,25 @@ static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
 	return 0;
 }
 
+/* The record of an instruction that is being worked on. 0, -ESTALE. */
+static int follow_take_within(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
+{
+	if (rec->type != type || rec->point.count != r->now.count) {
+		follow_unexpected(r, rec, "within an instruction");
+		return -ESTALE;
+	}
+	if (type == FTKVM_REC_ENV) {
+		memcpy(r->env, rec->env.data, rec->env.len);
+		r->env_len = rec->env.len;
+		r->env_pos = 0;
+		r->env_more = rec->flags & FTKVM_RECF_MORE;
+	}
+	if (rec->flags & FTKVM_RECF_SNAP)
+		r->snap_after = true;
+	ftkvm_log_consume(r);
+	return 0;
+}
+
 /**
  * ftkvm_follow_prepare() - before the backup enters its guest: make a plan
  * @r: the replica
@@ -225,6 +244,12 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 			return 0;
 		}
 		rec = ftkvm_log_peek(r);
+		if (rec && r->env_more) {
+			/* the rest of the last instruction, which read nothing more */
+			if (follow_take_within(r, rec, FTKVM_REC_ENV))
+				break;
+			continue;
+		}
 		if (rec && r->snap_after) {
 			if (follow_snap(r, rec))
 				break;
@@ -243,7 +268,7 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 			ftkvm_go_live(r);
 			break;
 		}
-		if (!r->snap_after &&
+		if (!r->snap_after && !r->env_more &&
 		    ftkvm_backup_free(&r->epoch, r->now.count, r->margin,
 				      &left) == FTKVM_STEP_RUN) {
 			follow_run(r, left);
@@ -405,26 +430,15 @@ bool ftkvm_follow_tsc(struct ftkvm_replica *r, u64 *tsc)
 static int follow_within(struct ftkvm_replica *r, u8 type)
 {
 	struct ftkvm_rec *rec;
+	bool closed;
 
 	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		/* closed first: what was received before is seen then */
+		closed = smp_load_acquire(&r->log_closed);
 		rec = ftkvm_log_peek(r);
-		if (rec && rec->type == type && rec->point.count == r->now.count) {
-			if (type == FTKVM_REC_ENV) {
-				memcpy(r->env, rec->env.data, rec->env.len);
-				r->env_len = rec->env.len;
-				r->env_pos = 0;
-				r->env_more = rec->flags & FTKVM_RECF_MORE;
-			}
-			if (rec->flags & FTKVM_RECF_SNAP)
-				r->snap_after = true;
-			ftkvm_log_consume(r);
-			return 0;
-		}
-		if (rec) {
-			follow_unexpected(r, rec, "within an instruction");
-			return -ESTALE;
-		}
-		if (READ_ONCE(r->log_closed) || READ_ONCE(r->detaching))
+		if (rec)
+			return follow_take_within(r, rec, type);
+		if (closed || READ_ONCE(r->detaching))
 			return -ENODATA;
 		if (ftkvm_log_wait_killable(r))
 			return -EINTR;
@@ -460,8 +474,8 @@ void ftkvm_follow_late_output(struct ftkvm_replica *r)
 		ftkvm_follow_diverged(r, "a device write that the primary did not do");
 		return;
 	}
-	if (!follow_within(r, FTKVM_REC_OUT))
-		ftkvm_follow_more(r);
+	/* its further ENV comes when a value is asked for, or behind it */
+	follow_within(r, FTKVM_REC_OUT);
 }
 
 /**

@@ -46,6 +46,8 @@ bool ftkvm_pre_vcpu_run(struct kvm_vcpu *vcpu, long unused1, long unused2, long 
 bool ftkvm_pre_kvm_vcpu_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg,
 			      long *ret);
 bool ftkvm_pre_kvm_vcpu_halt(struct kvm_vcpu *vcpu, long unused1, long unused2, long *ret);
+bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, long *ret);
+void ftkvm_hook_svm_vcpu_run(void);
 void ftkvm_hook_vcpu_run(void);
 void ftkvm_hook_kvm_vcpu_ioctl(void);
 void ftkvm_hook_kvm_vcpu_halt(void);
@@ -63,7 +65,6 @@ int ftkvm_hook_emulator_pio_in_out(struct kvm_vcpu *vcpu, int size, unsigned sho
 void ftkvm_hook_complete_emulator_pio_in(struct kvm_vcpu *vcpu, void *val);
 int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus_idx, gpa_t addr,
 				int len, const void *val);
-fastpath_t ftkvm_hook_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
 int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t exit_fastpath);
 
 /*

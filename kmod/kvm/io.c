@@ -232,7 +232,11 @@ int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa_t a
 		ftkvm_lead_late_output(r);
 	else if (r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
 		ftkvm_follow_late_output(r);
-	ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
+	/* told to stop in the wait: nothing leaves any more */
+	if (r && ftkvm_mode(r) == FTKVM_MODE_HALT)
+		ret = 0;
+	else
+		ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
 	io_put(r);
 	ftkvm_hook_leave();
 	return ret;

@@ -234,9 +234,8 @@ int ftkvm_log_wait(struct ftkvm_replica *r)
  * ftkvm_log_wait_killable() - backup: wait in the middle of an instruction
  * @r: the replica
  *
- * KVM's emulator can't be left halfway, so other signals have to wait. Records
- * that come so are sent together with the one before, and a dead link ends
- * the wait by the link's time-out.
+ * KVM's emulator can't be left halfway, so other signals have to wait. A dead
+ * link ends the wait by its time-out.
  * Context: as ftkvm_log_room().
  * Return: 0 when there may be a record or the mode changed; -EINTR when killed.
  */

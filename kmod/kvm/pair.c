@@ -480,8 +480,9 @@ static int pair_starting(struct ftkvm_replica *r)
 		}
 		ret = ftkvm_link_send(r->link, FTKVM_FRAME_START, &r->our_start,
 				      sizeof(r->our_start));
-		if (ret)
-			return ret == -EINTR || ret == -ERESTARTSYS ? -EINTR : 0;
+		/* any other error ends the link: that is waited for below */
+		if (ret == -EINTR || ret == -ERESTARTSYS)
+			return -EINTR;
 		r->start_ready = true;
 	}
 	kvm_vcpu_srcu_read_unlock(r->vcpu);

@@ -184,12 +184,18 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 		wake_up_all(&r->wq);
 		wait_event_timeout(replicas_wq, !refcount_read(&r->ref), HZ / 20);
 	}
-	cancel_work_sync(&r->event_work);
+	if (!gone)
+		cancel_work_sync(&r->gone_work);
+	/* a good-bye that waits there is to be said */
+	flush_work(&r->event_work);
 	if (r->link)
 		ftkvm_link_destroy(r->link);
 	/* an 8259's vector that found no open point is KVM's now */
-	if (!gone && r->in.extints && r->vcpu->arch.pending_external_vector == -1)
+	if (!gone && r->in.extints && r->vcpu->arch.pending_external_vector == -1) {
 		r->vcpu->arch.pending_external_vector = r->in.extint[0];
+		kvm_make_request(KVM_REQ_EVENT, r->vcpu);
+		kvm_vcpu_kick(r->vcpu);
+	}
 	/* the link's last words */
 	cancel_work_sync(&r->event_work);
 	ftkvm_counter_close(r);

@@ -64,6 +64,7 @@ SYM_FUNC_END(ftkvm_hook_\name)
 FTKVM_PRE vcpu_run
 FTKVM_PRE kvm_vcpu_ioctl
 FTKVM_PRE kvm_vcpu_halt
+FTKVM_PRE svm_vcpu_run
 FTKVM_ORIG kvm_vcpu_release
 FTKVM_ORIG kvm_vcpu_check_block
 FTKVM_ORIG __apic_accept_irq
@@ -73,5 +74,4 @@ FTKVM_ORIG complete_emulated_mmio
 FTKVM_ORIG emulator_pio_in_out
 FTKVM_ORIG complete_emulator_pio_in
 FTKVM_ORIG kvm_io_bus_write
-FTKVM_ORIG svm_vcpu_run
 FTKVM_ORIG svm_handle_exit

@@ -296,6 +296,7 @@ static bool svm_time_msr(u32 msr, u8 *kind)
 {
 	switch (msr) {
 	case MSR_IA32_TSC:
+	case MSR_IA32_TSC_ADJUST:	/* KVM accounts a write of the TSC there */
 	case MSR_IA32_MPERF:
 	case MSR_IA32_APERF:
 	case MSR_IA32_TSC_DEADLINE:
@@ -307,6 +308,15 @@ static bool svm_time_msr(u32 msr, u8 *kind)
 	default:
 		return false;
 	}
+}
+
+static bool svm_sets_tsc(struct kvm_vcpu *vcpu)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+	u32 msr = vcpu->arch.regs[VCPU_REGS_RCX];
+
+	return b->control.exit_code == SVM_EXIT_MSR && b->control.exit_info_1 &&
+	       (msr == MSR_IA32_TSC || msr == MSR_IA32_TSC_ADJUST);
 }
 
 /* Is this exit a synchronising one? Must depend on replicated state only. */
@@ -355,10 +365,14 @@ static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 	struct kvm_vcpu *vcpu = r->vcpu;
 	int ret;
 
+	ret = 0;
 	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
 		ret = ftkvm_follow_sync(r, what);
-	else
+	else if (ftkvm_mode(r) == FTKVM_MODE_LEAD)
 		ret = ftkvm_lead_sync(r, what);
+	/* told to stop in the wait: nothing leaves any more */
+	if (!ret && ftkvm_mode(r) == FTKVM_MODE_HALT)
+		ret = -ESTALE;
 	if (ret) {
 		svm_sync_crs(vcpu);
 		return 1;	/* the instruction is executed again later */
@@ -395,6 +409,14 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(vcpu->kvm);
+	if (r && vcpu == r->vcpu && r->armed_vmcb && ftkvm_mode(r) == FTKVM_MODE_PASS &&
+	    fp == EXIT_FASTPATH_NONE && svm_is_tsc_exit(r)) {
+		/* gone solo meanwhile: the intercept was ours, KVM has no handler */
+		svm_sync_crs(vcpu);
+		svm_slow_tsc(r);
+		ret = 1;
+		goto out;
+	}
 	if (!r || !r->started || vcpu != r->vcpu || ftkvm_mode(r) == FTKVM_MODE_PASS) {
 		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
 		goto out;
@@ -419,9 +441,16 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 	} else if (svm_sync_exit(vcpu, &s)) {
 		ret = svm_handle_sync(r, &s);
 	} else {
+		bool sets_tsc = svm_sets_tsc(vcpu);
+
 		r->in_guest_op = true;
 		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
 		r->in_guest_op = false;
+		if (sets_tsc) {
+			/* what was known of the peer's clock, and of the guest's, is void */
+			r->tsc_ahead = 0;
+			r->last_tsc = 0;
+		}
 	}
 	if (ret == 1)
 		ftkvm_prepare(r);
@@ -494,52 +523,57 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 }
 
 /**
- * ftkvm_hook_svm_vcpu_run() - around VMRUN
+ * ftkvm_pre_svm_vcpu_run() - around VMRUN
  * @vcpu: the vCPU
  * @run_flags: KVM_RUN_*
+ * @unused: none
+ * @ret: the result of svm_vcpu_run(), if it is done
  *
  * Arms counter and breakpoint by the replica's plan, reads the execution
- * point after the exit, answers clock reads.
+ * point after the exit, answers clock reads. A guest without a replica is entered
+ * with no frame of this module on the stack.
  * Context: vCPU thread, interrupts off.
- * Return: as svm_vcpu_run().
+ * Return: false: go on to enter the guest.
  */
-fastpath_t ftkvm_hook_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags)
+bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, long *ret)
 {
 	struct ftkvm_replica *r;
+	bool done = true;
 	struct svm_bp bp;
 	fastpath_t fp;
 
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(vcpu->kvm);
 	if (!r) {
-		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
-		goto out;
+		ftkvm_hook_leave();
+		return false;
 	}
+	/* not entered: svm_handle_exit() comes next, and waits */
+	*ret = EXIT_FASTPATH_EXIT_HANDLED;
 	switch (ftkvm_mode(r)) {
 	case FTKVM_MODE_LEAD:
 	case FTKVM_MODE_FOLLOW:
-		if (!r->started || vcpu != r->vcpu || !svm_before_entry(r, &bp)) {
-			fp = EXIT_FASTPATH_EXIT_HANDLED;
+		if (!r->started || vcpu != r->vcpu || !svm_before_entry(r, &bp))
 			break;
-		}
 		r->in_guest_op = true;
 		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
 		r->in_guest_op = false;
-		fp = svm_after_exit(r, fp, &bp);
+		*ret = svm_after_exit(r, fp, &bp);
 		break;
 	case FTKVM_MODE_PASS:
+		/* what is delivered here is injected at the next entry: exit at once */
+		done = ftkvm_inputs_any(r);
 		ftkvm_replica_settle(r);
-		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
+		if (done)
+			*ret = ftkvm_orig_svm_vcpu_run(vcpu, run_flags |
+						       KVM_RUN_FORCE_IMMEDIATE_EXIT);
 		break;
 	default:
-		/* no instruction of the guest any more; svm_handle_exit() waits */
-		fp = EXIT_FASTPATH_EXIT_HANDLED;
 		break;
 	}
 	ftkvm_replica_put(r);
-out:
 	ftkvm_hook_leave();
-	return fp;
+	return done;
 }
 
 static void svm_check(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv)
