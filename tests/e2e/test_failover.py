@@ -83,8 +83,9 @@ def _linux(kill, machine):
     return run
 
 
-add("kill_primary_linux_pc", _linux("primary", "pc"), timeout=300, kills=True)
-add("kill_primary_linux_microvm", _linux("primary", "microvm"), timeout=300, kills=True)
+add("kill_primary_linux_pc", _linux("primary", "pc"), timeout=300, kills=True, more=True)
+add("kill_primary_linux_microvm", _linux("primary", "microvm"), timeout=300, kills=True,
+    more=True)
 add("kill_primary_linux_microvm_skid1000", _linux("primary", "microvm"), skid=1000, timeout=300,
     kills=True)
 add("kill_backup_linux_pc", _linux("backup", "pc"), timeout=300, kills=True)
@@ -110,9 +111,11 @@ def kill_primary_while_it_types(t):
 
 @test(kills=True)
 def kill_primary_before_first_line(t):
-    """The cut comes right after pairing."""
+    """The cut comes right after the guest's first instruction."""
     pair = t.pair("loop", append=LONG)
     pair.join()
+    # armed, it could not be promoted: its guest never began
+    pair.wait_state(t.b, "backup")
     t.a.power_off()
     pairing.promote(t.b)
     pair.goes_on(t.b, 10)
