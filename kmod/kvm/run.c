@@ -221,6 +221,14 @@ static long run_ioctl(struct ftkvm_replica *r, struct file *filp, unsigned int i
 
 	if (ioctl == KVM_INTERRUPT)
 		return run_interrupt(r, filp, arg);
+	if (ioctl == KVM_NMI) {
+		/* KVM's own call of kvm_inject_nmi() here is inlined: no hook sees it */
+		struct ftkvm_input in = { .kind = FTKVM_INPUT_NMI };
+
+		if (ftkvm_input_offer(r, &in))
+			return 0;
+		return ftkvm_orig_kvm_vcpu_ioctl(filp, ioctl, arg);
+	}
 	/* what QEMU reads and writes back unchanged does no harm */
 	before = ftkvm_here_digest(r);
 	ret = ftkvm_orig_kvm_vcpu_ioctl(filp, ioctl, arg);
@@ -253,7 +261,7 @@ bool ftkvm_pre_kvm_vcpu_ioctl(struct file *filp, unsigned int ioctl, unsigned lo
 	r = ftkvm_replica_get(vcpu->kvm);
 	if (r && vcpu == r->vcpu && r->started &&
 	    (ftkvm_mode(r) == FTKVM_MODE_LEAD || ftkvm_mode(r) == FTKVM_MODE_FOLLOW) &&
-	    (ioctl == KVM_INTERRUPT || run_ioctl_writes(ioctl))) {
+	    (ioctl == KVM_INTERRUPT || ioctl == KVM_NMI || run_ioctl_writes(ioctl))) {
 		*ret = run_ioctl(r, filp, ioctl, arg);
 		handled = true;
 	}
