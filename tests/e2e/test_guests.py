@@ -21,7 +21,10 @@ def _one(name, machine, period):
         stats = verdict["stats"]
         need(verdict["same_output"], "not the same output")
         for host in "ab":
-            need(stats.get(host, {}).get("epochs", 1), f"host {host} counted no epoch")
+            # the last look at a short guest may come before its first epoch's end
+            seen = stats.get(host, {})
+            need(seen.get("epochs", 0) or seen.get("guest_events", 0) < 2 * (period or 100000),
+                 f"host {host} counted no epoch in {seen.get('guest_events')} events")
     return run
 
 
