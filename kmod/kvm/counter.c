@@ -78,6 +78,7 @@ int ftkvm_counter_open(struct ftkvm_replica *r)
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);
 	r->ctr.event = ev;
+	r->ctr.raw = 0;
 	r->ctr.armed = 0;
 	return 0;
 }
@@ -120,7 +121,12 @@ int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count)
 
 	if (ret)
 		return counter_lost(r, ret);
-	*count = val;
+	/*
+	 * The hardware has 48 bits, and perf can see a wrap that was none when an
+	 * overflow comes as the counter is set. Steps are small: only they count.
+	 */
+	*count = r->now.count + ((val - r->ctr.raw) & GENMASK_ULL(47, 0));
+	r->ctr.raw = val;
 	return 0;
 }
 

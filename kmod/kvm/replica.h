@@ -58,6 +58,7 @@ enum ftkvm_mode {
 
 struct ftkvm_counter {
 	struct perf_event *event;
+	u64 raw;		/* perf's count when last read */
 	u64 armed;		/* overflow is due at this count; 0: not known */
 };
 
