@@ -107,7 +107,7 @@ def nmi_lands_on_both(t):
 @test()
 def rdrand_diverges(t):
     """Replicas that part are caught; the backup says where, the primary goes on."""
-    pair = t.pair("rdrand", append="after=10")
+    pair = t.pair("rdrand", append="after=10 lines=1000000")
     pair.join()
     pair.wait_state(t.a, "solo", timeout=40)
     status = pair.status(t.b)
@@ -118,7 +118,7 @@ def rdrand_diverges(t):
     pair.wait_event(t.b, "diverged")
     pair.no_detail_lost(t.a, "diverged")
     need(pair.stats(t.b)["divergences"] == 1, "the divergence was not counted")
-    pair.wait_live(t.a, "rdrand: done")
+    pair.goes_on(t.a, 10)
 
 
 @test(skid=1000)

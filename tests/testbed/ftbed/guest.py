@@ -113,6 +113,13 @@ class Guest:
     def complaints(self):
         return self._job.err.decode("utf-8", "replace").strip()
 
+    def ends_soon(self, patience=2.0):
+        """Whether it has ended, or does so right now."""
+        end = time.monotonic() + patience
+        while self.running and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self.running
+
     def kill(self, signal=9):
         if self.running:
             self._job.kill(signal)

@@ -174,8 +174,14 @@ class Run:
 
     def nmi(self):
         host = self.console_host()
+        guest = self.guests[host.name]
         self.mark("NMI", host.name)
-        self.guests[host.name].qmp("inject-nmi")
+        try:
+            guest.qmp("inject-nmi")
+        except RuntimeError:
+            # The guest may end meanwhile, by this very NMI.
+            if not guest.ends_soon():
+                raise
 
     def kill(self):
         """Cut the power of a host; promote the other if it was the primary's."""
