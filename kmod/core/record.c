@@ -14,6 +14,7 @@
 #include <linux/string.h>
 #include <asm/byteorder.h>
 
+#include "image.h"
 #include "record.h"
 
 #define FTKVM_VARINT_MAX	10	/* bytes that hold 64 bits, 7 in each */
@@ -24,7 +25,8 @@
 static_assert(FTKVM_NREGS % 2 == 0);
 static_assert(FTKVM_REC_MAX < 1 << (7 * FTKVM_PREFIX_MAX));
 static_assert(FTKVM_REC_MAX - FTKVM_REC_MAX_DATA >=
-	      FTKVM_PREFIX_MAX + 1 + 2 * FTKVM_VARINT_MAX + 4 + FTKVM_HASH_LOW);
+	      FTKVM_PREFIX_MAX + 1 + 4 * FTKVM_VARINT_MAX + 4 + FTKVM_HASH_LOW);
+static_assert(FTKVM_IMAGE_MAX * sizeof(__le32) <= FTKVM_REC_MAX_DATA);
 static_assert(FTKVM_PREFIX_MAX + 1 + 5 * FTKVM_VARINT_MAX + 4 +
 	      3 * FTKVM_REC_MAX_INPUTS + FTKVM_NREGS <= FTKVM_REC_MAX);
 
@@ -35,6 +37,8 @@ static const u8 ftkvm_rec_flags[] = {
 	[FTKVM_REC_TSC] = FTKVM_RECF_SNAP,
 	[FTKVM_REC_OUT] = FTKVM_RECF_SNAP,
 	[FTKVM_REC_STOP] = 0,
+	[FTKVM_REC_IMAGE] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT,
+	[FTKVM_REC_PAGES] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT,
 };
 
 /*
@@ -212,11 +216,16 @@ static bool ftkvm_env_valid(const u8 *data, u32 len)
 	return true;
 }
 
+static bool ftkvm_sums_valid(const struct ftkvm_rec *rec, u32 size)
+{
+	return rec->image.len && rec->image.len <= FTKVM_REC_MAX_DATA && !(rec->image.len % size);
+}
+
 static bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
 {
 	int i;
 
-	if (rec->type < FTKVM_REC_END || rec->type > FTKVM_REC_STOP)
+	if (rec->type < FTKVM_REC_END || rec->type > FTKVM_REC_PAGES)
 		return false;
 	if (rec->flags & ~ftkvm_rec_flags[rec->type])
 		return false;
@@ -232,6 +241,10 @@ static bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
 	case FTKVM_REC_ENV:
 		return rec->env.len <= FTKVM_REC_MAX_DATA &&
 		       ftkvm_env_valid(rec->env.data, rec->env.len);
+	case FTKVM_REC_IMAGE:
+		return ftkvm_sums_valid(rec, sizeof(__le32));
+	case FTKVM_REC_PAGES:
+		return ftkvm_sums_valid(rec, sizeof(struct ftkvm_page_sum));
 	default:
 		return true;
 	}
@@ -272,6 +285,12 @@ static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 		break;
 	case FTKVM_REC_STOP:
 		put_varint(p, rec->stop_reason);
+		break;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		put_varint(p, rec->point.rcx);
+		put_varint(p, rec->image.page);
+		put_bytes(p, rec->image.data, rec->image.len);
 		break;
 	}
 }
@@ -369,6 +388,13 @@ static void ftkvm_get_body(struct ftkvm_get *g, const struct ftkvm_codec *c,
 		break;
 	case FTKVM_REC_STOP:
 		rec->stop_reason = get_varint(g);
+		break;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		rec->point.rcx = get_varint(g);
+		rec->image.page = get_varint(g);
+		rec->image.len = g->size - g->pos;
+		rec->image.data = get_bytes(g, rec->image.len);
 		break;
 	default:
 		g->bad = true;

@@ -15,6 +15,10 @@
  *	OUT	FTKVM_NREGS / 2 bytes of per-register hashes, then
  *		le32 crc32c of the data that goes out (0: not known)
  *	STOP	varint(reason)
+ *	IMAGE	varint(rcx) varint(pages that follow)
+ *		{ le32 checksum of a word of the guest's state }...
+ *	PAGES	varint(rcx) varint(number of the first page)
+ *		{ struct ftkvm_page_sum }... to the body's end
  *
  * ENV and OUT have the low four bits of each hash: registers 0 and 1 share the
  * first byte, register 0 in its low half, and so on. That is enough to name a
@@ -35,11 +39,14 @@ enum ftkvm_rec_type {
 	FTKVM_REC_TSC,		/* RDTSC(P): an ENV record in its short form */
 	FTKVM_REC_OUT,		/* an output is about to leave */
 	FTKVM_REC_STOP,		/* the log ends here: the guest ended */
+	FTKVM_REC_IMAGE,	/* verification: registers of every kind (image.h) */
+	FTKVM_REC_PAGES,	/* ... and some of its memory */
 };
 
 /* record flags */
 #define FTKVM_RECF_SNAP	0x1	/* END: at a synchronising exit; ENV, TSC, OUT: END follows */
 #define FTKVM_RECF_HALT	0x2	/* END: the guest is halted */
+				/* IMAGE, PAGES: as the END that may follow */
 #define FTKVM_RECF_MORE	0x4	/* ENV: another ENV of the same instruction follows */
 
 #define FTKVM_REC_MAX_INPUTS	32
@@ -50,7 +57,7 @@ enum ftkvm_rec_type {
  * struct ftkvm_rec - a log record
  * @type: enum ftkvm_rec_type
  * @flags: FTKVM_RECF_*
- * @point: where in the guest's execution; rcx is carried by END only
+ * @point: where in the guest's execution; rcx is carried by END, IMAGE, PAGES only
  * @digest: ftkvm_digest() of the registers at @point
  * @hash: END, ENV, OUT: ftkvm_digest_each() of the registers at @point. Of ENV
  *	  and OUT only the low four bits go into the log: after a decode the
@@ -62,6 +69,8 @@ enum ftkvm_rec_type {
  * @tsc: TSC: the value that the guest gets
  * @out_crc: OUT: crc32c of the data that goes out, 0 if not known
  * @stop_reason: STOP: why the guest ended
+ * @image: IMAGE, PAGES: how many pages follow, or which is the first here; the
+ *	   checksums, which after a decode lie in the caller's buffer
  */
 struct ftkvm_rec {
 	u8 type;
@@ -82,6 +91,11 @@ struct ftkvm_rec {
 		u64 tsc;
 		u32 out_crc;
 		u64 stop_reason;
+		struct {
+			u64 page;
+			const u8 *data;
+			u32 len;
+		} image;
 	};
 };
 

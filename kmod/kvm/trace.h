@@ -11,7 +11,8 @@
 #define FTKVM_TRACE_TYPES						\
 	{ FTKVM_REC_END, "end" }, { FTKVM_REC_ENV, "env" },		\
 	{ FTKVM_REC_TSC, "tsc" }, { FTKVM_REC_OUT, "out" },		\
-	{ FTKVM_REC_STOP, "stop" }
+	{ FTKVM_REC_STOP, "stop" }, { FTKVM_REC_IMAGE, "image" },	\
+	{ FTKVM_REC_PAGES, "pages" }
 
 #define FTKVM_TRACE_FLAGS						\
 	{ FTKVM_RECF_SNAP, "snap" }, { FTKVM_RECF_HALT, "halt" },	\

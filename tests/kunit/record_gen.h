@@ -54,6 +54,17 @@ static inline u32 gen_env(struct rnd_state *rnd, u8 *data, u32 max)
 	return pos;
 }
 
+/* A verification's checksums: anything, as long as they are whole. */
+static inline u32 gen_sums(struct rnd_state *rnd, u8 *data, u32 max, u32 size)
+{
+	u32 n = 1 + prandom_u32_state(rnd) % (max / size);
+
+	if (prandom_u32_state(rnd) % 8)
+		n = 1 + n % 16;
+	prandom_bytes_state(rnd, data, n * size);
+	return n * size;
+}
+
 /*
  * Any record that may follow what @c has seen; ENV data go to @data, of
  * FTKVM_REC_MAX_DATA bytes.
@@ -64,7 +75,7 @@ static inline void gen_rec(struct rnd_state *rnd, const struct ftkvm_codec *c,
 	int i;
 
 	memset(rec, 0, sizeof(*rec));
-	rec->type = FTKVM_REC_END + prandom_u32_state(rnd) % FTKVM_REC_STOP;
+	rec->type = FTKVM_REC_END + prandom_u32_state(rnd) % FTKVM_REC_PAGES;
 	rec->point.count = c->count + min(gen_u64(rnd) >> 16, U64_MAX - c->count);
 	rec->point.rip = gen_u64(rnd);
 	rec->digest = prandom_u32_state(rnd);
@@ -94,6 +105,15 @@ static inline void gen_rec(struct rnd_state *rnd, const struct ftkvm_codec *c,
 		break;
 	case FTKVM_REC_STOP:
 		rec->stop_reason = gen_u64(rnd);
+		break;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		rec->flags = prandom_u32_state(rnd) & (FTKVM_RECF_SNAP | FTKVM_RECF_HALT);
+		rec->point.rcx = gen_u64(rnd);
+		rec->image.page = gen_u64(rnd);
+		rec->image.data = data;
+		rec->image.len = gen_sums(rnd, data, FTKVM_REC_MAX_DATA,
+					  rec->type == FTKVM_REC_PAGES ? 8 : 4);
 		break;
 	}
 }
@@ -145,6 +165,12 @@ static inline void expect_same_rec(struct kunit *test, const struct ftkvm_rec *a
 		break;
 	case FTKVM_REC_STOP:
 		KUNIT_ASSERT_EQ(test, a->stop_reason, b->stop_reason);
+		break;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		KUNIT_ASSERT_EQ(test, a->image.page, b->image.page);
+		KUNIT_ASSERT_EQ(test, a->image.len, b->image.len);
+		KUNIT_ASSERT_MEMEQ(test, a->image.data, b->image.data, a->image.len);
 		break;
 	}
 }

@@ -85,6 +85,21 @@ static const struct {
 		},
 		.wire = { 9, 0x05, 0, 0, 4, 0, 0, 0, 0xac, 0x02 },
 		.len = 10,
+	}, {
+		.rec = {
+			.type = FTKVM_REC_IMAGE, .flags = FTKVM_RECF_SNAP,
+			.point = { 301, 0x1002, 2 }, .digest = 5,
+			.image = { .page = 300, .data = "\1\2\3\4", .len = 4 },
+		},
+		.wire = { 14, 0x16, 0, 0, 5, 0, 0, 0, 2, 0xac, 0x02, 1, 2, 3, 4 },
+		.len = 15,
+	}, {
+		.rec = {
+			.type = FTKVM_REC_PAGES, .point = { 301, 0x1002, 2 }, .digest = 5,
+			.image = { .page = 1, .data = "\1\2\3\4\5\6\7\10", .len = 8 },
+		},
+		.wire = { 17, 0x07, 0, 0, 5, 0, 0, 0, 2, 1, 1, 2, 3, 4, 5, 6, 7, 8 },
+		.len = 18,
 	},
 };
 
@@ -128,7 +143,7 @@ static void record_round_trip(struct kunit *test)
 	u8 *log = kunit_kmalloc(test, nr * 512, GFP_KERNEL);
 	struct rnd_state rnd, again;
 	struct ftkvm_rec rec, out;
-	u32 types[FTKVM_REC_STOP + 1] = {};
+	u32 types[FTKVM_REC_PAGES + 1] = {};
 	size_t head = 0, tail = 0;
 	int i;
 
@@ -158,8 +173,8 @@ static void record_round_trip(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, tail, head);
 	expect_same_codec(test, &enc, &dec);
-	for (i = FTKVM_REC_END; i <= FTKVM_REC_STOP; i++)
-		KUNIT_EXPECT_GT(test, types[i], nr / 10);
+	for (i = FTKVM_REC_END; i <= FTKVM_REC_PAGES; i++)
+		KUNIT_EXPECT_GT(test, types[i], nr / 14);
 }
 
 /* FTKVM_REC_MAX is room enough for the longest of each type. */
@@ -178,7 +193,7 @@ static void record_longest(struct kunit *test)
 					    FTKVM_REC_MAX_DATA - 3), 0);
 	KUNIT_ASSERT_EQ(test, pos, FTKVM_REC_MAX_DATA);
 
-	for (type = FTKVM_REC_END; type <= FTKVM_REC_STOP; type++) {
+	for (type = FTKVM_REC_END; type <= FTKVM_REC_PAGES; type++) {
 		struct ftkvm_codec enc = { .rip = 1ull << 62 }, dec = enc;
 		int len;
 
@@ -207,6 +222,13 @@ static void record_longest(struct kunit *test)
 			break;
 		case FTKVM_REC_STOP:
 			rec.stop_reason = U64_MAX;
+			break;
+		case FTKVM_REC_IMAGE:
+		case FTKVM_REC_PAGES:
+			rec.point.rcx = U64_MAX;
+			rec.image.page = U64_MAX;
+			rec.image.data = data;
+			rec.image.len = FTKVM_REC_MAX_DATA;
 			break;
 		}
 		len = ftkvm_rec_encode(&enc, &rec, buf, FTKVM_REC_MAX);
@@ -252,7 +274,13 @@ static void record_refused(struct kunit *test)
 	static const u8 half_item[] = { FTKVM_ENV_PIO };
 	static const struct ftkvm_rec cases[] = {
 		{ .type = 0 },
-		{ .type = FTKVM_REC_STOP + 1 },
+		{ .type = FTKVM_REC_PAGES + 1 },
+		{ .type = FTKVM_REC_IMAGE },
+		{ .type = FTKVM_REC_IMAGE, .image = { .data = bad_len, .len = 3 } },
+		{ .type = FTKVM_REC_PAGES },
+		{ .type = FTKVM_REC_PAGES, .image = { .data = bad_len, .len = 4 } },
+		{ .type = FTKVM_REC_PAGES, .image = { .data = bad_len,
+						      .len = FTKVM_REC_MAX_DATA + 8 } },
 		{ .type = 0xff },
 		{ .type = FTKVM_REC_END, .flags = FTKVM_RECF_MORE },
 		{ .type = FTKVM_REC_END, .flags = 0x8 },
