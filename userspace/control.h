@@ -4,7 +4,7 @@
  *
  *	{"cmd": "attach", "name": ..., "qmp": ..., "consoles": ["ID=BACKEND", ...]}
  *	{"cmd": "pair", "name": ..., "peer": "HOST[:PORT]", ["qmp", "consoles"],
- *	 ["period_min", "period_max", "margin", "counter", "timeout"]}
+ *	 ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}
  *	{"cmd": "promote", "name": ..., "force": bool}
  *	{"cmd": "detach" | "unpair" | "check", "name": ...}
  *	{"cmd": "info"}

@@ -73,6 +73,7 @@ int cmd_detach(struct ftctl *ctl);
 int cmd_pair(struct ftctl *ctl);
 int cmd_unpair(struct ftctl *ctl);
 int cmd_promote(struct ftctl *ctl);
+int cmd_verify(struct ftctl *ctl);
 int cmd_status(struct ftctl *ctl);
 int cmd_list(struct ftctl *ctl);
 int cmd_stats(struct ftctl *ctl);

@@ -5,7 +5,7 @@
 #include "ftctl.h"
 
 #define SETTINGS	"[--period N | --period-min N --period-max N] [--margin N] [--counter RAW] " \
-			"[--timeout MS]"
+			"[--timeout MS] [--verify-every N]"
 #define CONSOLES	"[--console ID=BACKEND]..."
 
 const struct ftctl_command ftctl_commands[] = {
@@ -22,6 +22,8 @@ const struct ftctl_command ftctl_commands[] = {
 	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
 	  "end that: the guest goes on where it is live" },
 	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired" },
+	{ "verify", NAME_MUST, 0, cmd_verify, "verify NAME",
+	  "compare all of the guest's registers and memory with the backup's" },
 	{ "stats", NAME_MAY, OPT_WATCH, cmd_stats, "stats [NAME] [--watch [SECONDS]]",
 	  "what was counted since the pairing" },
 	{ "monitor", NAME_NONE, 0, cmd_monitor, "monitor", "what happens to the guests, as it happens" },
@@ -154,6 +156,18 @@ static int take_timeout(struct ftctl *ctl, const char *value, struct fterr *err)
 	return ret;
 }
 
+static int take_verify_every(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	uint64_t every;
+	int ret = number("--verify-every (epochs; 0: never)", value, 0, FTKVM_VERIFY_HIGHEST, &every, err);
+
+	if (!ret) {
+		ctl->set.verify_every = every;
+		ctl->set.verify_said = true;
+	}
+	return ret;
+}
+
 static int take_force(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	(void)value;
@@ -180,6 +194,7 @@ static const struct option options[] = {
 	{ "margin", OPT_SETTINGS, NEEDS_VALUE, take_margin },
 	{ "counter", OPT_SETTINGS, NEEDS_VALUE, take_counter },
 	{ "timeout", OPT_SETTINGS, NEEDS_VALUE, take_timeout },
+	{ "verify-every", OPT_SETTINGS, NEEDS_VALUE, take_verify_every },
 	{ "force", OPT_FORCE, NO_VALUE, take_force },
 	{ "watch", OPT_WATCH, MAY_HAVE_VALUE, take_watch },
 };
@@ -276,7 +291,7 @@ static int check_whole(const struct ftctl *ctl, const struct ftctl_command *c, s
 	if (c->run == cmd_check && ctl->qmp && ctl->name)
 		return ft_fail(err, -EINVAL, "check: give an attached guest's NAME or --qmp PATH, not both");
 	if (c->run == cmd_set && !ctl->set.period_min && !ctl->set.period_max && !ctl->set.margin &&
-	    !ctl->set.counter && !ctl->set.timeout_ms)
+	    !ctl->set.counter && !ctl->set.timeout_ms && !ctl->set.verify_said)
 		return ft_fail(err, -EINVAL, "set: nothing to change is given; usage: ftctl %s", c->usage);
 	if (ctl->set.period_min && ctl->set.period_max && ctl->set.period_min > ctl->set.period_max)
 		return ft_fail(err, -EINVAL, "--period-min is greater than --period-max");

@@ -116,7 +116,7 @@ static bool in_bytes(unsigned int stat)
 static bool in_ns(unsigned int stat)
 {
 	return stat == FTKVM_STAT_COMMIT_NS || stat == FTKVM_STAT_WAIT_NS ||
-	       stat == FTKVM_STAT_TAKEOVER_NS;
+	       stat == FTKVM_STAT_TAKEOVER_NS || stat == FTKVM_STAT_VERIFY_NS;
 }
 
 /* Not a count: a rate of it says nothing. */
@@ -131,6 +131,8 @@ static bool is_level(unsigned int stat)
 	case FTKVM_STAT_LINKED:
 	case FTKVM_STAT_TAKEOVER_NS:
 	case FTKVM_STAT_GUEST_TSC:
+	case FTKVM_STAT_VERIFY_WORDS:
+	case FTKVM_STAT_VERIFY_NS:
 		return true;
 	}
 	return false;

@@ -249,6 +249,8 @@ static void put_settings(struct nlmsghdr *nlh, const struct ftsettings *set)
 		mnl_attr_put_u32(nlh, FTKVM_A_COUNTER, set->counter);
 	if (set->timeout_ms)
 		mnl_attr_put_u32(nlh, FTKVM_A_TIMEOUT_MS, set->timeout_ms);
+	if (set->verify_said)
+		mnl_attr_put_u32(nlh, FTKVM_A_VERIFY_EVERY, set->verify_every);
 }
 
 int ftnl_attach(const char *name, int vm_fd, struct fterr *err)
@@ -270,6 +272,11 @@ int ftnl_detach(const char *name, struct fterr *err)
 int ftnl_unpair(const char *name, struct fterr *err)
 {
 	return simple(FTKVM_CMD_UNPAIR, name, err);
+}
+
+int ftnl_verify(const char *name, struct fterr *err)
+{
+	return simple(FTKVM_CMD_VERIFY, name, err);
 }
 
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,

@@ -24,7 +24,7 @@ struct ftreplica {
 	char peer[FTKVM_PEER_MAX + 1];
 	char detail[FTKVM_DETAIL_MAX + 1];
 	char module_version[64];
-	uint32_t state, role, pid, reason, counter, timeout_ms, proto_version;
+	uint32_t state, role, pid, reason, counter, timeout_ms, verify_every, proto_version;
 	uint64_t period_min, period_max, margin;
 	uint64_t stats[FTKVM_STAT_MAX + 1];
 	bool has_stat[FTKVM_STAT_MAX + 1];
@@ -50,10 +50,12 @@ struct ftproblems {
 	struct ftproblem *list;
 };
 
-/* What may be said in PAIR and SET; zero: not said. */
+/* What may be said in PAIR and SET; zero: not said, but for @verify_every. */
 struct ftsettings {
 	uint64_t period_min, period_max, margin;
 	uint32_t counter, timeout_ms;
+	uint32_t verify_every;
+	bool verify_said;
 };
 
 /**
@@ -67,6 +69,8 @@ void ftnl_close(struct ftnl *nl);
 int ftnl_attach(const char *name, int vm_fd, struct fterr *err);
 int ftnl_detach(const char *name, struct fterr *err);
 int ftnl_unpair(const char *name, struct fterr *err);
+/* Begins; FTKVM_STAT_VERIFIES tells of the end. */
+int ftnl_verify(const char *name, struct fterr *err);
 /* Blocks until both modules agree or not. */
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	      const struct ftsettings *set, struct fterr *err);

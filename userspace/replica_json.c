@@ -40,6 +40,7 @@ json_t *ft_replica_json(const struct ftreplica *r)
 	json_object_set_new(json, "margin", json_integer(r->margin));
 	json_object_set_new(json, "counter", json_integer(r->counter));
 	json_object_set_new(json, "timeout_ms", json_integer(r->timeout_ms));
+	json_object_set_new(json, "verify_every", json_integer(r->verify_every));
 	json_object_set_new(json, "module_version", string(r->module_version));
 	json_object_set_new(json, "proto_version", json_integer(r->proto_version));
 	json_object_set_new(json, "stats", ft_stats_json(r));
@@ -123,6 +124,7 @@ bool ft_replica_from_json(json_t *json, struct ftreplica *r)
 	r->pid = take_integer(json, "pid");
 	r->counter = take_integer(json, "counter");
 	r->timeout_ms = take_integer(json, "timeout_ms");
+	r->verify_every = take_integer(json, "verify_every");
 	r->proto_version = take_integer(json, "proto_version");
 	r->period_min = take_integer(json, "period_min");
 	r->period_max = take_integer(json, "period_max");
@@ -185,10 +187,13 @@ json_t *ft_settings_json(const struct ftsettings *set)
 		json_object_set_new(json, "counter", json_integer(set->counter));
 	if (set->timeout_ms)
 		json_object_set_new(json, "timeout", json_integer(set->timeout_ms));
+	if (set->verify_said)
+		json_object_set_new(json, "verify_every", json_integer(set->verify_every));
 	return json;
 }
 
-static int setting(json_t *json, const char *key, json_int_t max, uint64_t *value, struct fterr *err)
+static int setting(json_t *json, const char *key, json_int_t min, json_int_t max,
+		   uint64_t *value, struct fterr *err)
 {
 	json_t *item = json_object_get(json, key);
 	json_int_t v = json_integer_value(item);
@@ -196,31 +201,36 @@ static int setting(json_t *json, const char *key, json_int_t max, uint64_t *valu
 	*value = 0;
 	if (!item || json_is_null(item))
 		return 0;
-	if (!json_is_integer(item) || v < 1 || v > max)
-		return ft_fail(err, -EINVAL, "%s must be a number from 1 to %lld", key, (long long)max);
+	if (!json_is_integer(item) || v < min || v > max)
+		return ft_fail(err, -EINVAL, "%s must be a number from %lld to %lld", key,
+			       (long long)min, (long long)max);
 	*value = v;
 	return 0;
 }
 
 int ft_settings_from_json(json_t *json, struct ftsettings *set, struct fterr *err)
 {
-	uint64_t counter, timeout;
+	uint64_t counter, timeout, every;
 	int ret;
 
 	memset(set, 0, sizeof(*set));
-	ret = setting(json, "period_min", INT64_MAX, &set->period_min, err);
+	ret = setting(json, "period_min", 1, INT64_MAX, &set->period_min, err);
 	if (!ret)
-		ret = setting(json, "period_max", INT64_MAX, &set->period_max, err);
+		ret = setting(json, "period_max", 1, INT64_MAX, &set->period_max, err);
 	if (!ret)
-		ret = setting(json, "margin", INT64_MAX, &set->margin, err);
+		ret = setting(json, "margin", 1, INT64_MAX, &set->margin, err);
 	if (!ret)
-		ret = setting(json, "counter", UINT32_MAX, &counter, err);
+		ret = setting(json, "counter", 1, UINT32_MAX, &counter, err);
 	if (!ret)
-		ret = setting(json, "timeout", UINT32_MAX, &timeout, err);
+		ret = setting(json, "timeout", 1, UINT32_MAX, &timeout, err);
+	if (!ret)
+		ret = setting(json, "verify_every", 0, FTKVM_VERIFY_HIGHEST, &every, err);
 	if (ret)
 		return ret;
 	set->counter = counter;
 	set->timeout_ms = timeout;
+	set->verify_every = every;
+	set->verify_said = json_is_integer(json_object_get(json, "verify_every"));
 	if (set->period_min && set->period_max && set->period_min > set->period_max)
 		return ft_fail(err, -EINVAL, "the shortest epoch (period_min) is longer than the longest "
 			       "(period_max)");

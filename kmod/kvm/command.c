@@ -121,7 +121,8 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 	if (!r)
 		return ret;
 	ret = 0;
-	if ((mask & ~FTKVM_SET_TIMEOUT_MS) && r->state != FTKVM_STATE_IDLE) {
+	if ((mask & ~(FTKVM_SET_TIMEOUT_MS | FTKVM_SET_VERIFY_EVERY)) &&
+	    r->state != FTKVM_STATE_IDLE) {
 		snprintf(why, size, "epochs and counter of %s are fixed while it is %s", name,
 			 ftkvm_state_name(r->state));
 		ret = -EBUSY;
@@ -149,6 +150,8 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 		r->margin = p->margin ?: FTKVM_DEFAULT_MARGIN;
 	if (mask & FTKVM_SET_COUNTER)
 		r->counter_code = p->counter ?: FTKVM_DEFAULT_COUNTER;
+	if (mask & FTKVM_SET_VERIFY_EVERY)
+		WRITE_ONCE(r->verify_every, p->verify_every);
 	if (mask & FTKVM_SET_TIMEOUT_MS) {
 		r->timeout_ms = p->timeout_ms ?: FTKVM_DEFAULT_TIMEOUT_MS;
 		if (r->link)

@@ -43,6 +43,8 @@ static void follow_unexpected(struct ftkvm_replica *r, const struct ftkvm_rec *r
 		[FTKVM_REC_TSC] = "a clock read",
 		[FTKVM_REC_OUT] = "an output",
 		[FTKVM_REC_STOP] = "its end",
+		[FTKVM_REC_IMAGE] = "a verification",
+		[FTKVM_REC_PAGES] = "a verification of memory",
 	};
 
 	ftkvm_follow_diverged(r, "%s; the log has %s at %llu/%#llx", here, names[rec->type],
@@ -64,7 +66,7 @@ static bool follow_digest(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	ftkvm_digest_each(&regs, hash);
 	if (rec->type == FTKVM_REC_END)
 		reg = ftkvm_digest_differs(hash, rec->hash);
-	else if (rec->type != FTKVM_REC_TSC)
+	else if (rec->type == FTKVM_REC_ENV || rec->type == FTKVM_REC_OUT)
 		reg = ftkvm_digest_differs_low(hash, rec->hash);
 	if (reg >= 0)
 		ftkvm_follow_diverged(r, "register %s differs (here %#llx)",
@@ -79,7 +81,8 @@ static bool follow_at(const struct ftkvm_replica *r, const struct ftkvm_rec *rec
 	struct ftkvm_point here = ftkvm_here(r);
 
 	return here.count == rec->point.count && here.rip == rec->point.rip &&
-	       (rec->type != FTKVM_REC_END || here.rcx == rec->point.rcx);
+	       ((rec->type != FTKVM_REC_END && !ftkvm_verify_is(rec)) ||
+		here.rcx == rec->point.rcx);
 }
 
 /* The epoch ends here: inputs take effect, the next one begins. */
@@ -97,6 +100,17 @@ static void follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		r->st.skipped++;
 	ftkvm_inputs_apply(r, rec->end.inputs, rec->end.ninputs);
 	ftkvm_log_consume(r);
+}
+
+/* At the point of an END or of a verification, which is consumed. 0, -ESTALE. */
+static int follow_arrived(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	if (!follow_digest(r, rec))
+		return -ESTALE;
+	if (ftkvm_verify_is(rec))
+		return ftkvm_verify_follow(r, rec);
+	follow_end(r, rec);
+	return 0;
 }
 
 /**
@@ -138,11 +152,13 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 	}
 	switch (rec->type) {
 	case FTKVM_REC_END:
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
 		if (rec->flags & FTKVM_RECF_SNAP) {
 			ftkvm_follow_diverged(r, "an epoch end after an exit that was none here");
 			return -ESTALE;
 		}
-		if (!rec->end.ninputs) {
+		if (rec->type == FTKVM_REC_END && !rec->end.ninputs) {
 			follow_end(r, rec);
 			*again = true;
 			return 0;
@@ -156,11 +172,8 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 		}
 		step = ftkvm_backup_land(&here, &rec->point, r->margin, &left);
 		if (step == FTKVM_STEP_LANDED) {
-			if (!follow_digest(r, rec))
-				return -ESTALE;
-			follow_end(r, rec);
 			*again = true;
-			return 0;
+			return follow_arrived(r, rec);
 		}
 		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED) {
 			follow_unexpected(r, rec, "halted");
@@ -183,19 +196,20 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 	}
 }
 
-/* The END that an exit's record promised, now that its instruction is done. */
+/*
+ * The END that an exit's record promised, now that its instruction is done; a
+ * verification may come before it.
+ */
 static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
 {
-	if (rec->type != FTKVM_REC_END || !(rec->flags & FTKVM_RECF_SNAP) ||
-	    !follow_at(r, rec)) {
+	if ((rec->type != FTKVM_REC_END && !ftkvm_verify_is(rec)) ||
+	    !(rec->flags & FTKVM_RECF_SNAP) || !follow_at(r, rec)) {
 		follow_unexpected(r, rec, "an epoch was to end here");
 		return -ESTALE;
 	}
-	if (!follow_digest(r, rec))
-		return -ESTALE;
-	r->snap_after = false;
-	follow_end(r, rec);
-	return 0;
+	if (rec->type == FTKVM_REC_END)
+		r->snap_after = false;
+	return follow_arrived(r, rec);
 }
 
 /* The record of an instruction that is being worked on. 0, -ESTALE. */
@@ -244,6 +258,9 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 			return 0;
 		}
 		rec = ftkvm_log_peek(r);
+		/* takes long, and sleeps */
+		if (rec && !may_wait && ftkvm_verify_is(rec))
+			return -EAGAIN;
 		if (rec && r->env_more) {
 			/* the rest of the last instruction, which read nothing more */
 			if (follow_take_within(r, rec, FTKVM_REC_ENV))
@@ -332,8 +349,11 @@ static int follow_await(struct ftkvm_replica *r, u8 type)
 			follow_record(r, rec, &again);
 			continue;
 		}
-		if (rec && rec->type == FTKVM_REC_END && !(rec->flags & FTKVM_RECF_SNAP)) {
-			if (!rec->end.ninputs) {
+		if (rec && (rec->type == FTKVM_REC_END || ftkvm_verify_is(rec)) &&
+		    !(rec->flags & FTKVM_RECF_SNAP)) {
+			bool restart = rec->type == FTKVM_REC_END;
+
+			if (restart && !rec->end.ninputs) {
 				follow_end(r, rec);
 				continue;
 			}
@@ -341,10 +361,11 @@ static int follow_await(struct ftkvm_replica *r, u8 type)
 				follow_unexpected(r, rec, "an exit");
 				return -ESTALE;
 			}
-			if (!follow_digest(r, rec))
+			if (follow_arrived(r, rec))
 				return -ESTALE;
-			follow_end(r, rec);
-			return -ERESTART;
+			if (restart)
+				return -ERESTART;
+			continue;
 		}
 		if (rec)
 			return follow_take(r, rec, type);
@@ -495,7 +516,8 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 		if (rec) {
 			if (r->snap_after)
 				follow_snap(r, rec);
-			else if (rec->type == FTKVM_REC_END || rec->type == FTKVM_REC_STOP)
+			else if (rec->type == FTKVM_REC_END || rec->type == FTKVM_REC_STOP ||
+				 ftkvm_verify_is(rec))
 				follow_record(r, rec, &again);
 			else
 				follow_unexpected(r, rec, "halted");

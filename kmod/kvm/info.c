@@ -36,6 +36,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	info->margin = r->margin;
 	info->counter = r->counter_code;
 	info->timeout_ms = r->timeout_ms;
+	info->verify_every = r->verify_every;
 
 	s[FTKVM_STAT_EPOCHS] = st->epochs;
 	s[FTKVM_STAT_EPOCHS_SNAPPED] = st->snapped;
@@ -63,6 +64,11 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	s[FTKVM_STAT_DIVERGENCES] = st->divergences;
 	s[FTKVM_STAT_TAKEOVER_NS] = st->takeover_ns;
 	s[FTKVM_STAT_GUEST_TSC] = READ_ONCE(r->last_tsc);
+	s[FTKVM_STAT_VERIFIES] = r->verify.done;
+	s[FTKVM_STAT_VERIFY_WORDS] = r->verify.words;
+	s[FTKVM_STAT_VERIFY_PAGES] = r->verify.pages;
+	s[FTKVM_STAT_VERIFY_MARKED] = r->verify.marked;
+	s[FTKVM_STAT_VERIFY_NS] = r->verify.ns;
 	for (i = 0; i < FTKVM_LAG_BUCKETS; i++)
 		total += st->lag[i];
 	for (i = 0; i < FTKVM_LAG_BUCKETS; i++) {
@@ -80,6 +86,8 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 		s[FTKVM_STAT_LOG_BYTES] = READ_ONCE(r->log.head);
 		s[FTKVM_STAT_LAG_EPOCHS] = st->epochs - min(st->epochs, epoch);
 		s[FTKVM_STAT_LAG_BYTES] = s[FTKVM_STAT_LOG_BYTES] - consumed;
+		if (READ_ONCE(r->verify.proof) && consumed >= READ_ONCE(r->verify.proof))
+			s[FTKVM_STAT_VERIFIES]++;
 	} else if (r->role == FTKVM_ROLE_BACKUP) {
 		received = READ_ONCE(r->held);
 		s[FTKVM_STAT_LOG_BYTES] = received;

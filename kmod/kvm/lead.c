@@ -129,6 +129,7 @@ static void lead_unlogged(struct ftkvm_replica *r, const char *what)
 int ftkvm_lead_prepare(struct ftkvm_replica *r)
 {
 	int ret = ftkvm_log_room(r);
+	u8 flags;
 
 	if (!ret)
 		ret = lead_wait_close(r);
@@ -137,13 +138,17 @@ int ftkvm_lead_prepare(struct ftkvm_replica *r)
 	if (!r->out_logged) {
 		if (r->env_open)
 			lead_env_close(r, false);
-		if (r->snap_after) {
+		flags = r->snap_after ? FTKVM_RECF_SNAP : 0;
+		if (r->snap_after ||
+		    ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC,
+				    ftkvm_vendor()->fit(r->vcpu), ftkvm_inputs_any(r))) {
+			if (unlikely(ftkvm_verify_due(r))) {
+				ret = ftkvm_verify_lead(r, flags);
+				if (ret || ftkvm_mode(r) != FTKVM_MODE_LEAD)
+					return ret;
+			}
 			r->snap_after = false;
-			lead_end(r, FTKVM_RECF_SNAP);
-		} else if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC,
-					   ftkvm_vendor()->fit(r->vcpu),
-					   ftkvm_inputs_any(r))) {
-			lead_end(r, 0);
+			lead_end(r, flags);
 		}
 	}
 	r->plan.step = FTKVM_STEP_RUN;
@@ -266,6 +271,13 @@ bool ftkvm_lead_halt(struct ftkvm_replica *r)
 {
 	int ret;
 
+	if (unlikely(ftkvm_verify_due(r))) {
+		kvm_vcpu_srcu_read_lock(r->vcpu);
+		ret = ftkvm_verify_lead(r, FTKVM_RECF_HALT);
+		kvm_vcpu_srcu_read_unlock(r->vcpu);
+		if (ret || ftkvm_mode(r) != FTKVM_MODE_LEAD)
+			return true;
+	}
 	if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_HALT, true,
 			    ftkvm_inputs_any(r))) {
 		kvm_vcpu_srcu_read_lock(r->vcpu);

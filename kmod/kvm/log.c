@@ -175,7 +175,7 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	ftkvm_ring_release(&r->log, r->rec_size);
 	r->st.records++;
 	/* the primary's flow control needs to hear of it now and then only */
-	if (l && (r->rec.type == FTKVM_REC_END ||
+	if (l && (r->rec.type == FTKVM_REC_END || ftkvm_verify_is(&r->rec) ||
 		  r->consumed - r->acked >= FTKVM_LOG_SIZE / 8)) {
 		r->acked = r->consumed;
 		ftkvm_link_ack(l, READ_ONCE(r->held), r->consumed, r->epoch.nr);

@@ -257,6 +257,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->last_tsc = 0;
 	r->tsc_ahead = 0;
 	memset(&r->st, 0, sizeof(r->st));
+	r->verify = (struct ftkvm_verify) { .sums = r->verify.sums, .page = r->verify.page };
 	ftkvm_epoch_init(&r->epoch, r->period_min, r->period_max);
 	spin_lock_irq(&r->lock);
 	r->reason = 0;
@@ -305,6 +306,8 @@ static int pair_settings(struct ftkvm_replica *r, const struct ftkvm_pair_params
 	r->margin = p->margin ?: r->margin;
 	r->counter_code = p->counter ?: r->counter_code;
 	r->timeout_ms = p->timeout_ms ?: r->timeout_ms;
+	if (p->verify_every != FTKVM_VERIFY_KEEP)
+		r->verify_every = p->verify_every;
 	spin_lock_irq(&r->lock);
 	strscpy(r->peer, p->peer);
 	spin_unlock_irq(&r->lock);

@@ -130,6 +130,8 @@ static void replica_free(struct ftkvm_replica *r)
 	kfree(r->env);
 	kfree(r->recbuf);
 	kfree(r->encbuf);
+	kfree(r->verify.sums);
+	kfree(r->verify.page);
 	kfree(r);
 }
 
@@ -308,7 +310,10 @@ static struct ftkvm_replica *replica_new(struct kvm *kvm, const char *name)
 	r->env = kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT);
 	r->recbuf = kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT);
 	r->encbuf = kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT);
-	if (!r->env || !r->recbuf || !r->encbuf || ftkvm_ring_init(&r->log, FTKVM_LOG_SIZE)) {
+	r->verify.sums = kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT);
+	r->verify.page = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	if (!r->env || !r->recbuf || !r->encbuf || !r->verify.sums || !r->verify.page ||
+	    ftkvm_ring_init(&r->log, FTKVM_LOG_SIZE)) {
 		replica_free(r);
 		return NULL;
 	}

@@ -28,6 +28,7 @@
 #include "../core/types.h"
 #include "../core/digest.h"
 #include "../core/record.h"
+#include "../core/image.h"
 #include "../core/frame.h"
 #include "../core/ring.h"
 #include "../core/epoch.h"
@@ -86,6 +87,33 @@ struct ftkvm_plan {
 	u64 rip;		/* SEEK: where the breakpoint goes */
 };
 
+/**
+ * struct ftkvm_verify - a verification; the vCPU thread's, but for @wanted, @proof
+ * @wanted: the operator asked for one of all memory
+ * @whole: this one is
+ * @next: first page to come; in the background, where the next slice begins
+ * @left: pages that this one has still to do
+ * @epoch: in which the last one began
+ * @proof: log offset that the backup must have consumed; 0: none is awaited
+ * @done: those of all memory that were proven
+ * @pages: compared so far
+ * @marked: of these, pages with other accessed or dirty bits (backup)
+ * @ns: how long the guest stood still for the last one of all memory
+ * @words: registers that the last one compared
+ * @began: when it did
+ * @sums: FTKVM_REC_MAX_DATA bytes
+ * @page: PAGE_SIZE bytes
+ */
+struct ftkvm_verify {
+	bool wanted, whole;
+	u64 next, left, epoch, proof;
+	u64 done, pages, marked, ns;
+	u32 words;
+	ktime_t began;
+	u8 *sums;
+	void *page;
+};
+
 struct ftkvm_stats {
 	u64 epochs, snapped, halted, landed, skipped;
 	u64 inputs, inputs_local;
@@ -109,6 +137,7 @@ struct ftkvm_replica {
 	/* settings; fixed while paired, but for the time-out */
 	u64 period_min, period_max, margin;
 	u32 counter_code, timeout_ms;
+	u32 verify_every;			/* epochs; 0: never. May change at any time */
 	char peer[FTKVM_PEER_MAX + 1];
 
 	spinlock_t lock;			/* state and what goes with it, below */
@@ -184,6 +213,7 @@ struct ftkvm_replica {
 	s64 tsc_ahead;				/* peer's TSC less ours, the most seen */
 	ktime_t promote_at;
 
+	struct ftkvm_verify verify;
 	struct ftkvm_stats st;
 };
 
@@ -286,6 +316,16 @@ int ftkvm_follow_more(struct ftkvm_replica *r);
 void ftkvm_follow_halt(struct ftkvm_replica *r);
 void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
 bool ftkvm_follow_drained(struct ftkvm_replica *r);
+
+/* ---- verify.c ---- */
+bool ftkvm_verify_due(const struct ftkvm_replica *r);
+int ftkvm_verify_lead(struct ftkvm_replica *r, u8 flags);
+int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
+
+static inline bool ftkvm_verify_is(const struct ftkvm_rec *rec)
+{
+	return rec->type == FTKVM_REC_IMAGE || rec->type == FTKVM_REC_PAGES;
+}
 
 /* ---- run.c: what comes before an entry, in process context ---- */
 int ftkvm_prepare(struct ftkvm_replica *r);

@@ -151,7 +151,7 @@ int ftkvm_hook_kvm_vcpu_check_block(struct kvm_vcpu *vcpu)
 	if (r && vcpu == r->vcpu) {
 		switch (ftkvm_mode(r)) {
 		case FTKVM_MODE_LEAD:
-			if (ftkvm_inputs_any(r))
+			if (ftkvm_inputs_any(r) || ftkvm_verify_due(r))
 				ret = -EINTR;
 			break;
 		case FTKVM_MODE_PASS:

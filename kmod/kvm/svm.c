@@ -70,6 +70,50 @@ static void svm_regs(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs)
 	regs->r[FTKVM_REG_EFER] = b->save.efer;
 }
 
+static void svm_image_seg(struct ftkvm_image *img, const char *name, const struct vmcb_seg *s)
+{
+	/* what a segment that can't be used has in its hidden part, nobody sees */
+	bool used = s->attrib & SVM_SELECTOR_P_MASK;
+
+	ftkvm_image_word(img, name, -1, s->selector);
+	ftkvm_image_word(img, name, 1, used ? s->attrib : 0);
+	ftkvm_image_word(img, name, 2, used ? s->limit : 0);
+	ftkvm_image_word(img, name, 3, s->base);
+}
+
+static void svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
+
+	svm_image_seg(img, "cs", &s->cs);
+	svm_image_seg(img, "ds", &s->ds);
+	svm_image_seg(img, "es", &s->es);
+	svm_image_seg(img, "fs", &s->fs);
+	svm_image_seg(img, "gs", &s->gs);
+	svm_image_seg(img, "ss", &s->ss);
+	svm_image_seg(img, "tr", &s->tr);
+	svm_image_seg(img, "ldtr", &s->ldtr);
+	ftkvm_image_word(img, "gdtr limit", -1, s->gdtr.limit);
+	ftkvm_image_word(img, "gdtr base", -1, s->gdtr.base);
+	ftkvm_image_word(img, "idtr limit", -1, s->idtr.limit);
+	ftkvm_image_word(img, "idtr base", -1, s->idtr.base);
+	ftkvm_image_word(img, "cpl", -1, s->cpl);
+	ftkvm_image_word(img, "dr6", -1, s->dr6);
+	ftkvm_image_word(img, "dr7", -1, s->dr7);
+	ftkvm_image_word(img, "star", -1, s->star);
+	ftkvm_image_word(img, "lstar", -1, s->lstar);
+	ftkvm_image_word(img, "cstar", -1, s->cstar);
+	ftkvm_image_word(img, "sfmask", -1, s->sfmask);
+	ftkvm_image_word(img, "kernel gs base", -1, s->kernel_gs_base);
+	ftkvm_image_word(img, "sysenter cs", -1, s->sysenter_cs);
+	ftkvm_image_word(img, "sysenter esp", -1, s->sysenter_esp);
+	ftkvm_image_word(img, "sysenter eip", -1, s->sysenter_eip);
+	ftkvm_image_word(img, "tsc aux", -1, svm_tsc_aux(vcpu));
+	ftkvm_image_word(img, "debugctl", -1, s->dbgctl);
+	ftkvm_image_word(img, "interrupt shadow", -1,
+			 svm_vmcb(vcpu)->control.int_state & SVM_INTERRUPT_SHADOW_MASK);
+}
+
 /*
  * A point the backup can land on: between two instructions (RF is set in the
  * middle of a REP instruction), no event half delivered, no shadow that
@@ -597,6 +641,7 @@ const struct ftkvm_vendor ftkvm_svm = {
 	.build_id = FTKVM_BUILD_ID_KVM_AMD,
 	.check = svm_check,
 	.regs = svm_regs,
+	.image = svm_image,
 	.fit = svm_fit,
 	.open = svm_open,
 	.arm = svm_arm,

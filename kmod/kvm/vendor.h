@@ -16,6 +16,8 @@
  * @check: report what keeps this host (@vcpu NULL) or guest from being
  *	   protected. May sleep
  * @regs: the registers that a digest covers. vCPU thread, after an exit
+ * @image: list the registers that a verification covers beside @regs and what
+ *	   KVM keeps in common code. As @regs
  * @fit: can a backup land on this very point? vCPU thread, after an exit
  * @open: would the CPU take an interrupt here? As @fit
  * @arm: set the intercepts that replication needs. vCPU thread, irqs off
@@ -27,6 +29,7 @@ struct ftkvm_vendor {
 	const char *build_id;
 	void (*check)(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv);
 	void (*regs)(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
+	void (*image)(struct kvm_vcpu *vcpu, struct ftkvm_image *img);
 	bool (*fit)(struct kvm_vcpu *vcpu);
 	bool (*open)(struct kvm_vcpu *vcpu);
 	void (*arm)(struct kvm_vcpu *vcpu);

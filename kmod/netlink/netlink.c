@@ -70,6 +70,10 @@ static const struct netlink_range_validation ftkvm_nl_timeout = {
 	.max = FTKVM_TIMEOUT_HIGHEST,
 };
 
+static const struct netlink_range_validation ftkvm_nl_every = {
+	.max = FTKVM_VERIFY_HIGHEST,
+};
+
 #define FTKVM_NL_NAME	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ftkvm_nl_name, FTKVM_NAME_MAX)
 #define FTKVM_NL_PEER	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ftkvm_nl_text, FTKVM_PEER_MAX)
 #define FTKVM_NL_FD	NLA_POLICY_MIN(NLA_S32, 0)
@@ -80,7 +84,8 @@ static const struct netlink_range_validation ftkvm_nl_timeout = {
 	[FTKVM_A_PERIOD_MAX]	= NLA_POLICY_FULL_RANGE(NLA_U64, &ftkvm_nl_period),	\
 	[FTKVM_A_MARGIN]	= NLA_POLICY_FULL_RANGE(NLA_U64, &ftkvm_nl_margin),	\
 	[FTKVM_A_COUNTER]	= NLA_POLICY_MIN(NLA_U32, 1),				\
-	[FTKVM_A_TIMEOUT_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_timeout)
+	[FTKVM_A_TIMEOUT_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_timeout),	\
+	[FTKVM_A_VERIFY_EVERY]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_every)
 
 /* An attribute that a command's policy does not list is refused. */
 static const struct nla_policy ftkvm_nl_attach_policy[FTKVM_A_VM_FD + 1] = {
@@ -88,12 +93,12 @@ static const struct nla_policy ftkvm_nl_attach_policy[FTKVM_A_VM_FD + 1] = {
 	[FTKVM_A_VM_FD]	= FTKVM_NL_FD,
 };
 
-/* DETACH, UNPAIR, GET */
+/* DETACH, UNPAIR, GET, VERIFY */
 static const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 };
 
-static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_TIMEOUT_MS + 1] = {
+static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_VERIFY_EVERY + 1] = {
 	[FTKVM_A_NAME]		= FTKVM_NL_NAME,
 	[FTKVM_A_SOCK_FD]	= FTKVM_NL_FD,
 	[FTKVM_A_ROLE]		= FTKVM_NL_ROLE,
@@ -106,7 +111,7 @@ static const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_FORCE + 1] = {
 	[FTKVM_A_FORCE]	= { .type = NLA_FLAG },
 };
 
-static const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_TIMEOUT_MS + 1] = {
+static const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_VERIFY_EVERY + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 	FTKVM_NL_SETTINGS,
 };
@@ -218,6 +223,7 @@ static int ftkvm_nl_put_info(struct sk_buff *skb, const struct ftkvm_info *i)
 	    nla_put_u64_64bit(skb, FTKVM_A_MARGIN, i->margin, FTKVM_A_PAD) ||
 	    nla_put_u32(skb, FTKVM_A_COUNTER, i->counter) ||
 	    nla_put_u32(skb, FTKVM_A_TIMEOUT_MS, i->timeout_ms) ||
+	    nla_put_u32(skb, FTKVM_A_VERIFY_EVERY, i->verify_every) ||
 	    ftkvm_nl_put_versions(skb) ||
 	    ftkvm_nl_put_stats(skb, i->stat))
 		return -EMSGSIZE;
@@ -249,6 +255,11 @@ static u32 ftkvm_nl_get_settings(struct genl_info *info, struct ftkvm_pair_param
 	if (a[FTKVM_A_TIMEOUT_MS]) {
 		p->timeout_ms = nla_get_u32(a[FTKVM_A_TIMEOUT_MS]);
 		mask |= FTKVM_SET_TIMEOUT_MS;
+	}
+	p->verify_every = FTKVM_VERIFY_KEEP;
+	if (a[FTKVM_A_VERIFY_EVERY]) {
+		p->verify_every = nla_get_u32(a[FTKVM_A_VERIFY_EVERY]);
+		mask |= FTKVM_SET_VERIFY_EVERY;
 	}
 	return mask;
 }
@@ -305,6 +316,17 @@ static int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info)
 	if (FTKVM_NL_MISSING(info, NAME))
 		return -EINVAL;
 	ret = ftkvm_replica_unpair(ftkvm_nl_get_name(info), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+static int ftkvm_nl_verify(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	ret = ftkvm_replica_verify(ftkvm_nl_get_name(info), why, sizeof(why));
 	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
 }
 
@@ -484,7 +506,7 @@ static int ftkvm_nl_check(struct sk_buff *skb, struct genl_info *info)
 static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(ATTACH, attach, attach, VM_FD),
 	FTKVM_NL_DO(DETACH, detach, name, NAME),
-	FTKVM_NL_DO(PAIR, pair, pair, TIMEOUT_MS),
+	FTKVM_NL_DO(PAIR, pair, pair, VERIFY_EVERY),
 	FTKVM_NL_DO(UNPAIR, unpair, name, NAME),
 	FTKVM_NL_DO(PROMOTE, promote, promote, FORCE),
 	FTKVM_NL_DO(GET, get, name, NAME),
@@ -494,8 +516,9 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 		.dumpit	= ftkvm_nl_dump,
 		.flags	= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
-	FTKVM_NL_DO(SET, set, set, TIMEOUT_MS),
+	FTKVM_NL_DO(SET, set, set, VERIFY_EVERY),
 	FTKVM_NL_DO(CHECK, check, check, VM_FD),
+	FTKVM_NL_DO(VERIFY, verify, name, NAME),
 };
 
 static const struct genl_multicast_group ftkvm_nl_groups[] = {

@@ -30,14 +30,18 @@
  * @margin: how late a counter overflow may be
  * @counter: raw PMU event
  * @timeout_ms: a peer silent for longer is dead
+ * @verify_every: epochs from one verification in the background to the next, 0:
+ *	never; FTKVM_VERIFY_KEEP keeps what the replica has
  */
 struct ftkvm_pair_params {
 	u32 role;
 	int sock_fd;
 	char peer[FTKVM_PEER_MAX + 1];
 	u64 period_min, period_max, margin;
-	u32 counter, timeout_ms;
+	u32 counter, timeout_ms, verify_every;
 };
+
+#define FTKVM_VERIFY_KEEP	U32_MAX
 
 /**
  * struct ftkvm_info - a replica as userspace sees it
@@ -52,7 +56,7 @@ struct ftkvm_info {
 	char peer[FTKVM_PEER_MAX + 1];
 	char detail[FTKVM_DETAIL_MAX + 1];
 	u64 period_min, period_max, margin;
-	u32 counter, timeout_ms;
+	u32 counter, timeout_ms, verify_every;
 	u64 stat[__FTKVM_STAT_MAX];
 };
 
@@ -96,12 +100,19 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size);
 int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 			  char *why, size_t size);
 
+/*
+ * Primary: begin to compare the replicas whole. Does not wait: FTKVM_STAT_VERIFIES
+ * tells when that is done. -EINVAL without a backup, -EBUSY.
+ */
+int ftkvm_replica_verify(const char *name, char *why, size_t size);
+
 /* Which members of struct ftkvm_pair_params ftkvm_replica_set() changes. */
 #define FTKVM_SET_PERIOD_MIN	BIT(0)
 #define FTKVM_SET_PERIOD_MAX	BIT(1)
 #define FTKVM_SET_MARGIN	BIT(2)
 #define FTKVM_SET_COUNTER	BIT(3)
 #define FTKVM_SET_TIMEOUT_MS	BIT(4)
+#define FTKVM_SET_VERIFY_EVERY	BIT(5)
 
 /*
  * Change the settings named by @mask (FTKVM_SET_*), all or none. -EBUSY for those

@@ -296,15 +296,18 @@ static int settings_of(const char *text, struct ftsettings *set)
 
 static void settings(void)
 {
-	struct ftsettings set = { 1000, 2000, 300, 0x5100d1, 1500 }, again;
+	struct ftsettings set = { 1000, 2000, 300, 0x5100d1, 1500, 50, true }, again;
 	json_t *json = ft_settings_json(&set);
 	struct fterr err;
 
 	CHECK(!ft_settings_from_json(json, &again, &err));
 	CHECK(again.period_min == 1000 && again.period_max == 2000 && again.margin == 300);
 	CHECK(again.counter == 0x5100d1 && again.timeout_ms == 1500);
+	CHECK(again.verify_said && again.verify_every == 50);
 	json_decref(json);
-	CHECK(!settings_of("{}", &set) && !set.period_min && !set.counter);
+	CHECK(!settings_of("{}", &set) && !set.period_min && !set.counter && !set.verify_said);
+	CHECK(!settings_of("{\"verify_every\": 0}", &set) && set.verify_said && !set.verify_every);
+	CHECK(settings_of("{\"verify_every\": -1}", &set));
 	CHECK(!settings_of("{\"margin\": null}", &set) && !set.margin);
 	CHECK(settings_of("{\"margin\": \"1\"}", &set));
 	CHECK(settings_of("{\"margin\": -1}", &set));
@@ -468,6 +471,7 @@ static void command_options(void)
 	CHECK(ctl.set.counter == 0xc0 && ctl.set.timeout_ms == 900);
 	CHECK(!parse("set web --period-min 1000 --period-max=2000") && ctl.set.period_max == 2000);
 	CHECK(!parse("set web --tim 900") && ctl.set.timeout_ms == 900);
+	CHECK(!parse("set web --verify-every 0") && ctl.set.verify_said && !ctl.set.verify_every);
 	CHECK(!parse("check --qmp q.sock --control /x") && !strcmp(ctl.control, "/x"));
 	CHECK(refuses("attach web", "--qmp PATH is missing"));
 	CHECK(refuses("attach web --qmp", "--qmp needs a value"));

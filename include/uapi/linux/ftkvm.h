@@ -35,7 +35,7 @@
  *			can't work. The command returns when both agree; the
  *			guest starts in lockstep with its first KVM_RUN.
  *	in:  NAME, ROLE, SOCK_FD, [PEER], [PERIOD_MIN], [PERIOD_MAX], [MARGIN],
- *	     [COUNTER], [TIMEOUT_MS] (not given: what SET said, else the default)
+ *	     [COUNTER], [TIMEOUT_MS], [VERIFY_EVERY] (not given: what SET said, else the default)
  *			The socket must be TCP or UNIX. From then on the caller may
  *			only close its descriptor.
  *
@@ -53,9 +53,9 @@
  *  FTKVM_CMD_GET	Status and statistics of one replica; as a dump, of all.
  *	in:  NAME (not for a dump)
  *	out: NAME STATE ROLE PID PEER REASON DETAIL PERIOD_MIN PERIOD_MAX MARGIN
- *	     COUNTER TIMEOUT_MS MODULE_VERSION PROTO_VERSION STATS { ... }
+ *	     COUNTER TIMEOUT_MS VERIFY_EVERY MODULE_VERSION PROTO_VERSION STATS { ... }
  *
- *  FTKVM_CMD_SET	Change TIMEOUT_MS of a replica at any time; PERIOD_MIN,
+ *  FTKVM_CMD_SET	Change TIMEOUT_MS, VERIFY_EVERY of a replica at any time; PERIOD_MIN,
  *			PERIOD_MAX, MARGIN, COUNTER while it is not paired. All or
  *			none of them.
  *	in:  NAME, and at least one of those
@@ -65,6 +65,12 @@
  *	in:  [VM_FD or NAME]
  *	out: MODULE_VERSION PROTO_VERSION PROBLEM { CAUSE REMEDY SCOPE } ...
  *	     (no PROBLEM: yes; of very many, the first)
+ *
+ *  FTKVM_CMD_VERIFY	Primary: at the next epoch end, compare all registers and all
+ *			memory of both replicas. Returns at once; it is done when
+ *			VERIFIES has grown by one. A difference ends the pairing as
+ *			any divergence does, and names the first register or page.
+ *	in:  NAME
  *
  *  FTKVM_CMD_EVENT	To the multicast group "events", unasked: something
  *			happened to a replica.
@@ -82,6 +88,7 @@
  *	MARGIN u64		1..FTKVM_MARGIN_HIGHEST
  *	COUNTER u32		not 0
  *	TIMEOUT_MS u32		FTKVM_TIMEOUT_LOWEST..FTKVM_TIMEOUT_HIGHEST
+ *	VERIFY_EVERY u32	0..FTKVM_VERIFY_HIGHEST
  *	STATE u32   PID u32   REASON u32   DETAIL string(187; of an error: 511)
  *	MODULE_VERSION string   PROTO_VERSION u32   EVENT u32   TIME_NS u64
  *	PROBLEM nest (repeats) { CAUSE string  REMEDY string  SCOPE u32 }
@@ -107,6 +114,7 @@
 #define FTKVM_MARGIN_HIGHEST	(1 << 30)
 #define FTKVM_TIMEOUT_LOWEST	200
 #define FTKVM_TIMEOUT_HIGHEST	600000
+#define FTKVM_VERIFY_HIGHEST	1000000000
 
 enum {
 	FTKVM_CMD_UNSPEC,
@@ -119,6 +127,7 @@ enum {
 	FTKVM_CMD_SET,
 	FTKVM_CMD_CHECK,
 	FTKVM_CMD_EVENT,
+	FTKVM_CMD_VERIFY,
 	__FTKVM_CMD_MAX
 };
 
@@ -151,6 +160,7 @@ enum {
 	FTKVM_A_REMEDY,
 	FTKVM_A_SCOPE,		/* enum ftkvm_scope */
 	FTKVM_A_STATS,
+	FTKVM_A_VERIFY_EVERY,	/* background verification, every so many epochs; 0: none */
 	__FTKVM_A_MAX
 };
 
@@ -194,6 +204,11 @@ enum {
 	FTKVM_STAT_LINKED,		/* 1: the link is up */
 	FTKVM_STAT_TAKEOVER_NS,		/* promote to live */
 	FTKVM_STAT_GUEST_TSC,		/* last TSC value the guest was told */
+	FTKVM_STAT_VERIFIES,		/* verifications of the whole guest that were proven */
+	FTKVM_STAT_VERIFY_WORDS,	/* registers that the last one compared */
+	FTKVM_STAT_VERIFY_PAGES,	/* pages compared, all in all */
+	FTKVM_STAT_VERIFY_MARKED,	/* backup: of these, with other accessed or dirty bits */
+	FTKVM_STAT_VERIFY_NS,		/* primary: the guest stood still for the last one */
 	__FTKVM_STAT_MAX
 };
 
