@@ -308,7 +308,7 @@ class Pair:
         """`ftctl pair`, from host a."""
         words = ["pair", self.label, "--peer", f"{self.test.b.address}:{port}"]
         for key, value in options.items():
-            words += ["--" + key, value]
+            words += ["--" + key.replace("_", "-"), value]
         pairing.ftctl(self.test.a, *words)
 
     def live(self, host):

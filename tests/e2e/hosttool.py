@@ -10,6 +10,7 @@ usage: hosttool COMMAND ...
   attach NAME PID       attach the VM of a process, past ftd's own checks
   bad-peer NAME KIND    pair over a socket whose other end talks nonsense:
                         silent, close, noise, zeros, big, text
+  poke PID MIB BYTE     change a byte of a guest's memory behind its QEMU's back
   take-counters         hold all PMU counters until stdin ends
   proxy PORT TO-PORT    carry TCP connections to ftd's port; orders on stdin:
                         noise (inject bytes), flip (damage some that pass),
@@ -27,8 +28,9 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 ATTACH, DETACH, PAIR, UNPAIR, PROMOTE, GET, SET, CHECK = range(1, 9)
+VERIFY = 10
 COMMANDS = {"attach": ATTACH, "detach": DETACH, "pair": PAIR, "unpair": UNPAIR,
-            "promote": PROMOTE, "get": GET, "set": SET, "check": CHECK}
+            "promote": PROMOTE, "get": GET, "set": SET, "check": CHECK, "verify": VERIFY}
 NAME, VM_FD, SOCK_FD, ROLE, FORCE, STATE = 2, 3, 4, 5, 6, 7
 PEER, REASON, DETAIL, PERIOD_MIN, PERIOD_MAX, MARGIN, COUNTER, TIMEOUT_MS = \
     9, 10, 11, 12, 13, 14, 15, 16
@@ -55,6 +57,22 @@ def attrs(data):
         found[kind & 0x3fff] = data[4:length]
         data = data[(length + 3) & ~3:]
     return found
+
+
+def poke(pid, mib, byte):
+    """The largest mapping of QEMU's is its guest's memory."""
+    maps = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+        for line in file:
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            maps.append((end - start, start))
+    start = max(maps)[1] + int(mib) * 1048576
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as file:
+        file.seek(start)
+        was = file.read(1)[0]
+        file.seek(start)
+        file.write(bytes([was ^ int(byte, 0)]))
+    return {"was": was}
 
 
 class Netlink:
@@ -314,7 +332,7 @@ def main():
         {"take-counters": take_counters, "proxy": proxy}[command](*words)
         return
     known = {"unprivileged": unprivileged, "policy": policy, "attach-fd": attach_fd,
-             "attach": attach, "bad-peer": bad_peer}
+             "attach": attach, "bad-peer": bad_peer, "poke": poke}
     if command not in known:
         sys.exit(__doc__)
     print(json.dumps(known[command](*words)))

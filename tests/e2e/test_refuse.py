@@ -53,7 +53,7 @@ for _name, _what in GUESTS.items():
 def _different(cause, remedy, extra=((), ()), cpus=(CPU, CPU), options=None):
     def run(t):
         pair = t.pair("hello", extra=extra, cpus=cpus)
-        words = [word for key, value in (options or {}).items() for word in ("--" + key, value)]
+        words = [word for key, value in (options or {}).items() for word in ("--" + key.replace("_", "-"), value)]
         t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}", *words,
                   cause=cause, remedy=remedy)
         for host in t.hosts:
