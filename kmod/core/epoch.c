@@ -140,10 +140,12 @@ u64 ftkvm_epoch_left(const struct ftkvm_epoch *e, u64 count)
 static u64 ftkvm_backup_ahead(u64 count, u64 limit, u64 margin)
 {
 	u64 keep_off = add_sat(margin, 1);
+	u64 left;
 
-	if (limit <= count || limit - count < add_sat(keep_off, FTKVM_PERIOD_LEAST))
+	if (limit <= count || limit - count <= keep_off)
 		return 0;
-	return limit - count - keep_off;
+	left = limit - count - keep_off;
+	return left < FTKVM_PERIOD_LEAST ? 0 : left;
 }
 
 /**

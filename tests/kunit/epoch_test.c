@@ -176,6 +176,8 @@ static void epoch_saturates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ftkvm_backup_free(&e, 0, 10, &left), FTKVM_STEP_RUN);
 	KUNIT_EXPECT_EQ(test, left, U64_MAX - 11);
 	KUNIT_EXPECT_EQ(test, ftkvm_backup_free(&e, 0, U64_MAX, &left), FTKVM_STEP_WAIT);
+	/* one event is left, and no counter can be set to that */
+	KUNIT_EXPECT_EQ(test, ftkvm_backup_free(&e, 0, U64_MAX - 2, &left), FTKVM_STEP_WAIT);
 	KUNIT_EXPECT_EQ(test, left, 0);
 
 	KUNIT_EXPECT_EQ(test, ftkvm_backup_land(&here, &far, 10, &left), FTKVM_STEP_RUN);
