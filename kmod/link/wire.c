@@ -227,7 +227,8 @@ static int ftkvm_wire_write(struct ftkvm_wire *w, struct msghdr *msg, bool nowai
  * @nowait: only as much as the socket takes now
  *
  * Context: Process; sleeps unless @nowait, no longer than the time-out.
- * Return: 0 or -errno, with @nowait -EAGAIN.
+ * Return: 0 or -errno, with @nowait -EAGAIN; -EPIPE when the stream ended in the
+ * midst of a DATA frame.
  */
 int ftkvm_wire_flush(struct ftkvm_wire *w, bool nowait)
 {
@@ -239,6 +240,8 @@ int ftkvm_wire_flush(struct ftkvm_wire *w, bool nowait)
 	int ret;
 
 	lockdep_assert_held(&w->tx);
+	if (w->torn)
+		return -EPIPE;
 	if (!w->rest_len)
 		return 0;
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, vec.iov_len);
@@ -319,5 +322,7 @@ int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len)
 	ret = ftkvm_wire_write(w, &msg, false);
 	if (!ret)
 		WRITE_ONCE(w->sent, jiffies);
+	/* The link dies of it, but not before others, who wait for @w->tx, have it. */
+	w->torn = ret && msg_data_left(&msg) < sizeof(h) + len;
 	return ret;
 }

@@ -28,6 +28,7 @@ struct socket;
  * @rest: a small frame on its way; under @tx
  * @rest_at: how much of it is sent
  * @rest_len: how long it is; 0: none
+ * @torn: a DATA frame was cut short: whatever followed would be taken for its rest
  * @tx_buf: the payload of a DATA frame; the sending thread's
  * @rx_hdr: the frame received last; this and @rx_buf are the receiver's
  * @rx_buf: its payload
@@ -44,6 +45,7 @@ struct ftkvm_wire {
 	u8 rest[FTKVM_WIRE_SMALL];
 	u32 rest_at;
 	u32 rest_len;
+	bool torn;
 	u8 *tx_buf;
 
 	struct ftkvm_frame_hdr rx_hdr;

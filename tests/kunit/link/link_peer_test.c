@@ -8,6 +8,7 @@
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 
+#include "../../../kmod/link/wire.h"
 #include "link_rig.h"
 
 static void peer_silent(struct kunit *test)
@@ -100,6 +101,61 @@ static void peer_deaf(struct kunit *test)
 		rig_say_log(test, raw, 10000 * i, 10000);
 	RIG_WAIT(e, READ_ONCE(e->got) == 200 * 10000);
 	KUNIT_EXPECT_EQ(test, e->downs, 0);
+}
+
+static u32 drain(struct socket *raw)
+{
+	u32 total = 0;
+	int n;
+
+	do {
+		static u8 buf[4096];
+		struct kvec vec = { .iov_base = buf, .iov_len = sizeof(buf) };
+		struct msghdr msg = { };
+
+		n = kernel_recvmsg(raw, &msg, &vec, 1, sizeof(buf), MSG_DONTWAIT);
+		total += max(n, 0);
+	} while (n > 0);
+	return total;
+}
+
+/*
+ * A DATA frame was cut short, and somebody has a frame to send before the link has
+ * died of it: the peer must not get that in the midst of the other.
+ */
+static void peer_torn(struct kunit *test)
+{
+	struct ftkvm_wire *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+	struct ftkvm_start start = { };
+	char why[FTKVM_ERROR_MAX + 1];
+	struct socket *sock, *raw;
+	s64 sent;
+	int fd;
+
+	KUNIT_ASSERT_NOT_NULL(test, w);
+	rig_connect(test, rig_family(test), &sock, &raw);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, rig_release, raw), 0);
+	rig_narrow(sock);
+	rig_narrow(raw);
+	fd = rig_fd(test, sock);
+	w->timeout = msecs_to_jiffies(RIG_SHORT);
+	KUNIT_ASSERT_EQ(test, ftkvm_wire_open(w, fd, why, sizeof(why)), 0);
+	close_fd(fd);
+
+	mutex_lock(&w->tx);
+	memset(w->tx_buf, 0, FTKVM_FRAME_MAX);
+	while (!ftkvm_wire_send_data(w, 0, FTKVM_FRAME_MAX))
+		;
+	sent = atomic64_read(&w->tx_bytes);
+	KUNIT_EXPECT_NE(test, sent % (sizeof(struct ftkvm_frame_hdr) + FTKVM_FRAME_MAX), 0);
+	/* now there is room, and still nothing may follow */
+	KUNIT_EXPECT_GT(test, drain(raw), 0);
+	KUNIT_EXPECT_EQ(test, ftkvm_wire_send(w, FTKVM_FRAME_START, &start, sizeof(start), false),
+			-EPIPE);
+	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_data(w, 0, 1), -EPIPE);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&w->tx_bytes), sent);
+	mutex_unlock(&w->tx);
+	ftkvm_wire_close(w);
 }
 
 static void peer_closed(struct kunit *test)
@@ -293,6 +349,7 @@ static struct kunit_case link_peer_cases[] = {
 	KUNIT_CASE_PARAM(peer_silent_sooner, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_stalled, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_deaf, rig_kind_gen_params),
+	KUNIT_CASE_PARAM(peer_torn, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_closed, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_reset, rig_kind_gen_params),
 	KUNIT_CASE(peer_half_closed),
