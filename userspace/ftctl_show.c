@@ -325,6 +325,24 @@ int cmd_set(struct ftctl *ctl)
 
 /* --- check ----------------------------------------------------------------- */
 
+/*
+ * The module can tell that there is a counter, not that it counts exactly: that
+ * takes a guest of one's own, and minutes.
+ */
+#define QUALIFY		"pmu-qualify"
+#define QUALIFY_RUN	"tests/pmu-qualify/run"	/* in the sources */
+
+static json_t *fitness_json(void)
+{
+	return json_pack("{s:b, s:s, s:s}", "known", 0, "told_by", QUALIFY, "run", QUALIFY_RUN);
+}
+
+static void print_fitness(void)
+{
+	printf("Whether its counter is exact, and how late it is, " QUALIFY " tells: run\n"
+	       QUALIFY_RUN " (in ftkvm's sources), once on each kind of host.\n");
+}
+
 static void print_problems(const struct ftctl *ctl, const struct ftproblems *p)
 {
 	const char *what = ctl->name || ctl->qmp ? "This guest" : "This host";
@@ -409,8 +427,10 @@ static int check_by_ftd(const struct ftctl *ctl, struct ftproblems *p, struct ft
 
 int cmd_check(struct ftctl *ctl)
 {
+	bool of_host = !ctl->qmp && !ctl->name;
 	struct ftproblems p = { 0 };
 	struct fterr err;
+	json_t *json;
 	int ret;
 
 	if (ctl->qmp)
@@ -424,10 +444,16 @@ int cmd_check(struct ftctl *ctl)
 		return ftctl_error(&err);
 	}
 	ret = p.n ? FTCTL_REFUSED : FTCTL_OK;
-	if (ctl->json)
-		ftctl_print_json(ft_problems_json(&p));
-	else
+	if (ctl->json) {
+		json = ft_problems_json(&p);
+		if (of_host)
+			json_object_set_new(json, "counter_fitness", fitness_json());
+		ftctl_print_json(json);
+	} else {
 		print_problems(ctl, &p);
+		if (of_host)
+			print_fitness();
+	}
 	free(p.list);
 	return ret;
 }
