@@ -3,8 +3,9 @@
  * The control socket: one JSON object in a line asks, one answers.
  *
  *	{"cmd": "attach", "name": ..., "qmp": ..., "consoles": ["ID=BACKEND", ...]}
- *	{"cmd": "pair", "name": ..., "peer": "HOST[:PORT]", ["qmp", "consoles"],
- *	 ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}
+ *	{"cmd": "pair", "name": ..., "peer": "HOST[:PORT]", ["peer_name"],
+ *	 ["qmp", "consoles"], ["period_min", "period_max", "margin", "counter", "timeout",
+ *	 "verify_every"]}
  *	{"cmd": "promote", "name": ..., "force": bool}
  *	{"cmd": "detach" | "unpair" | "check", "name": ...}
  *	{"cmd": "info"}

@@ -25,7 +25,7 @@ struct ftctl {
 	const char *qmp;
 	const char *consoles[FTCTL_CONSOLES];
 	unsigned int nconsoles;
-	const char *peer;
+	const char *peer, *peer_name;
 	struct ftsettings set;
 	bool force;
 	uint64_t watch;		/* seconds; 0: once */

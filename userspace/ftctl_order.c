@@ -231,6 +231,8 @@ int cmd_pair(struct ftctl *ctl)
 	json_object_update(json, settings);
 	json_decref(settings);
 	json_object_set_new(json, "peer", json_string(ctl->peer));
+	if (ctl->peer_name)
+		json_object_set_new(json, "peer_name", json_string(ctl->peer_name));
 	if (!ctl->qmp || !add_guest(ctl, json, &err))
 		return order(ctl, json, said_pair);
 	json_decref(json);

@@ -15,7 +15,7 @@ const struct ftctl_command ftctl_commands[] = {
 	{ "attach", NAME_MUST, OPT_QMP | OPT_CONSOLE, cmd_attach, "attach NAME --qmp PATH " CONSOLES,
 	  "take a guest of this host into care" },
 	{ "pair", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE, cmd_pair,
-	  "pair NAME --peer HOST[:PORT] " SETTINGS " [--qmp PATH " CONSOLES "]",
+	  "pair NAME --peer HOST[:PORT] [--peer-name NAME] " SETTINGS " [--qmp PATH " CONSOLES "]",
 	  "protect it: this host leads, the peer follows" },
 	{ "promote", NAME_MUST, OPT_FORCE, cmd_promote, "promote NAME [--force]",
 	  "the other host is down: let the guest go on here" },
@@ -112,6 +112,15 @@ static int take_peer(struct ftctl *ctl, const char *value, struct fterr *err)
 	return 0;
 }
 
+static int take_peer_name(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (!ft_name_ok(value))
+		return ft_fail(err, -EINVAL, "--peer-name takes the guest's name at the peer, not \"%.80s\"",
+			       value);
+	ctl->peer_name = value;
+	return 0;
+}
+
 static int take_period(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	int ret = period("--period", value, &ctl->set.period_min, err);
@@ -188,6 +197,7 @@ static const struct option options[] = {
 	{ "qmp", OPT_QMP, NEEDS_VALUE, take_qmp },
 	{ "console", OPT_CONSOLE, NEEDS_VALUE, take_console },
 	{ "peer", OPT_PEER, NEEDS_VALUE, take_peer },
+	{ "peer-name", OPT_PEER, NEEDS_VALUE, take_peer_name },
 	{ "period", OPT_SETTINGS, NEEDS_VALUE, take_period },
 	{ "period-min", OPT_SETTINGS, NEEDS_VALUE, take_period_min },
 	{ "period-max", OPT_SETTINGS, NEEDS_VALUE, take_period_max },

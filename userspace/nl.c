@@ -280,7 +280,7 @@ int ftnl_verify(const char *name, struct fterr *err)
 }
 
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
-	      const struct ftsettings *set, struct fterr *err)
+	      const char *pair_name, const struct ftsettings *set, struct fterr *err)
 {
 	struct ftnl nl;
 	struct nlmsghdr *nlh = open_command(&nl, FTKVM_CMD_PAIR, name, err);
@@ -291,6 +291,8 @@ int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	mnl_attr_put_u32(nlh, FTKVM_A_SOCK_FD, sock_fd);
 	if (peer && *peer && strlen(peer) <= FTKVM_PEER_MAX)
 		mnl_attr_put_strz(nlh, FTKVM_A_PEER, peer);
+	if (*pair_name)
+		mnl_attr_put_strz(nlh, FTKVM_A_PAIR_NAME, pair_name);
 	put_settings(nlh, set);
 	return finish(&nl, nlh, NULL, NULL, err);
 }

@@ -71,9 +71,9 @@ int ftnl_detach(const char *name, struct fterr *err);
 int ftnl_unpair(const char *name, struct fterr *err);
 /* Begins; FTKVM_STAT_VERIFIES tells of the end. */
 int ftnl_verify(const char *name, struct fterr *err);
-/* Blocks until both modules agree or not. */
+/* Blocks until both modules agree or not. @pair_name: "" for the replica's name. */
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
-	      const struct ftsettings *set, struct fterr *err);
+	      const char *pair_name, const struct ftsettings *set, struct fterr *err);
 /* Blocks until the guest is live. */
 int ftnl_promote(const char *name, bool force, uint64_t *takeover_ns, struct fterr *err);
 int ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);

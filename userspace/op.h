@@ -20,6 +20,8 @@ struct client;
  * @guest: NULL if ftd does not know it (unpair, detach: the module may)
  * @client: who waits for the answer, or NULL
  * @attached: the guest was attached by this operation
+ * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
+ *	the primary calls its guest
  * @sock: connected to the peer; the operation's own
  * @result: what the answer says beside "ok", or NULL
  */
@@ -36,6 +38,7 @@ struct op {
 	struct ftconsole *cons;
 	size_t ncons;
 	char peer[256];
+	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
 	bool force, attached;
 	int sock;

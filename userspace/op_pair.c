@@ -93,7 +93,9 @@ static int ask_peer(struct op *op)
 
 	json_object_set_new(json, "ftd", json_integer(PEER_VERSION));
 	json_object_set_new(json, "version", json_string(FTKVM_VERSION));
-	json_object_set_new(json, "guest", json_string(op->name));
+	json_object_set_new(json, "guest", json_string(*op->peer_name ? op->peer_name : op->name));
+	if (*op->peer_name)
+		json_object_set_new(json, "pair", json_string(op->name));
 	json_object_set_new(json, "port", json_integer(peer_port()));
 	ret = ft_send_json(op->sock, json, ft_now_ms() + CONNECT_MS);
 	if (!ret)
@@ -195,7 +197,8 @@ static void pair_work(struct op *op)
 	}
 	op->ret = ask_peer(op);
 	if (!op->ret)
-		op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, &op->set, &op->err);
+		op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set,
+				    &op->err);
 	if (op->ret)
 		goto mute;
 	op->ret = set_running(op);
@@ -228,17 +231,22 @@ static bool wants_attach(struct op *op, json_t *request)
 int op_pair(struct client *client, json_t *request, struct fterr *err)
 {
 	const char *peer = request_string(request, "peer");
+	json_t *peer_name = json_object_get(request, "peer_name");
 	struct op *op;
 	int ret;
 
 	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer))
 		return ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
+	if (peer_name && !ft_name_ok(json_string_value(peer_name)))
+		return ft_fail(err, -EINVAL, "the guest's name at the peer is no guest's name");
 	op = op_new("pair", request_string(request, "name"), pair_work);
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->client = client;
 	op->settle = pair_settle;
 	strcpy(op->peer, peer);
+	if (peer_name)
+		strcpy(op->peer_name, json_string_value(peer_name));
 	ret = ft_settings_from_json(request, &op->set, err);
 	if (!ret && wants_attach(op, request)) {
 		ret = attach_params(op, request, err);
@@ -279,7 +287,8 @@ static void pair_backup_work(struct op *op)
 		return;
 	}
 	ready_socket(op->sock);
-	op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, &op->set, &op->err);
+	op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, op->peer_name, &op->set,
+			    &op->err);
 	if (op->ret)
 		return;
 	op->ret = set_running(op);
@@ -292,12 +301,12 @@ static void pair_backup_work(struct op *op)
 void op_pair_backup(int sock, const char *from, json_t *request)
 {
 	json_int_t port = json_integer_value(json_object_get(request, "port"));
-	const char *name = request_string(request, "guest");
+	const char *name = request_string(request, "guest"), *pair = request_string(request, "pair");
 	struct fterr err;
 	struct op *op;
 	int ret;
 
-	if (!ft_name_ok(name)) {
+	if (!ft_name_ok(name) || (pair && !ft_name_ok(pair))) {
 		ft_log(SD_NOTICE, "%s asks to pair, but names no guest", from);
 		ft_send_json(sock, json_pack("{s:s}", "error", "no guest's name"), ft_now_ms());
 		close(sock);
@@ -309,6 +318,8 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 		return;
 	}
 	op->sock = sock;
+	if (pair)
+		strcpy(op->peer_name, pair);
 	if (port > 0 && port < 65536)
 		snprintf(op->peer, sizeof(op->peer), strchr(from, ':') ? "[%s]:%d" : "%s:%d", from, (int)port);
 	else

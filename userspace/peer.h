@@ -2,9 +2,10 @@
 /*
  * The TCP port for the other hosts' ftd. A peer sends one line:
  *
- *	{"ftd": 1, "version": ..., "guest": NAME, "port": N, ["period_min",
- *	 "period_max", "margin", "counter", "timeout", "verify_every"]}
+ *	{"ftd": 1, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
+ *	 ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}
  *
+ * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
  * connection belongs to the modules; not a byte of it is read before.
  */

@@ -36,7 +36,7 @@ struct ftkvm_hello {
 	__le32 proto_version;
 	__le32 role;			/* enum ftkvm_role of the sender */
 	char module_version[32];	/* NUL-padded */
-	char guest[64];			/* guest's name, NUL-padded */
+	char guest[64];			/* what the pair is called, NUL-padded */
 	__le32 vcpus;
 	__le32 event;			/* what is counted: raw PMU event code */
 	__le64 ram_bytes;		/* sum of writable memory slots */

@@ -209,15 +209,17 @@ void ftkvm_pair_fence(struct ftkvm_replica *r)
 
 /* ---- pairing ---- */
 
-static void pair_hello(struct ftkvm_replica *r, struct ftkvm_hello *h, u32 role)
+static void pair_hello(struct ftkvm_replica *r, struct ftkvm_hello *h,
+		       const struct ftkvm_pair_params *p)
 {
 	u64 ram;
 
 	memset(h, 0, sizeof(*h));
 	h->proto_version = cpu_to_le32(FTKVM_PROTO_VERSION);
-	h->role = cpu_to_le32(role);
+	h->role = cpu_to_le32(p->role);
 	strscpy(h->module_version, FTKVM_VERSION);
-	strscpy(h->guest, r->name);
+	/* two replicas on one host can't have one name */
+	strscpy(h->guest, *p->pair_name ? p->pair_name : r->name);
 	h->vcpus = cpu_to_le32(atomic_read(&r->kvm->online_vcpus));
 	h->event = cpu_to_le32(r->counter_code);
 	h->slots_crc = cpu_to_le32(ftkvm_slots_crc(r->kvm, &ram));
@@ -377,7 +379,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		kfree(h);
 		return PTR_ERR(l);
 	}
-	pair_hello(r, &h[0], p->role);
+	pair_hello(r, &h[0], p);
 	ret = ftkvm_link_hello(l, &h[0], &h[1], why, size);
 	if (ret) {
 		*reason = pair_reason(ret);

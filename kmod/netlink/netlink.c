@@ -98,11 +98,12 @@ static const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 };
 
-static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_VERIFY_EVERY + 1] = {
+static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_PAIR_NAME + 1] = {
 	[FTKVM_A_NAME]		= FTKVM_NL_NAME,
 	[FTKVM_A_SOCK_FD]	= FTKVM_NL_FD,
 	[FTKVM_A_ROLE]		= FTKVM_NL_ROLE,
 	[FTKVM_A_PEER]		= FTKVM_NL_PEER,
+	[FTKVM_A_PAIR_NAME]	= FTKVM_NL_NAME,
 	FTKVM_NL_SETTINGS,
 };
 
@@ -303,6 +304,8 @@ static int ftkvm_nl_pair(struct sk_buff *skb, struct genl_info *info)
 	p.sock_fd = nla_get_s32(info->attrs[FTKVM_A_SOCK_FD]);
 	if (info->attrs[FTKVM_A_PEER])
 		nla_strscpy(p.peer, info->attrs[FTKVM_A_PEER], sizeof(p.peer));
+	if (info->attrs[FTKVM_A_PAIR_NAME])
+		nla_strscpy(p.pair_name, info->attrs[FTKVM_A_PAIR_NAME], sizeof(p.pair_name));
 	ftkvm_nl_get_settings(info, &p);
 	ret = ftkvm_replica_pair(ftkvm_nl_get_name(info), &p, &reason, why, sizeof(why));
 	return ret ? ftkvm_nl_fail(info, ret, reason, why) : 0;
@@ -506,7 +509,7 @@ static int ftkvm_nl_check(struct sk_buff *skb, struct genl_info *info)
 static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(ATTACH, attach, attach, VM_FD),
 	FTKVM_NL_DO(DETACH, detach, name, NAME),
-	FTKVM_NL_DO(PAIR, pair, pair, VERIFY_EVERY),
+	FTKVM_NL_DO(PAIR, pair, pair, PAIR_NAME),
 	FTKVM_NL_DO(UNPAIR, unpair, name, NAME),
 	FTKVM_NL_DO(PROMOTE, promote, promote, FORCE),
 	FTKVM_NL_DO(GET, get, name, NAME),

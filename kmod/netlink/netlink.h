@@ -24,6 +24,7 @@
  * @role: enum ftkvm_uapi_role, PRIMARY or BACKUP
  * @sock_fd: connected stream socket, a descriptor of the calling process
  * @peer: the peer's address for the operator's eyes; empty when not given
+ * @pair_name: what both sides call the pair; empty: the replica's name
  * @period_min: shortest epoch, guest events; this and those below: 0 keeps what
  *	the replica has (at first, the default)
  * @period_max: longest epoch
@@ -37,6 +38,7 @@ struct ftkvm_pair_params {
 	u32 role;
 	int sock_fd;
 	char peer[FTKVM_PEER_MAX + 1];
+	char pair_name[FTKVM_NAME_MAX + 1];
 	u64 period_min, period_max, margin;
 	u32 counter, timeout_ms, verify_every;
 };

@@ -268,11 +268,16 @@ static void peers_lines(void)
 		"", "x", "[]", "{}", "{\"ftd\": \"1\", \"guest\": \"a\"}", "{\"ftd\": 1}",
 		"{\"ftd\": 1, \"guest\": \"../x\"}", "{\"ftd\": 1, \"guest\": 5}", "GET / HTTP/1.0\r",
 		"{\"ftd\": 1, \"ftd\": 1, \"guest\": \"a\"}",
+		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": \"../x\"}",
+		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": 5}",
 	};
 	struct fterr err;
 	json_t *json = peer_parse("{\"ftd\": 1, \"guest\": \"web\", \"new\": true}", &err);
 	size_t i;
 
+	CHECK(json);
+	json_decref(json);
+	json = peer_parse("{\"ftd\": 1, \"guest\": \"web-b\", \"pair\": \"web\"}", &err);
 	CHECK(json);
 	json_decref(json);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -478,6 +483,11 @@ static void command_options(void)
 	CHECK(refuses("pair web", "--peer HOST"));
 	CHECK(refuses("pair web --peer :80", "--peer takes"));
 	CHECK(refuses("pair web --pe b", "more than one"));
+	CHECK(!parse("pair web --peer b --peer-name web-b") && !strcmp(ctl.peer, "b"));
+	CHECK(!strcmp(ctl.peer_name, "web-b"));
+	CHECK(!parse("pair web --peer b") && !ctl.peer_name);
+	CHECK(refuses("pair web --peer b --peer-name ../x", "--peer-name takes"));
+	CHECK(refuses("promote web --peer-name b", "promote takes no --peer-name"));
 	CHECK(refuses("pair web --peer b --console c=pty", "goes with --qmp"));
 	CHECK(refuses("pair web --peer b --period 999", "from 1000"));
 	CHECK(refuses("pair web --peer b --margin 0", "from 1"));

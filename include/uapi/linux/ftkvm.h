@@ -34,10 +34,12 @@
  *			what they need of each other and refuse a pair that
  *			can't work. The command returns when both agree; the
  *			guest starts in lockstep with its first KVM_RUN.
- *	in:  NAME, ROLE, SOCK_FD, [PEER], [PERIOD_MIN], [PERIOD_MAX], [MARGIN],
- *	     [COUNTER], [TIMEOUT_MS], [VERIFY_EVERY] (not given: what SET said, else the default)
+ *	in:  NAME, ROLE, SOCK_FD, [PEER], [PAIR_NAME], [PERIOD_MIN], [PERIOD_MAX],
+ *	     [MARGIN], [COUNTER], [TIMEOUT_MS], [VERIFY_EVERY] (not given: what SET
+ *	     said, else the default)
  *			The socket must be TCP or UNIX. From then on the caller may
- *			only close its descriptor.
+ *			only close its descriptor. Both sides must call the pair the
+ *			same: by PAIR_NAME, not given: by NAME.
  *
  *  FTKVM_CMD_UNPAIR	End the pairing. The primary goes on solo, the backup stops.
  *	in:  NAME
@@ -78,7 +80,8 @@
  *
  * Attribute tree (types in the policy's terms, and what a request may say):
  *
- *	NAME string(1..63)	no control characters
+ *	NAME string(1..63), PAIR_NAME string(1..63)
+ *				no control characters
  *	VM_FD s32, SOCK_FD s32	not negative
  *	ROLE u32		PRIMARY or BACKUP
  *	FORCE flag
@@ -161,6 +164,7 @@ enum {
 	FTKVM_A_SCOPE,		/* enum ftkvm_scope */
 	FTKVM_A_STATS,
 	FTKVM_A_VERIFY_EVERY,	/* background verification, every so many epochs; 0: none */
+	FTKVM_A_PAIR_NAME,	/* what both sides call the pair */
 	__FTKVM_A_MAX
 };
 
