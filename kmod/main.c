@@ -3,6 +3,7 @@
  * ftkvm: two hosts run one KVM guest as one machine.
  */
 #include <linux/module.h>
+#include "fault/fault.h"
 #include "kvm/replica.h"
 #include "kvm/vendor.h"
 #include "kvm/buildid.h"
@@ -45,20 +46,26 @@ static int __init ftkvm_init(void)
 
 	if (ret)
 		return ret;
+	ftkvm_fault_init();
 	ret = ftkvm_replica_init();
 	if (ret)
-		return ret;
+		goto out;
 	ret = ftkvm_netlink_init();
 	if (ret)
 		ftkvm_replica_exit();
+out:
+	if (ret)
+		ftkvm_fault_exit();
 	return ret;
 }
 
 /* Each attached guest holds the module: none is left here. */
 static void __exit ftkvm_exit(void)
 {
+	ftkvm_fault(FTKVM_FAULT_EXIT);
 	ftkvm_netlink_exit();
 	ftkvm_replica_exit();
+	ftkvm_fault_exit();
 }
 
 module_init(ftkvm_init);

@@ -3,6 +3,7 @@
  * The operator's commands on a replica, as the netlink family hands them on
  * (netlink.h).
  */
+#include "../fault/fault.h"
 #include "replica.h"
 
 /* see netlink.h */
@@ -42,6 +43,7 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 	r = ftkvm_replica_command(name, &ret, why, size);
 	if (!r)
 		return ret;
+	ftkvm_fault(FTKVM_FAULT_UNPAIR);
 	ret = -EINVAL;
 	if (r->state != FTKVM_STATE_IDLE)
 		ret = ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED,
@@ -91,13 +93,16 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 			ftkvm_replica_put(r);
 			return ret;
 		}
+		ftkvm_fault(FTKVM_FAULT_PROMOTE);
 		r->promote_at = ktime_get();
 		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, FTKVM_REASON_NONE, " ");
 	}
 	mutex_unlock(&r->cmd);
+	ftkvm_fault(FTKVM_FAULT_PROMOTING);
 	if (!ret && wait_event_interruptible(r->wq, READ_ONCE(r->state) != FTKVM_STATE_TAKEOVER ||
 					     READ_ONCE(r->detaching)))
 		ret = -EINTR;
+	ftkvm_fault(FTKVM_FAULT_PROMOTED);
 	if (!ret && READ_ONCE(r->state) != FTKVM_STATE_SOLO) {
 		spin_lock_irq(&r->lock);
 		snprintf(why, size, "guest %s could not go live: %s", name, r->detail);

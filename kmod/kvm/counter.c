@@ -5,6 +5,7 @@
  * an exit; nothing else is made of it, as every exit reads the exact count.
  */
 #include <linux/perf_event.h>
+#include "../fault/fault.h"
 #include "replica.h"
 #include "vendor.h"
 
@@ -51,9 +52,9 @@ static struct perf_event *counter_create(u32 code)
  */
 int ftkvm_counter_probe(u32 code)
 {
-	struct perf_event *ev = counter_create(code);
+	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_PROBE);
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code);
 	u64 count;
-	int ret;
 
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);
@@ -73,7 +74,8 @@ int ftkvm_counter_probe(u32 code)
  */
 int ftkvm_counter_open(struct ftkvm_replica *r)
 {
-	struct perf_event *ev = counter_create(r->counter_code);
+	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_OPEN);
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(r->counter_code);
 
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);
@@ -117,7 +119,7 @@ static int counter_lost(struct ftkvm_replica *r, int err)
 int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count)
 {
 	u64 val;
-	int ret = counter_value(r->ctr.event, &val);
+	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_READ) ?: counter_value(r->ctr.event, &val);
 
 	if (ret)
 		return counter_lost(r, ret);
@@ -146,7 +148,8 @@ int ftkvm_counter_arm(struct ftkvm_replica *r, u64 until)
 	struct hw_perf_event *hwc;
 	u64 left;
 
-	if (ev->state != PERF_EVENT_STATE_ACTIVE || ev->oncpu != smp_processor_id())
+	if (ftkvm_fault(FTKVM_FAULT_COUNTER_ARM) || ev->state != PERF_EVENT_STATE_ACTIVE ||
+	    ev->oncpu != smp_processor_id())
 		return counter_lost(r, -EBUSY);
 	hwc = &ev->hw;
 	/* perf would stop a counter that overflows too often for a profiler */

@@ -4,6 +4,7 @@
  */
 #include <linux/slab.h>
 #include <linux/stdarg.h>
+#include "../fault/fault.h"
 #include "replica.h"
 #include "vendor.h"
 #define CREATE_TRACE_POINTS
@@ -72,6 +73,7 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 	va_list args;
 	int next;
 
+	ftkvm_fault(FTKVM_FAULT_STATE_CHANGES);
 	spin_lock_irqsave(&r->lock, flags);
 	next = ftkvm_state_next(r->state, r->role, ev);
 	if (next < 0) {
@@ -102,6 +104,7 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 				  ftkvm_state_name(next), r->detail);
 	spin_unlock_irqrestore(&r->lock, flags);
 	if (changed) {
+		ftkvm_fault(FTKVM_FAULT_STATE_CHANGED);
 		wake_up_all(&r->wq);
 		kvm_vcpu_kick(r->vcpu);
 		queue_work(ftkvm_replica_work, &r->event_work);
@@ -137,11 +140,13 @@ void ftkvm_replica_settle(struct ftkvm_replica *r)
 void ftkvm_replica_event_work(struct work_struct *work)
 {
 	struct ftkvm_replica *r = container_of(work, struct ftkvm_replica, event_work);
-	struct ftkvm_info *info = kzalloc(sizeof(*info), GFP_KERNEL);
+	struct ftkvm_info *info = ftkvm_fault_alloc(ALLOC_EVENT,
+						    kzalloc(sizeof(*info), GFP_KERNEL));
 	unsigned long events, flags;
 	bool bye;
 	int i;
 
+	ftkvm_fault(FTKVM_FAULT_EVENT_WORK);
 	spin_lock_irqsave(&r->lock, flags);
 	events = r->events;
 	bye = r->bye;

@@ -6,6 +6,7 @@
  * stops for good: no guess is made.
  */
 #include <linux/stdarg.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -98,7 +99,9 @@ static void follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		r->st.landed++;
 	else
 		r->st.skipped++;
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_END);
 	ftkvm_inputs_apply(r, rec->end.inputs, rec->end.ninputs);
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_APPLIED);
 	ftkvm_log_consume(r);
 }
 
@@ -109,6 +112,8 @@ static int follow_arrived(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		return -ESTALE;
 	if (ftkvm_verify_is(rec))
 		return ftkvm_verify_follow(r, rec);
+	ftkvm_fault(rec->flags & FTKVM_RECF_SNAP ? FTKVM_FAULT_FOLLOW_SNAP :
+		    FTKVM_FAULT_LAND_EQUAL);
 	follow_end(r, rec);
 	return 0;
 }
@@ -172,6 +177,7 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 		}
 		step = ftkvm_backup_land(&here, &rec->point, r->margin, &left);
 		if (step == FTKVM_STEP_LANDED) {
+			ftkvm_fault(FTKVM_FAULT_LANDED);
 			*again = true;
 			return follow_arrived(r, rec);
 		}
@@ -219,6 +225,7 @@ static int follow_take_within(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8
 		follow_unexpected(r, rec, "within an instruction");
 		return -ESTALE;
 	}
+	ftkvm_fault(FTKVM_FAULT_TAKE_WITHIN);
 	if (type == FTKVM_REC_ENV) {
 		memcpy(r->env, rec->env.data, rec->env.len);
 		r->env_len = rec->env.len;
@@ -312,6 +319,8 @@ static int follow_take(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 	}
 	if (!follow_digest(r, rec))
 		return -ESTALE;
+	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_TAKE_ENV, FTKVM_FAULT_TAKE_OUT,
+				      type - FTKVM_REC_END));
 	switch (type) {
 	case FTKVM_REC_ENV:
 		memcpy(r->env, rec->env.data, rec->env.len);
@@ -395,6 +404,7 @@ int ftkvm_follow_sync(struct ftkvm_replica *r, u32 what)
 {
 	int ret;
 
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_SYNC);
 	/* an END that the last instruction promised comes before this one */
 	if (r->snap_after && !r->out_logged)
 		return -ERESTART;
@@ -404,6 +414,7 @@ int ftkvm_follow_sync(struct ftkvm_replica *r, u32 what)
 			if (ret)
 				return ret;
 			r->out_logged = true;
+			ftkvm_fault(FTKVM_FAULT_FOLLOW_OUT);
 		}
 		r->out_done = true;
 	}
@@ -490,6 +501,7 @@ void ftkvm_follow_late_output(struct ftkvm_replica *r)
 {
 	if (r->out_done)
 		return;
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_LATE);
 	r->out_done = true;
 	if (!r->env_more) {
 		ftkvm_follow_diverged(r, "a device write that the primary did not do");
@@ -509,6 +521,7 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 {
 	struct ftkvm_rec *rec;
 
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_HALT);
 	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW && !READ_ONCE(r->detaching)) {
 		bool again = false;
 

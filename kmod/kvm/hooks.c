@@ -14,6 +14,7 @@
 #include <linux/delay.h>
 #include <linux/uaccess.h>
 #include <asm/text-patching.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 
@@ -121,7 +122,7 @@ static int hooks_on(void)
 	int i, ret;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		sites[i] = hook_site(&hooks[i]);
+		sites[i] = ftkvm_fault(FTKVM_FAULT_HOOKS_SITE) ? 0 : hook_site(&hooks[i]);
 		if (!sites[i]) {
 			pr_err("no function %s to redirect: is this the kernel that ftkvm was built for?\n",
 			       hooks[i].name);
@@ -137,7 +138,8 @@ static int hooks_on(void)
 			  FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT;
 	ret = ftrace_set_filter_ips(&hooks_ops, sites, ARRAY_SIZE(sites), 0, 1);
 	if (!ret)
-		ret = register_ftrace_function(&hooks_ops);
+		ret = ftkvm_fault(FTKVM_FAULT_HOOKS_REGISTER) ?:
+		      register_ftrace_function(&hooks_ops);
 	if (ret) {
 		pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
 		       ret == -EBUSY ? " (a live patch redirects one already)" : "");
@@ -148,8 +150,10 @@ static int hooks_on(void)
 
 static void hooks_off(void)
 {
+	ftkvm_fault(FTKVM_FAULT_HOOKS_OFF);
 	unregister_ftrace_function(&hooks_ops);
 	ftrace_free_filter(&hooks_ops);
+	ftkvm_fault(FTKVM_FAULT_HOOKS_BUSY);
 	/*
 	 * A task may be between the redirect and ftkvm_hook_enter(), or behind
 	 * ftkvm_hook_leave(): the grace period covers those two; in between it
@@ -174,10 +178,11 @@ int ftkvm_hooks_get(void)
 
 	mutex_lock(&hooks_lock);
 	if (!hooks_users)
-		ret = hooks_on();
+		ret = ftkvm_fault(FTKVM_FAULT_HOOKS_GET) ?: hooks_on();
 	if (!ret)
 		hooks_users++;
 	mutex_unlock(&hooks_lock);
+	ftkvm_fault(FTKVM_FAULT_HOOKS_ON);
 	return ret;
 }
 

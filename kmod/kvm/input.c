@@ -6,6 +6,7 @@
  * one with the first, here as in hardware; nothing here grows.
  */
 #include <asm/apicdef.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -105,6 +106,7 @@ bool ftkvm_input_offer(struct ftkvm_replica *r, const struct ftkvm_input *i)
 	unsigned long flags;
 	bool taken = true, wake = false;
 
+	ftkvm_fault(FTKVM_FAULT_INPUT);
 	raw_spin_lock_irqsave(&r->in.lock, flags);
 	switch (ftkvm_mode(r)) {
 	case FTKVM_MODE_START:

@@ -5,6 +5,7 @@
  * collects the values of an instruction into one record, the backup puts the
  * primary's in the place of its own.
  */
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -29,7 +30,8 @@ static void env_lead(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
 	int ret = -EINVAL;
 
 	if (r->env_open)
-		ret = ftkvm_env_put(r->env, FTKVM_REC_MAX_DATA, &r->env_len, kind, val, len);
+		ret = ftkvm_fault(FTKVM_FAULT_ENV_LEAD) ?:
+		      ftkvm_env_put(r->env, FTKVM_REC_MAX_DATA, &r->env_len, kind, val, len);
 	if (ret)
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
 				    "the instruction at %#llx reads %u bytes of %s in a way that can't be replicated",
@@ -43,12 +45,14 @@ static void env_follow(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
 {
 	int ret;
 
+	ftkvm_fault(FTKVM_FAULT_ENV_FOLLOW);
 	for (;;) {
 		ret = ftkvm_env_get(r->env, r->env_len, &r->env_pos, kind, val, len);
 		if (ret != -ENODATA || ftkvm_follow_more(r))
 			break;
 	}
 	if (!ret) {
+		ftkvm_fault_data(FTKVM_FAULT_ENV_REPLACED, val, len);
 		r->st.env[kind]++;
 		return;
 	}

@@ -4,6 +4,7 @@
  * holds outputs back until the backup has the log before them. Bressoud &
  * Schneider, SOSP 1995, section 2 (protocols P1-P7) and the revised one.
  */
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -53,6 +54,7 @@ static int lead_wait_close(struct ftkvm_replica *r)
 	if (likely(lead_close(r)))
 		return 0;
 	ftkvm_log_flush(r);
+	ftkvm_fault(FTKVM_FAULT_LEAD_LAG_WAIT);
 	kvm_vcpu_srcu_read_unlock(r->vcpu);
 	ret = wait_event_interruptible(r->wq, lead_close(r));
 	kvm_vcpu_srcu_read_lock(r->vcpu);
@@ -66,6 +68,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 	int n;
 
 	n = ftkvm_inputs_take(r, rec.end.inputs, FTKVM_REC_MAX_INPUTS);
+	ftkvm_fault(FTKVM_FAULT_LEAD_END);
 	rec.end.ninputs = n;
 	lead_fill(r, &rec, FTKVM_REC_END);
 	rec.flags = flags;
@@ -83,8 +86,10 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 		lead_count_lag(r);
 		ftkvm_log_flush(r);
 	}
+	ftkvm_fault(FTKVM_FAULT_LEAD_ENDED);
 	/* a pairing that just ended does not lose the guest its inputs */
 	ftkvm_inputs_apply(r, rec.end.inputs, n);
+	ftkvm_fault(FTKVM_FAULT_LEAD_APPLIED);
 }
 
 static void lead_env_close(struct ftkvm_replica *r, bool more)
@@ -187,6 +192,7 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
 	struct ftkvm_rec rec;
 	int ret;
 
+	ftkvm_fault(FTKVM_FAULT_LEAD_SYNC);
 	if (what & FTKVM_SYNC_OUT) {
 		if (!r->out_logged) {
 			ret = ftkvm_log_room(r);
@@ -194,12 +200,14 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
 				return ret;
 			lead_out(r, !in);
 			r->out_logged = true;
+			ftkvm_fault(FTKVM_FAULT_LEAD_OUT_LOGGED);
 		}
 		ret = ftkvm_log_commit(r, false);
 		if (ret)
 			return ret;
 		r->out_logged = false;
 		r->out_done = true;
+		ftkvm_fault(FTKVM_FAULT_LEAD_OUT_COMMITTED);
 	}
 	if (in) {
 		r->env_open = true;
@@ -232,7 +240,9 @@ void ftkvm_lead_late_output(struct ftkvm_replica *r)
 	}
 	lead_env_close(r, true);
 	lead_out(r, false);
+	ftkvm_fault(FTKVM_FAULT_LEAD_LATE);
 	ftkvm_log_commit(r, true);
+	ftkvm_fault(FTKVM_FAULT_LEAD_LATE_COMMITTED);
 	r->out_done = true;
 }
 
@@ -289,6 +299,7 @@ bool ftkvm_lead_halt(struct ftkvm_replica *r)
 	}
 	/* it may sleep long: the backup need not wait for what is written */
 	ftkvm_log_flush(r);
+	ftkvm_fault(FTKVM_FAULT_LEAD_HALT);
 	return false;
 }
 
@@ -307,4 +318,5 @@ void ftkvm_lead_stop(struct ftkvm_replica *r)
 	if (ftkvm_log_room_now(r))
 		ftkvm_log_append(r, &rec);
 	ftkvm_log_flush(r);
+	ftkvm_fault(FTKVM_FAULT_LEAD_STOP);
 }

@@ -4,6 +4,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/sched/signal.h>
+#include "../fault/fault.h"
 #include "replica.h"
 #include "trace.h"
 
@@ -22,7 +23,9 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	int len = ftkvm_rec_encode(&r->codec, rec, r->encbuf, FTKVM_REC_MAX);
 
 	if (len > 0)
-		len = ftkvm_ring_write(&r->log, r->encbuf, len);
+		len = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_LOG_END, FTKVM_FAULT_LOG_STOP,
+							 rec->type), r->encbuf, len) ?:
+		      ftkvm_ring_write(&r->log, r->encbuf, len);
 	if (len < 0) {
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
 				    "a log record of type %u could not be written (error %d)",
@@ -31,6 +34,7 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	}
 	trace_ftkvm_log(r->epoch.nr, rec);
 	r->st.records++;
+	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_LOGGED_END, FTKVM_FAULT_LOGGED_STOP, rec->type));
 	return 0;
 }
 
@@ -83,6 +87,7 @@ int ftkvm_log_room(struct ftkvm_replica *r)
 	if (ftkvm_log_room_now(r))
 		return 0;
 	ftkvm_log_flush(r);
+	ftkvm_fault(FTKVM_FAULT_ROOM_WAIT);
 	return ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || ftkvm_log_room_now(r));
 }
 
@@ -114,6 +119,7 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 	if (log_committed(r))
 		return 0;
 	ftkvm_log_flush(r);
+	ftkvm_fault(FTKVM_FAULT_COMMIT_WAIT);
 	t = ktime_get();
 	if (killable) {
 		kvm_vcpu_srcu_read_unlock(r->vcpu);
@@ -125,6 +131,7 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 	}
 	r->st.commit_waits++;
 	r->st.commit_ns += ktime_to_ns(ktime_sub(ktime_get(), t));
+	ftkvm_fault(FTKVM_FAULT_COMMIT_WAITED);
 	return ret;
 }
 
@@ -146,6 +153,7 @@ struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r)
 	len = ftkvm_ring_peek(&r->log, r->consumed, r->recbuf, FTKVM_REC_MAX);
 	if (!len)
 		return NULL;
+	ftkvm_fault_data(FTKVM_FAULT_PEEK, r->recbuf, len);
 	ret = ftkvm_rec_decode(&r->codec, r->recbuf, len, &r->rec);
 	if (ret == -EAGAIN)
 		return NULL;
@@ -169,6 +177,7 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 {
 	struct ftkvm_link *l = READ_ONCE(r->link);
 
+	ftkvm_fault(FTKVM_FAULT_CONSUME);
 	trace_ftkvm_replay(r->epoch.nr, &r->rec);
 	r->have_rec = false;
 	WRITE_ONCE(r->consumed, r->consumed + r->rec_size);
@@ -180,6 +189,7 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 		r->acked = r->consumed;
 		ftkvm_link_ack(l, READ_ONCE(r->held), r->consumed, r->epoch.nr);
 	}
+	ftkvm_fault(FTKVM_FAULT_CONSUMED);
 }
 
 /* Is there something for a vCPU that waited in @mode? */
@@ -207,9 +217,11 @@ int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r)
 
 	if (log_news(r, mode))
 		return 0;
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_WAIT);
 	ret = wait_event_interruptible(r->wq, log_news(r, mode));
 	r->st.waits++;
 	r->st.wait_ns += ktime_to_ns(ktime_sub(ktime_get(), t));
+	ftkvm_fault(FTKVM_FAULT_FOLLOW_WAITED);
 	return ret ? -EINTR : 0;
 }
 
@@ -245,6 +257,7 @@ int ftkvm_log_wait_killable(struct ftkvm_replica *r)
 	int ret;
 
 	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ftkvm_fault(FTKVM_FAULT_WITHIN_WAIT);
 	ret = wait_event_killable(r->wq, log_news(r, mode) || READ_ONCE(r->log_closed));
 	kvm_vcpu_srcu_read_lock(r->vcpu);
 	return ret ? -EINTR : 0;

@@ -5,6 +5,7 @@
  */
 #include <linux/module.h>
 #include <linux/slab.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -27,13 +28,16 @@ static int pair_data(void *priv, u64 off, const u8 *buf, u32 len)
 {
 	struct ftkvm_replica *r = priv;
 
-	if (r->role != FTKVM_ROLE_BACKUP || off != r->held)
+	if (r->role != FTKVM_ROLE_BACKUP || off != r->held ||
+	    ftkvm_fault_data(FTKVM_FAULT_DATA_TAKE, (u8 *)buf, len))
 		return -EBADMSG;
 	/* a primary that respects our window leaves room */
 	if (ftkvm_ring_write(&r->log, buf, len))
 		return -EBADMSG;
 	WRITE_ONCE(r->held, r->held + len);
+	ftkvm_fault(FTKVM_FAULT_DATA_HELD);
 	ftkvm_link_ack(r->link, r->held, READ_ONCE(r->consumed), READ_ONCE(r->epoch.nr));
+	ftkvm_fault(FTKVM_FAULT_DATA_ACKED);
 	wake_up_all(&r->wq);
 	return 0;
 }
@@ -46,11 +50,15 @@ static int pair_ack(void *priv, u64 received, u64 consumed, u64 epoch)
 
 	if (r->role != FTKVM_ROLE_PRIMARY)
 		return -EBADMSG;
+	ret = ftkvm_fault(FTKVM_FAULT_ACK_TAKE);
+	if (ret)
+		return ret;
 	spin_lock_irqsave(&r->flow_lock, flags);
 	ret = ftkvm_flow_ack(&r->flow, received, consumed, epoch);
 	spin_unlock_irqrestore(&r->flow_lock, flags);
 	if (ret)
 		return ret;
+	ftkvm_fault(FTKVM_FAULT_ACK_TAKEN);
 	/* what the window held back may go now */
 	if (ftkvm_ring_used(&r->log))
 		ftkvm_link_kick(r->link);
@@ -67,6 +75,7 @@ static u32 pair_pull(void *priv, u8 *buf, u32 size, u64 *off)
 
 	if (r->role != FTKVM_ROLE_PRIMARY)
 		return 0;
+	ftkvm_fault(FTKVM_FAULT_PULL);
 	tight = !ftkvm_log_room_now(r);
 	spin_lock_irqsave(&r->flow_lock, flags);
 	n = min(ftkvm_flow_may_send(&r->flow, ftkvm_ring_used(&r->log)), size);
@@ -77,6 +86,7 @@ static u32 pair_pull(void *priv, u8 *buf, u32 size, u64 *off)
 		return 0;
 	ftkvm_ring_peek(&r->log, *off, buf, n);
 	ftkvm_ring_release(&r->log, n);
+	ftkvm_fault_data(FTKVM_FAULT_PULLED, buf, n);
 	if (tight)
 		wake_up_all(&r->wq);
 	return n;
@@ -88,6 +98,7 @@ static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 	char detail[sizeof(bye->detail)];
 
 	ftkvm_frame_text(detail, sizeof(detail), bye->detail, sizeof(bye->detail));
+	ftkvm_fault(FTKVM_FAULT_BYE_GOT);
 	WRITE_ONCE(r->peer_bye, true);
 	switch (reason) {
 	case FTKVM_REASON_GUEST_ENDED:
@@ -126,6 +137,7 @@ static int pair_frame(void *priv, u8 type, const void *payload, u32 len)
 		return 0;
 	case FTKVM_FRAME_BYE:
 		pair_got_bye(r, payload);
+		ftkvm_fault(FTKVM_FAULT_BYE_TAKEN);
 		return 0;
 	default:
 		return -EBADMSG;
@@ -138,7 +150,9 @@ static void pair_down(void *priv, int reason, const char *detail)
 
 	/* behind the last log byte: ftkvm_follow_drained() */
 	smp_store_release(&r->log_closed, true);
+	ftkvm_fault(FTKVM_FAULT_LINK_DOWN);
 	ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "%s", detail);
+	ftkvm_fault(FTKVM_FAULT_LINK_TOLD);
 	wake_up_all(&r->wq);
 }
 
@@ -159,8 +173,11 @@ static void pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail
 	if (!r->link || !ftkvm_link_alive(r->link))
 		return;
 	strscpy(bye.detail, detail);
+	ftkvm_fault(FTKVM_FAULT_BYE_SAY);
 	ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
+	ftkvm_fault(FTKVM_FAULT_BYE_SAID);
 	ftkvm_link_fail(r->link, reason, detail);
+	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
 }
 
 /* What the primary logged gets a chance to arrive, as long as the peer lives. */
@@ -168,10 +185,12 @@ static void pair_drain(struct ftkvm_replica *r)
 {
 	u64 end = READ_ONCE(r->log.head);
 
+	ftkvm_fault(FTKVM_FAULT_DRAIN);
 	ftkvm_link_kick(r->link);
 	wait_event_timeout(r->wq, !ftkvm_link_alive(r->link) ||
 			   READ_ONCE(r->flow.received) >= end,
 			   msecs_to_jiffies(r->timeout_ms));
+	ftkvm_fault(FTKVM_FAULT_DRAINED);
 }
 
 /**
@@ -204,7 +223,9 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
  */
 void ftkvm_pair_fence(struct ftkvm_replica *r)
 {
+	ftkvm_fault(FTKVM_FAULT_FENCE);
 	pair_say_bye(r, FTKVM_REASON_PROMOTED, "promoted by force");
+	ftkvm_fault(FTKVM_FAULT_FENCED);
 }
 
 /* ---- pairing ---- */
@@ -365,13 +386,15 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 
 	*reason = FTKVM_REASON_LOCAL;
 	ret = pair_settings(r, p, why, size);
+	if (!ret)
+		ret = ftkvm_fault(FTKVM_FAULT_PAIR_BEGIN);
 	if (ret)
 		return ret;
 	/* an earlier try's vCPU thread is on its way out */
 	if (wait_event_interruptible(r->wq, !READ_ONCE(r->starting)))
 		return -EINTR;
 	flush_work(&r->event_work);
-	h = kmalloc_array(2, sizeof(*h), GFP_KERNEL);
+	h = ftkvm_fault_alloc(ALLOC_HELLO, kmalloc_array(2, sizeof(*h), GFP_KERNEL));
 	if (!h)
 		return -ENOMEM;
 	l = ftkvm_link_create(p->sock_fd, &pair_link_ops, r, r->timeout_ms, why, size);
@@ -380,7 +403,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		return PTR_ERR(l);
 	}
 	pair_hello(r, &h[0], p);
-	ret = ftkvm_link_hello(l, &h[0], &h[1], why, size);
+	ret = ftkvm_link_hello(l, &h[0], &h[1], why, size) ?: ftkvm_fault(FTKVM_FAULT_PAIR_HELLO);
 	if (ret) {
 		*reason = pair_reason(ret);
 		goto out;
@@ -394,6 +417,9 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 			*reason = FTKVM_REASON_PEER_VERSION;
 		goto out;
 	}
+	ret = ftkvm_fault(FTKVM_FAULT_PAIR_COMPARED);
+	if (ret)
+		goto out;
 	pair_reset(r);
 	r->flow.window = le32_to_cpu(h[1].window);
 	spin_lock_irq(&r->lock);
@@ -401,15 +427,18 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 	spin_unlock_irq(&r->lock);
 	pair_set_link(r, l);
 	l = NULL;
-	ret = ftkvm_replica_event(r, r->role == FTKVM_ROLE_PRIMARY ? FTKVM_EV_PAIR_PRIMARY :
-				  FTKVM_EV_PAIR_BACKUP, FTKVM_REASON_NONE, " ");
+	ret = ftkvm_fault(FTKVM_FAULT_PAIR_LINKED);
 	if (!ret)
-		ret = ftkvm_link_start(r->link, r->name);
+		ret = ftkvm_replica_event(r, r->role == FTKVM_ROLE_PRIMARY ? FTKVM_EV_PAIR_PRIMARY :
+					  FTKVM_EV_PAIR_BACKUP, FTKVM_REASON_NONE, " ");
+	if (!ret)
+		ret = ftkvm_fault(FTKVM_FAULT_PAIR_ARMED) ?: ftkvm_link_start(r->link, r->name);
 	if (ret) {
 		snprintf(why, size, "the link could not be started (error %d)", ret);
 		ftkvm_replica_event(r, FTKVM_EV_REFUSE, FTKVM_REASON_LOCAL, "%s", why);
 	} else {
 		*reason = FTKVM_REASON_NONE;
+		ftkvm_fault(FTKVM_FAULT_PAIR_RUNS);
 	}
 out:
 	if (l)
@@ -478,7 +507,7 @@ static int pair_starting(struct ftkvm_replica *r)
 				    ret);
 			return 0;
 		}
-		ret = pair_start_fill(r);
+		ret = ftkvm_fault(FTKVM_FAULT_START_FILL) ?: pair_start_fill(r);
 		if (ret) {
 			pair_refuse(r, "the guest's memory can't be read (error %d)", ret);
 			return 0;
@@ -489,8 +518,10 @@ static int pair_starting(struct ftkvm_replica *r)
 		if (ret == -EINTR || ret == -ERESTARTSYS)
 			return -EINTR;
 		r->start_ready = true;
+		ftkvm_fault(FTKVM_FAULT_START_READY);
 	}
 	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ftkvm_fault(FTKVM_FAULT_START_WAIT);
 	/* pairs with pair_frame() */
 	ret = wait_event_interruptible(r->wq, ftkvm_mode(r) != FTKVM_MODE_START ||
 				       smp_load_acquire(&r->have_peer_start));
@@ -499,6 +530,7 @@ static int pair_starting(struct ftkvm_replica *r)
 		return -EINTR;
 	if (ftkvm_mode(r) != FTKVM_MODE_START)
 		return 0;
+	ftkvm_fault_data(FTKVM_FAULT_START_GOT, &r->peer_start, sizeof(r->peer_start));
 	what = pair_start_differs(&r->our_start, &r->peer_start);
 	if (what) {
 		pair_refuse(r,
@@ -514,7 +546,9 @@ static int pair_starting(struct ftkvm_replica *r)
 	}
 	r->now = ftkvm_here(r);
 	r->started = true;
+	ftkvm_fault(FTKVM_FAULT_START_EQUAL);
 	ftkvm_replica_event(r, FTKVM_EV_START, FTKVM_REASON_NONE, " ");
+	ftkvm_fault(FTKVM_FAULT_START_DONE);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <linux/hashtable.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -158,9 +159,10 @@ static int replica_settled(struct ftkvm_replica *r, bool interruptible)
  */
 static int replica_detach(struct ftkvm_replica *r, bool gone)
 {
-	struct ftkvm_info *info = kzalloc(sizeof(*info), GFP_KERNEL);
+	struct ftkvm_info *info = ftkvm_fault_alloc(ALLOC_INFO, kzalloc(sizeof(*info), GFP_KERNEL));
 	struct kvm *kvm = r->kvm;
 
+	ftkvm_fault(FTKVM_FAULT_DETACH);
 	WRITE_ONCE(r->detaching, true);
 	wake_up_all(&r->wq);
 	if (!gone && r->mode == FTKVM_MODE_HALT) {
@@ -171,12 +173,14 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 		kfree(info);
 		return -EINTR;
 	}
+	ftkvm_fault(FTKVM_FAULT_DETACH_SETTLED);
 	if (info)
 		ftkvm_replica_fill(r, info);
 	mutex_lock(&replicas_lock);
 	hash_del_rcu(&r->node);
 	mutex_unlock(&replicas_lock);
 	mutex_unlock(&r->cmd);
+	ftkvm_fault(FTKVM_FAULT_DETACH_HIDDEN);
 	synchronize_rcu();
 	ftkvm_replica_put(r);	/* the caller's */
 	ftkvm_replica_put(r);	/* the hash's */
@@ -186,12 +190,14 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 		wake_up_all(&r->wq);
 		wait_event_timeout(replicas_wq, !refcount_read(&r->ref), HZ / 20);
 	}
+	ftkvm_fault(FTKVM_FAULT_DETACH_ALONE);
 	if (!gone)
 		cancel_work_sync(&r->gone_work);
 	/* a good-bye that waits there is to be said */
 	flush_work(&r->event_work);
 	if (r->link)
 		ftkvm_link_destroy(r->link);
+	ftkvm_fault(FTKVM_FAULT_DETACH_UNLINKED);
 	/* an 8259's vector that found no open point is KVM's now */
 	if (!gone && r->in.extints && r->vcpu->arch.pending_external_vector == -1) {
 		r->vcpu->arch.pending_external_vector = r->in.extint[0];
@@ -202,6 +208,7 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	cancel_work_sync(&r->event_work);
 	ftkvm_counter_close(r);
 	ftkvm_hooks_put();
+	ftkvm_fault(FTKVM_FAULT_DETACHED);
 	if (info)
 		ftkvm_netlink_event(info, FTKVM_UAPI_EVENT_DETACHED);
 	kfree(info);
@@ -217,6 +224,7 @@ static void replica_gone_work(struct work_struct *work)
 
 	if (!refcount_inc_not_zero(&r->ref))
 		return;
+	ftkvm_fault(FTKVM_FAULT_GONE_WORK);
 	mutex_lock(&r->cmd);
 	if (r->detaching) {
 		ftkvm_replica_done(r);
@@ -226,6 +234,7 @@ static void replica_gone_work(struct work_struct *work)
 		ftkvm_lead_stop(r);
 	ftkvm_replica_event(r, FTKVM_EV_GUEST_END, FTKVM_REASON_GUEST_ENDED, "its QEMU ended");
 	flush_work(&r->event_work);
+	ftkvm_fault(FTKVM_FAULT_GONE_TOLD);
 	replica_detach(r, true);
 }
 
@@ -237,6 +246,7 @@ static void replica_gone_work(struct work_struct *work)
  */
 void ftkvm_replica_gone(struct ftkvm_replica *r)
 {
+	ftkvm_fault(FTKVM_FAULT_GONE);
 	WRITE_ONCE(r->gone, true);
 	queue_work(ftkvm_replica_work, &r->gone_work);
 }
@@ -303,16 +313,18 @@ int ftkvm_replica_fit(struct kvm *kvm, u32 counter, char *why, size_t size)
 
 static struct ftkvm_replica *replica_new(struct kvm *kvm, const char *name)
 {
-	struct ftkvm_replica *r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
+	struct ftkvm_replica *r = ftkvm_fault_alloc(ALLOC_REPLICA,
+						    kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT));
 
 	if (!r)
 		return NULL;
-	r->env = kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT);
-	r->recbuf = kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT);
-	r->encbuf = kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT);
+	r->env = ftkvm_fault_alloc(ALLOC_ENV, kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT));
+	r->recbuf = ftkvm_fault_alloc(ALLOC_DECODE, kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT));
+	r->encbuf = ftkvm_fault_alloc(ALLOC_ENCODE, kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT));
 	r->verify.sums = kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT);
 	r->verify.page = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
 	if (!r->env || !r->recbuf || !r->encbuf || !r->verify.sums || !r->verify.page ||
+	    ftkvm_fault(FTKVM_FAULT_ALLOC_LOG) ||
 	    ftkvm_ring_init(&r->log, FTKVM_LOG_SIZE)) {
 		replica_free(r);
 		return NULL;
@@ -369,9 +381,13 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 	mutex_lock(&replicas_lock);
 	ret = replica_taken(kvm, name, why, size);
 	mutex_unlock(&replicas_lock);
+	if (!ret)
+		ret = ftkvm_fault(FTKVM_FAULT_ATTACH);
 	if (ret)
 		goto put_kvm;
 	ret = ftkvm_replica_fit(kvm, FTKVM_DEFAULT_COUNTER, why, size);
+	if (!ret)
+		ret = ftkvm_fault(FTKVM_FAULT_ATTACH_CHECKED);
 	if (ret)
 		goto put_kvm;
 	ret = -ENOMEM;
@@ -385,6 +401,9 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 			 ret);
 		goto free;
 	}
+	ret = ftkvm_fault(FTKVM_FAULT_ATTACH_HOOKED);
+	if (ret)
+		goto put_hooks;
 	mutex_lock(&replicas_lock);
 	ret = replica_taken(kvm, name, why, size);
 	if (!ret)
@@ -392,7 +411,8 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 	mutex_unlock(&replicas_lock);
 	if (ret)
 		goto put_hooks;
-	info = kzalloc(sizeof(*info), GFP_KERNEL);
+	ftkvm_fault(FTKVM_FAULT_ATTACHED);
+	info = ftkvm_fault_alloc(ALLOC_INFO, kzalloc(sizeof(*info), GFP_KERNEL));
 	if (info) {
 		ftkvm_replica_fill(r, info);
 		ftkvm_netlink_event(info, FTKVM_UAPI_EVENT_ATTACHED);
@@ -479,7 +499,7 @@ int ftkvm_replica_info_nr(unsigned int nr, struct ftkvm_info *info)
  */
 int ftkvm_replica_init(void)
 {
-	ftkvm_replica_work = alloc_workqueue("ftkvm", WQ_UNBOUND, 0);
+	ftkvm_replica_work = ftkvm_fault_alloc(INIT_WORK, alloc_workqueue("ftkvm", WQ_UNBOUND, 0));
 	return ftkvm_replica_work ? 0 : -ENOMEM;
 }
 

@@ -3,6 +3,7 @@
  * Hooks around the vCPU thread's run loop: before it starts, where it halts,
  * and what userspace does to the vCPU besides.
  */
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -32,6 +33,7 @@ static int run_before(struct ftkvm_replica *r)
 	int ret = 0;
 
 	r->thread = current;
+	ftkvm_fault(FTKVM_FAULT_KVM_RUN);
 	for (;;) {
 		switch (ftkvm_mode(r)) {
 		case FTKVM_MODE_START:

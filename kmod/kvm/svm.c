@@ -7,6 +7,7 @@
 #include <asm/debugreg.h>
 #include <asm/svm.h>
 #include <asm/apicdef.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "private.h"
 #include "replica.h"
@@ -220,6 +221,7 @@ static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 		 !(b->save.rflags & X86_EFLAGS_RF);
 	if (bp->rf)
 		b->save.rflags |= X86_EFLAGS_RF;
+	ftkvm_fault(FTKVM_FAULT_LAND_SET);
 }
 
 /* Return: the breakpoint was hit. */
@@ -421,9 +423,11 @@ static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 		svm_sync_crs(vcpu);
 		return 1;	/* the instruction is executed again later */
 	}
+	ftkvm_fault(FTKVM_FAULT_EMULATE);
 	r->in_guest_op = true;
 	ret = ftkvm_orig_svm_handle_exit(vcpu, EXIT_FASTPATH_NONE);
 	r->in_guest_op = false;
+	ftkvm_fault(FTKVM_FAULT_EMULATED);
 	if (s->msr && ret == 1 && !vcpu->arch.exception.pending) {
 		u64 val = (u32)vcpu->arch.regs[VCPU_REGS_RAX] |
 			  vcpu->arch.regs[VCPU_REGS_RDX] << 32;
@@ -542,8 +546,10 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	r->st.exits++;
 	trace_ftkvm_exit(r->now.count, r->now.rip, svm_vmcb(vcpu)->control.exit_code,
 			 r->plan.step, r->plan.until, r->bp_hit);
-	if (r->bp_hit)
+	if (r->bp_hit) {
+		ftkvm_fault(FTKVM_FAULT_LAND_HIT);
 		r->st.land_steps++;
+	}
 	if (fp == EXIT_FASTPATH_REENTER_GUEST && ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
 		/* KVM emulated something: the plan was made for another point */
 		return svm_replan(r);
@@ -599,9 +605,11 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 	case FTKVM_MODE_FOLLOW:
 		if (!r->started || vcpu != r->vcpu || !svm_before_entry(r, &bp))
 			break;
+		ftkvm_fault(FTKVM_FAULT_ENTRY);
 		r->in_guest_op = true;
 		fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
 		r->in_guest_op = false;
+		ftkvm_fault(FTKVM_FAULT_EXITED);
 		*ret = svm_after_exit(r, fp, &bp);
 		break;
 	case FTKVM_MODE_PASS:

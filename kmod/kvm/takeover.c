@@ -3,6 +3,7 @@
  * Takeover: the backup has consumed its log and becomes the guest.
  */
 #include <asm/msr.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "vendor.h"
@@ -47,12 +48,16 @@ static void takeover_clock(struct ftkvm_replica *r)
  */
 void ftkvm_go_live(struct ftkvm_replica *r)
 {
+	ftkvm_fault(FTKVM_FAULT_LIVE);
 	takeover_clock(r);
+	ftkvm_fault(FTKVM_FAULT_LIVE_CLOCK);
 	ftkvm_inputs_noted(r);
+	ftkvm_fault(FTKVM_FAULT_LIVE_INPUTS);
 	r->snap_after = false;
 	r->env_more = false;
 	r->verify.left = 0;
 	r->st.takeover_ns = ktime_to_ns(ktime_sub(ktime_get(), r->promote_at));
 	ftkvm_replica_event(r, FTKVM_EV_DRAINED, FTKVM_REASON_PROMOTED,
 			    "live since epoch %llu", r->epoch.nr);
+	ftkvm_fault(FTKVM_FAULT_LIVE_DONE);
 }

@@ -17,6 +17,7 @@
 #include <linux/sprintf.h>
 #include <linux/string.h>
 
+#include "../fault/fault.h"
 #include "internal.h"
 
 /**
@@ -92,6 +93,7 @@ void ftkvm_link_leave(struct ftkvm_link *l)
 	/* Full barrier: the other thread's last upcall is over. */
 	if (!atomic_dec_and_test(&l->running))
 		return;
+	ftkvm_fault(FTKVM_FAULT_LINK_LEFT);
 	l->ops->down(l->priv, l->reason, l->detail);
 }
 
@@ -113,7 +115,7 @@ void ftkvm_link_leave(struct ftkvm_link *l)
 struct ftkvm_link *ftkvm_link_create(int fd, const struct ftkvm_link_ops *ops, void *priv,
 				     unsigned int timeout_ms, char *why, size_t size)
 {
-	struct ftkvm_link *l = kzalloc(sizeof(*l), GFP_KERNEL);
+	struct ftkvm_link *l = ftkvm_fault_alloc(LINK_ALLOC, kzalloc(sizeof(*l), GFP_KERNEL));
 	int ret;
 
 	if (!l) {
@@ -206,6 +208,8 @@ int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 		ret = ftkvm_wire_recv(w);
 	if (!ret && (w->rx_hdr.type != FTKVM_FRAME_HELLO || w->rx_hdr.seq))
 		ret = -EBADMSG;
+	if (!ret)
+		ret = ftkvm_fault(FTKVM_FAULT_GOT_HELLO);
 	if (ret) {
 		ftkvm_link_hello_why(l, ret, why, size);
 		return ret;
@@ -225,11 +229,14 @@ int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 int ftkvm_link_start(struct ftkvm_link *l, const char *name)
 {
 	struct task_struct *rx, *tx;
+	int ret;
 
-	rx = kthread_create(ftkvm_link_rx, l, "ftkvm-rx/%s", name);
+	ret = ftkvm_fault(FTKVM_FAULT_LINK_RX_THREAD);
+	rx = ret ? ERR_PTR(ret) : kthread_create(ftkvm_link_rx, l, "ftkvm-rx/%s", name);
 	if (IS_ERR(rx))
 		return PTR_ERR(rx);
-	tx = kthread_create(ftkvm_link_tx, l, "ftkvm-tx/%s", name);
+	ret = ftkvm_fault(FTKVM_FAULT_LINK_TX_THREAD);
+	tx = ret ? ERR_PTR(ret) : kthread_create(ftkvm_link_tx, l, "ftkvm-tx/%s", name);
 	if (IS_ERR(tx)) {
 		kthread_stop(rx);
 		return PTR_ERR(tx);
@@ -283,6 +290,7 @@ void ftkvm_link_ack(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch)
 	unsigned long flags;
 	bool news;
 
+	ftkvm_fault(FTKVM_FAULT_LINK_ACK);
 	raw_spin_lock_irqsave(&l->lock, flags);
 	want.received = max(l->want.received, received);
 	want.consumed = max(l->want.consumed, consumed);
@@ -400,6 +408,7 @@ void ftkvm_link_fail(struct ftkvm_link *l, int reason, const char *detail)
 	if (!first)
 		return;
 
+	ftkvm_fault(FTKVM_FAULT_LINK_DIES);
 	ftkvm_wire_shutdown(&l->wire);
 	ftkvm_link_wake(l);
 }

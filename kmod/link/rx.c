@@ -12,6 +12,7 @@
 #include <linux/sprintf.h>
 #include <linux/string.h>
 
+#include "../fault/fault.h"
 #include "internal.h"
 
 /* Frames that say nothing new, in a second: a sane peer sends some twenty. */
@@ -84,10 +85,14 @@ static int ftkvm_link_rx_ack(struct ftkvm_link *l)
 static int ftkvm_link_rx_frame(struct ftkvm_link *l)
 {
 	const struct ftkvm_frame_hdr *h = &l->wire.rx_hdr;
+	int ret;
 
 	/* only the log has a sequence */
 	if (h->type != FTKVM_FRAME_DATA && h->seq)
 		return -EBADMSG;
+	ret = ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_GOT_HELLO, FTKVM_FAULT_GOT_BYE, h->type));
+	if (ret)
+		return ftkvm_link_upcall(l, ret);
 
 	switch (h->type) {
 	case FTKVM_FRAME_DATA:

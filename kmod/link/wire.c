@@ -20,6 +20,7 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
+#include "../fault/fault.h"
 #include "wire.h"
 
 #define FTKVM_WIRE_SLICE	(HZ / 4)
@@ -83,13 +84,13 @@ int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 			  fd);
 		return ret;
 	}
-	ret = ftkvm_wire_fit(sock, why, size);
+	ret = ftkvm_wire_fit(sock, why, size) ?: ftkvm_fault(FTKVM_FAULT_LINK_SOCKET);
 	if (ret)
 		goto err_put;
 
 	ret = -ENOMEM;
 	w->tx_buf = kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL);
-	w->rx_buf = kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL);
+	w->rx_buf = ftkvm_fault_alloc(LINK_BUFFERS, kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL));
 	if (!w->tx_buf || !w->rx_buf) {
 		scnprintf(why, size, "out of memory: free some");
 		goto err_free;
@@ -154,7 +155,7 @@ static int ftkvm_wire_read(struct ftkvm_wire *w, void *buf, u32 len, unsigned lo
 		if (!slice)
 			return -ETIMEDOUT;
 		WRITE_ONCE(w->sock->sk->sk_rcvtimeo, slice);
-		n = sock_recvmsg(w->sock, &msg, MSG_WAITALL);
+		n = ftkvm_fault_recvmsg(w->sock, &msg, MSG_WAITALL);
 		if (n == 0)
 			return -EPIPE;
 		if (n < 0 && n != -EAGAIN)
@@ -182,10 +183,13 @@ int ftkvm_wire_recv(struct ftkvm_wire *w)
 	int ret;
 
 	ret = ftkvm_wire_read(w, &w->rx_hdr, sizeof(w->rx_hdr), &waited);
+	ftkvm_fault_data(FTKVM_FAULT_RECV_HEADER, &w->rx_hdr, sizeof(w->rx_hdr));
 	if (!ret)
 		ret = ftkvm_frame_check_hdr(&w->rx_hdr);
 	if (!ret)
 		ret = ftkvm_wire_read(w, w->rx_buf, le32_to_cpu(w->rx_hdr.len), &waited);
+	if (!ret)
+		ftkvm_fault_data(FTKVM_FAULT_RECV_FRAME, w->rx_buf, le32_to_cpu(w->rx_hdr.len));
 	if (!ret)
 		ret = ftkvm_frame_check(&w->rx_hdr, w->rx_buf);
 	if (!ret)
@@ -210,7 +214,7 @@ static int ftkvm_wire_write(struct ftkvm_wire *w, struct msghdr *msg, bool nowai
 		if (!slice)
 			return -ETIMEDOUT;
 		WRITE_ONCE(w->sock->sk->sk_sndtimeo, slice);
-		n = sock_sendmsg(w->sock, msg);
+		n = ftkvm_fault_sendmsg(w->sock, msg);
 		if (n < 0 && (nowait || n != -EAGAIN))
 			return n;
 		if (n > 0)
@@ -286,7 +290,10 @@ int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len,
 		memcpy(w->rest + sizeof(h), payload, len);
 	w->rest_len = sizeof(h) + len;
 	w->rest_at = 0;
-	ret = ftkvm_wire_flush(w, nowait);
+	ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_SEND_HELLO, FTKVM_FAULT_SEND_BYE,
+						 type), w->rest, w->rest_len) ?:
+	      ftkvm_wire_flush(w, nowait);
+	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_SENT_HELLO, FTKVM_FAULT_SENT_BYE, type));
 	if (ret != -EAGAIN && ret != -EINTR && ret != -ERESTARTSYS)
 		return ret;
 	if (w->rest_at)
@@ -319,7 +326,9 @@ int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len)
 		return ret;
 	ftkvm_frame_seal(&h, FTKVM_FRAME_DATA, off, w->tx_buf, len);
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, ARRAY_SIZE(vec), sizeof(h) + len);
-	ret = ftkvm_wire_write(w, &msg, false);
+	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_DATA, w->tx_buf, len) ?:
+	      ftkvm_wire_write(w, &msg, false);
+	ftkvm_fault(FTKVM_FAULT_SENT_DATA);
 	if (!ret)
 		WRITE_ONCE(w->sent, jiffies);
 	/* The link dies of it, but not before others, who wait for @w->tx, have it. */

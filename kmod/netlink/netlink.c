@@ -16,6 +16,7 @@
 
 #include "../core/epoch.h"
 #include "../core/frame.h"
+#include "../fault/fault.h"
 #include "netlink.h"
 
 /* Room for the problems that CHECK finds: some fifty with their remedies. */
@@ -141,7 +142,7 @@ static const char *ftkvm_nl_get_name(struct genl_info *info)
 
 static struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void **hdr)
 {
-	struct sk_buff *skb = genlmsg_new(size, GFP_KERNEL);
+	struct sk_buff *skb = ftkvm_fault_alloc(NL_REPLY, genlmsg_new(size, GFP_KERNEL));
 
 	if (!skb)
 		return NULL;
@@ -559,7 +560,7 @@ void ftkvm_netlink_event(const struct ftkvm_info *info, u32 event)
 	    !genl_has_listeners(&ftkvm_nl_family, &init_net, 0))
 		goto out;
 
-	skb = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	skb = ftkvm_fault_alloc(NL_EVENT, genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL));
 	if (!skb)
 		goto out;
 	hdr = genlmsg_put(skb, 0, 0, &ftkvm_nl_family, 0, FTKVM_CMD_EVENT);
@@ -590,7 +591,7 @@ out:
  */
 int __init ftkvm_netlink_init(void)
 {
-	int ret = genl_register_family(&ftkvm_nl_family);
+	int ret = ftkvm_fault(FTKVM_FAULT_INIT_NETLINK) ?: genl_register_family(&ftkvm_nl_family);
 
 	if (ret)
 		return ret;
