@@ -439,6 +439,31 @@ static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 	return ret;
 }
 
+/*
+ * KVM lets go of the debug registers when the guest uses them, until the next
+ * exit of any kind: it executes the instruction itself then, or the CPU does, as
+ * it happens. Emulated instructions don't retire, and the backup lands by a
+ * debug register that the guest must not overwrite: so all are emulated, on
+ * both sides. KVM does that where a debugger of the host's is at work.
+ */
+static int svm_handle_dr(struct kvm_vcpu *vcpu)
+{
+	unsigned int debug = vcpu->guest_debug;
+	int ret;
+
+	vcpu->guest_debug |= KVM_GUESTDBG_ENABLE;
+	ret = ftkvm_orig_svm_handle_exit(vcpu, EXIT_FASTPATH_NONE);
+	vcpu->guest_debug = debug;
+	return ret;
+}
+
+static bool svm_is_dr_exit(struct kvm_vcpu *vcpu)
+{
+	u32 code = svm_vmcb(vcpu)->control.exit_code;
+
+	return code >= SVM_EXIT_READ_DR0 && code <= SVM_EXIT_WRITE_DR7;
+}
+
 /**
  * ftkvm_hook_svm_handle_exit() - an exit that left the fast path
  * @vcpu: the vCPU
@@ -492,7 +517,8 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 		bool sets_tsc = svm_sets_tsc(vcpu);
 
 		r->in_guest_op = true;
-		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
+		ret = svm_is_dr_exit(vcpu) ? svm_handle_dr(vcpu) :
+					     ftkvm_orig_svm_handle_exit(vcpu, fp);
 		r->in_guest_op = false;
 		if (sets_tsc) {
 			/* what was known of the peer's clock, and of the guest's, is void */
