@@ -10,7 +10,8 @@ struct gate {
 extern uint32_t boot_magic, boot_info;
 extern char isr_stubs[];
 
-const char *rt_command_line = "";
+static char command_line[512];
+const char *rt_command_line = command_line;
 static struct gate idt[256] __attribute__((aligned(16)));
 static void (*handlers[256])(struct frame *);
 
@@ -25,6 +26,22 @@ void rt_exit(int value)
 void rt_on(int vector, void (*handler)(struct frame *))
 {
 	handlers[vector] = handler;
+}
+
+/* Change a gate: who may use it by INT, on which stack, with interrupts on (trap). */
+void rt_gate(int vector, unsigned int dpl, unsigned int ist, int trap)
+{
+	idt[vector].flags = (trap ? 0x8f00 : 0x8e00) | dpl << 13 | ist;
+}
+
+/* Let a vector go to code of its own, which ends with IRETQ. */
+void rt_entry(int vector, void *code)
+{
+	uint64_t at = (uint64_t)code;
+
+	idt[vector].low = at;
+	idt[vector].mid = at >> 16;
+	idt[vector].high = at >> 32;
 }
 
 void rt_interrupt(struct frame *f);
@@ -71,6 +88,13 @@ uint64_t rt_hash(uint64_t h, const void *data, size_t len)
 	return h ^ h >> 32;
 }
 
+/* Where the loader put it a guest may put something else. */
+static void keep_command_line(const char *from)
+{
+	for (size_t i = 0; i < sizeof(command_line) - 1 && from[i]; i++)
+		command_line[i] = from[i];
+}
+
 void rt_main(void);
 void rt_main(void)
 {
@@ -80,10 +104,8 @@ void rt_main(void)
 	} __attribute__((packed)) pointer = { sizeof(idt) - 1, 0 };
 
 	for (int i = 0; i < 256; i++) {
-		uint64_t at = (uint64_t)isr_stubs + i * 16;
-
-		idt[i] = (struct gate){ .low = at, .selector = 8, .flags = 0x8e00,
-					.mid = at >> 16, .high = at >> 32 };
+		idt[i] = (struct gate){ .selector = 8, .flags = 0x8e00 };
+		rt_entry(i, isr_stubs + i * 16);
 	}
 	pointer.base = (uint64_t)idt;
 	asm volatile("lidt %0" : : "m"(pointer));
@@ -92,12 +114,12 @@ void rt_main(void)
 		const uint32_t *info = (void *)(uint64_t)boot_info;
 
 		if (info[0] & 4)
-			rt_command_line = (void *)(uint64_t)info[4];
+			keep_command_line((void *)(uint64_t)info[4]);
 	} else if (*(const uint32_t *)(uint64_t)boot_info == 0x336ec578) {	/* PVH */
 		const uint64_t *info = (void *)(uint64_t)boot_info;
 
 		if (info[3])
-			rt_command_line = (void *)info[3];
+			keep_command_line((void *)info[3]);
 	}
 	/* The PIC, if there is one, stays silent. */
 	outb(0x21, 0xff);

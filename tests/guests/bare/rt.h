@@ -33,9 +33,12 @@ extern const char *rt_command_line;
 void rt_exit(int value) __attribute__((noreturn));
 unsigned long rt_option(const char *name, unsigned long otherwise);
 void rt_on(int vector, void (*handler)(struct frame *));
+void rt_gate(int vector, unsigned int dpl, unsigned int ist, int trap);
+void rt_entry(int vector, void *code);
 uint64_t rt_hash(uint64_t seed, const void *data, size_t len);
 
 /* print.c */
+void print_by_line(void);
 int putchar(int c);
 int puts(const char *s);
 int printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

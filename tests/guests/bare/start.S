@@ -134,6 +134,7 @@ isr_common:
 
 	.section .rodata
 	.align 8
+	.globl gdt
 gdt:
 	.quad 0
 	.quad 0x00af9a000000ffff	/* 64-bit code */
@@ -144,6 +145,7 @@ gdt_pointer:
 
 	.bss
 	.align 4096
+	.globl pml4, pdpt, pd
 pml4:	.skip 4096
 pdpt:	.skip 4096
 pd:	.skip 4 * 4096
