@@ -161,6 +161,8 @@ class Entry:
         self.nmi = fields.get("nmi", [])
         self.ready = fields.get("ready")
         self.linux = fields.get("linux", False)
+        self.torture = fields.get("torture", False)
+        self.image = fields.get("image", name)
         self._append = fields.get("append", "")
         self._args = fields.get("args", [])
 
@@ -172,7 +174,7 @@ class Entry:
                     "-initrd", os.path.join(built, "linux.cpio"),
                     "-append", f"{LINUX_WORDS} {MACHINE_WORDS[machine]} {append}".strip(),
                     *self._args]
-        args = ["-kernel", os.path.join(built, self.name + ".elf")]
+        args = ["-kernel", os.path.join(built, self.image + ".elf")]
         return args + (["-append", append] if append else []) + self._args
 
 
