@@ -89,6 +89,7 @@ void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv)
 {
 	const struct ftkvm_vendor *v = ftkvm_vendor();
 	char cause[160], remedy[128];
+	const char *what, *mend;
 	int ret;
 
 	if (!v) {
@@ -105,11 +106,9 @@ void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv)
 		fn(priv, FTKVM_SCOPE_HOST, cause, remedy);
 	ret = ftkvm_counter_probe(counter);
 	if (ret) {
-		snprintf(cause, sizeof(cause),
-			 "no PMU counter for event %#x in guest mode (error %d)", counter, ret);
-		fn(priv, FTKVM_SCOPE_HOST, cause, ret == -ENOENT || ret == -EOPNOTSUPP ?
-		   "use a host whose CPU and hypervisor offer the AMD core counters" :
-		   "stop other users of the counters (perf, nmi_watchdog=0)");
+		what = ftkvm_counter_why(ret, &mend);
+		snprintf(cause, sizeof(cause), "event %#x %s (error %d)", counter, what, ret);
+		fn(priv, FTKVM_SCOPE_HOST, cause, mend);
 	}
 }
 

@@ -82,8 +82,16 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 		ret = 0;
 		if (r->state == FTKVM_STATE_BACKUP && alive) {
 			/* one step at a time: userspace may have consoles to join */
-			ftkvm_pair_fence(r);
+			ret = ftkvm_pair_fence(r);
 			mutex_unlock(&r->cmd);
+			if (ret) {
+				snprintf(why, size,
+					 "the primary of %s could not be told to stop (error %d): power its host off, then promote again",
+					 name, ret);
+				ret = -EHOSTUNREACH;
+				ftkvm_replica_put(r);
+				return ret;
+			}
 			ret = wait_event_interruptible(r->wq, READ_ONCE(r->state) !=
 						       FTKVM_STATE_BACKUP) ? -EINTR : -EAGAIN;
 			if (ret == -EAGAIN)
@@ -118,6 +126,7 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 mask,
 		      char *why, size_t size)
 {
+	const char *what, *mend;
 	struct ftkvm_replica *r;
 	u64 min, max;
 	int ret;
@@ -143,9 +152,9 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 	if ((mask & FTKVM_SET_COUNTER) && p->counter) {
 		ret = ftkvm_counter_probe(p->counter);
 		if (ret) {
-			snprintf(why, size,
-				 "event %#x can't be counted in guest mode here (error %d)",
-				 p->counter, ret);
+			what = ftkvm_counter_why(ret, &mend);
+			snprintf(why, size, "event %#x %s (error %d): %s", p->counter, what, ret,
+				 mend);
 			goto out;
 		}
 	}

@@ -9,6 +9,9 @@
 #include "replica.h"
 #include "vendor.h"
 
+#define COUNTER_LOOPS	1000	/* to see whether an event counts */
+#define COUNTER_TRIES	8
+
 static void counter_overflow(struct perf_event *event, struct perf_sample_data *data,
 			     struct pt_regs *regs)
 {
@@ -29,7 +32,7 @@ static int counter_value(struct perf_event *ev, u64 *count)
 	return 0;
 }
 
-static struct perf_event *counter_create(u32 code)
+static struct perf_event *counter_create(u32 code, bool guest)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_RAW,
@@ -37,23 +40,72 @@ static struct perf_event *counter_create(u32 code)
 		.config = code,
 		.sample_period = 1ull << 40,
 		.pinned = 1,
-		.exclude_host = 1,
+		.exclude_host = guest,
+		.exclude_guest = !guest,
+		.exclude_user = !guest,
 	};
 
 	return perf_event_create_kernel_counter(&attr, -1, current, counter_overflow, NULL);
 }
 
+/* What the event counts of a loop of the host's; 0 or -errno. */
+static int counter_of_loop(struct perf_event *ev, u64 *count)
+{
+	unsigned long loops = COUNTER_LOOPS;
+	u64 before, after = 0;
+	int ret;
+
+	local_irq_disable();
+	ret = counter_value(ev, &before);
+	if (!ret) {
+		asm volatile("1: dec %0; jnz 1b" : "+r" (loops) : : "cc");
+		ret = counter_value(ev, &after);
+	}
+	local_irq_enable();
+	*count = (after - before) & GENMASK_ULL(47, 0);
+	return ret;
+}
+
+/*
+ * Does it count what programs do, and the same each time? An event that nothing
+ * counts, or one of time or of caches, is no measure of a guest's progress.
+ */
+static int counter_sane(u32 code)
+{
+	struct perf_event *ev = counter_create(code, false);
+	u64 count = 0, last;
+	int ret, i;
+
+	if (IS_ERR(ev))
+		return PTR_ERR(ev);
+	ret = counter_of_loop(ev, &last);
+	for (i = 0; !ret && i < COUNTER_TRIES; i++) {
+		ret = counter_of_loop(ev, &count);
+		/* an NMI or SMI may have disturbed one of the two */
+		if (count == last)
+			break;
+		last = count;
+	}
+	perf_event_release_kernel(ev);
+	if (ret)
+		return ret;
+	if (count < COUNTER_LOOPS)
+		return -ENODATA;
+	return i < COUNTER_TRIES ? 0 : -EBADMSG;
+}
+
 /**
- * ftkvm_counter_probe() - can this host count the event in guest mode?
+ * ftkvm_counter_probe() - can this host measure a guest's progress by the event?
  * @code: raw PMU event
  *
  * Context: process context, may sleep.
- * Return: 0, or the error of perf.
+ * Return: 0; -ENODATA: it counts nothing; -EBADMSG: not the same twice; or the
+ * error of perf.
  */
 int ftkvm_counter_probe(u32 code)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_PROBE);
-	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code);
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code, true);
 	u64 count;
 
 	if (IS_ERR(ev))
@@ -62,7 +114,34 @@ int ftkvm_counter_probe(u32 code)
 	ret = counter_value(ev, &count);
 	local_irq_enable();
 	perf_event_release_kernel(ev);
-	return ret;
+	return ret ?: counter_sane(code);
+}
+
+/**
+ * ftkvm_counter_why() - why an event can't be used, and what can be done
+ * @err: what ftkvm_counter_probe() returned
+ * @remedy: set
+ *
+ * Context: any.
+ * Return: the cause, to follow "event %#x ".
+ */
+const char *ftkvm_counter_why(int err, const char **remedy)
+{
+	switch (err) {
+	case -ENODATA:
+		*remedy = "use an event of retired instructions (0xc0) or conditional branches (0xd1)";
+		return "does not count what programs execute";
+	case -EBADMSG:
+		*remedy = "use an event of retired instructions (0xc0) or conditional branches (0xd1)";
+		return "does not count the same program the same each time";
+	case -ENOENT:
+	case -EOPNOTSUPP:
+		*remedy = "use a host whose CPU and hypervisor offer the AMD core counters";
+		return "can't be counted in guest mode: there is no such PMU counter";
+	default:
+		*remedy = "stop other users of the counters (perf, nmi_watchdog=0)";
+		return "can't be counted in guest mode: no PMU counter is free";
+	}
 }
 
 /**
@@ -75,7 +154,7 @@ int ftkvm_counter_probe(u32 code)
 int ftkvm_counter_open(struct ftkvm_replica *r)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_OPEN);
-	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(r->counter_code);
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(r->counter_code, true);
 
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);

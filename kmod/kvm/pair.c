@@ -36,6 +36,13 @@ static int pair_data(void *priv, u64 off, const u8 *buf, u32 len)
 		return -EBADMSG;
 	WRITE_ONCE(r->held, r->held + len);
 	ftkvm_fault(FTKVM_FAULT_DATA_HELD);
+	/*
+	 * A guest that has not begun could not go live: what it holds is
+	 * acknowledged when it has. Pairs with pair_starting().
+	 */
+	smp_mb();
+	if (ftkvm_mode(r) == FTKVM_MODE_START)
+		return 0;
 	ftkvm_link_ack(r->link, r->held, READ_ONCE(r->consumed), READ_ONCE(r->epoch.nr));
 	ftkvm_fault(FTKVM_FAULT_DATA_ACKED);
 	wake_up_all(&r->wq);
@@ -166,18 +173,20 @@ static const struct ftkvm_link_ops pair_link_ops = {
 
 /* ---- good-byes ---- */
 
-static void pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
+static int pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
 {
 	struct ftkvm_bye bye = { .reason = cpu_to_le32(reason) };
+	int ret;
 
 	if (!r->link || !ftkvm_link_alive(r->link))
-		return;
+		return -ENOTCONN;
 	strscpy(bye.detail, detail);
 	ftkvm_fault(FTKVM_FAULT_BYE_SAY);
-	ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
+	ret = ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
 	ftkvm_fault(FTKVM_FAULT_BYE_SAID);
 	ftkvm_link_fail(r->link, reason, detail);
 	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
+	return ret;
 }
 
 /* What the primary logged gets a chance to arrive, as long as the peer lives. */
@@ -220,12 +229,16 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
  * @r: the backup
  *
  * Context: process context, @cmd held; may sleep as long as the time-out.
+ * Return: 0; -errno: it could not be told so.
  */
-void ftkvm_pair_fence(struct ftkvm_replica *r)
+int ftkvm_pair_fence(struct ftkvm_replica *r)
 {
+	int ret;
+
 	ftkvm_fault(FTKVM_FAULT_FENCE);
-	pair_say_bye(r, FTKVM_REASON_PROMOTED, "promoted by force");
+	ret = pair_say_bye(r, FTKVM_REASON_PROMOTED, "promoted by force");
 	ftkvm_fault(FTKVM_FAULT_FENCED);
+	return ret;
 }
 
 /* ---- pairing ---- */
@@ -548,6 +561,10 @@ static int pair_starting(struct ftkvm_replica *r)
 	r->started = true;
 	ftkvm_fault(FTKVM_FAULT_START_EQUAL);
 	ftkvm_replica_event(r, FTKVM_EV_START, FTKVM_REASON_NONE, " ");
+	/* what came before this was not acknowledged: pair_data() */
+	smp_mb();
+	if (r->role == FTKVM_ROLE_BACKUP)
+		ftkvm_link_ack(r->link, READ_ONCE(r->held), 0, 0);
 	ftkvm_fault(FTKVM_FAULT_START_DONE);
 	return 0;
 }

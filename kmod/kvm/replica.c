@@ -390,11 +390,16 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 		ret = ftkvm_fault(FTKVM_FAULT_ATTACH_CHECKED);
 	if (ret)
 		goto put_kvm;
+	/* an unloading that has begun waits for this command, and goes on then */
+	if (!try_module_get(THIS_MODULE)) {
+		snprintf(why, size, "the module is being unloaded");
+		ret = -ENODEV;
+		goto put_kvm;
+	}
 	ret = -ENOMEM;
 	r = replica_new(kvm, name);
 	if (!r)
-		goto put_kvm;
-	__module_get(THIS_MODULE);
+		goto put_module;
 	ret = ftkvm_hooks_get();
 	if (ret) {
 		snprintf(why, size, "KVM's functions can't be redirected (error %d): see dmesg",
@@ -424,6 +429,7 @@ put_hooks:
 	ftkvm_hooks_put();
 free:
 	replica_free(r);
+put_module:
 	module_put(THIS_MODULE);
 put_kvm:
 	kvm_put_kvm(kvm);

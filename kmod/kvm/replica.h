@@ -250,7 +250,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 int ftkvm_pair_epochs(u64 min, u64 max, char *why, size_t size);
 int ftkvm_pair_start(struct ftkvm_replica *r);
 void ftkvm_pair_bye(struct ftkvm_replica *r);
-void ftkvm_pair_fence(struct ftkvm_replica *r);
+int ftkvm_pair_fence(struct ftkvm_replica *r);
 
 /* ---- check.c: can it be protected? ---- */
 void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv);
@@ -290,6 +290,7 @@ static inline bool ftkvm_inputs_any(const struct ftkvm_replica *r)
 
 /* ---- counter.c ---- */
 int ftkvm_counter_probe(u32 code);
+const char *ftkvm_counter_why(int err, const char **remedy);
 int ftkvm_counter_open(struct ftkvm_replica *r);
 void ftkvm_counter_close(struct ftkvm_replica *r);
 int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count);

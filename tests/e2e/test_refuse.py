@@ -149,8 +149,9 @@ def refuse_bad_settings(t):
         need(result.code and (result.err + result.out).strip(), f"--{option} {value} was taken")
     for host in t.hosts:
         need(pair.state(host) == "idle", f"host {host.name}: the state is {pair.state(host)}")
-    result = t.ftctl(t.a, "pair", pair.label, "--peer", peer, "--counter", "0xffff", check=False)
-    need(result.code or pair.state(t.a) != "primary", "an event that nothing counts was taken")
+    for words in (["pair", pair.label, "--peer", peer], ["set", pair.label]):
+        t.refused(t.a, *words, "--counter", "0xffff", cause="event 0xffff does not count",
+                  remedy="0xc0")
 
 
 # --- the module itself ---------------------------------------------------------
