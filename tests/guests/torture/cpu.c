@@ -7,6 +7,7 @@
 #define VECTOR_LEAVE	0x91
 #define TABLES		16
 
+extern const char cpu_user_enter32[], cpu_user_return32[];
 extern uint64_t pml4[512], pdpt[512], pd[2048];
 
 uint64_t cpu_gdt[GDT_ENTRIES] __attribute__((aligned(16))) = {
@@ -53,6 +54,13 @@ void cpu_tables(void)
 			       0x89ull << 40 | (base >> 24 & 0xff) << 56;
 	cpu_gdt[SEL_TSS / 8 + 1] = base >> 32;
 	asm volatile("lgdt %0; ltr %w1" : : "m"(pointer), "r"(SEL_TSS));
+}
+
+/* The task register is to be as it was. */
+void cpu_task_register(void)
+{
+	cpu_gdt[SEL_TSS / 8] &= ~(2ull << 40);	/* not busy */
+	asm volatile("ltr %w0" : : "r"(SEL_TSS));
 }
 
 /*
@@ -119,15 +127,47 @@ static void on_leave(struct frame *f)
 	f->rax = result;
 }
 
-/* Call a function in ring 3. Interrupts stay as they are. */
-uint64_t cpu_user(uint64_t (*fn)(uint64_t), uint64_t arg)
+static void on_enter32(struct frame *f)
+{
+	uint32_t *top = (uint32_t *)(user_stack + STACK) - 2;
+
+	saved = *f;
+	top[0] = (uint64_t)cpu_user_return32;
+	top[1] = f->rsi;
+	f->rip = (uint64_t)cpu_user_enter32;
+	f->rax = f->rdi;
+	f->cs = SEL_CODE32_USER;
+	f->ss = SEL_DATA_USER;
+	f->rsp = (uint64_t)top;
+}
+
+static uint64_t enter(void (*how)(struct frame *), uint64_t fn, uint64_t arg)
 {
 	uint64_t result;
 
-	rt_on(VECTOR_ENTER, on_enter);
+	rt_on(VECTOR_ENTER, how);
 	rt_on(VECTOR_LEAVE, on_leave);
 	rt_gate(VECTOR_LEAVE, 3, 0, 0);
 	asm volatile("int $0x90" : "=a"(result), "+D"(fn), "+S"(arg) : :
 		     "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
 	return result;
+}
+
+/* Call a function in ring 3. Interrupts stay as they are. */
+uint64_t cpu_user(uint64_t (*fn)(uint64_t), uint64_t arg)
+{
+	return enter(on_enter, (uint64_t)fn, arg);
+}
+
+/* A 32-bit one, in compatibility mode. */
+uint32_t cpu_user32(const char *fn, uint32_t arg)
+{
+	return enter(on_enter32, (uint64_t)fn, arg);
+}
+
+/* A segment of up to 4 GiB for the GDT; access as in its byte 5, flags G, D, L, AVL. */
+uint64_t cpu_segment(uint32_t base, unsigned int access, unsigned int flags)
+{
+	return 0x000f00000000ffff | (uint64_t)(base & 0xffffff) << 16 |
+	       (uint64_t)(base >> 24) << 56 | (uint64_t)access << 40 | (uint64_t)flags << 52;
 }

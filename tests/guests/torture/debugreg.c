@@ -177,6 +177,7 @@ static uint64_t round(unsigned long nr)
 int guest(void)
 {
 	tort_start("debugreg");
+	fire_rf_allowed = 1;
 	slots = rt_option("slots", SLOTS);
 	moves = rt_option("moves", 0);
 	detect = rt_option("detect", 0);
@@ -184,7 +185,5 @@ int guest(void)
 	fire_start(NULL);
 	tort_rounds(round, 6, 60);
 	tort_say("detected", !!detected == detect);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		tort_sum(hits[i]);
 	return tort_end();
 }

@@ -262,6 +262,7 @@ int guest(void)
 	static const int faults[] = { 0, 6, 11, 12, 13, 16, 17, 19 };
 
 	tort_start("except");
+	fire_rf_allowed = 1;
 	page_pte = cpu_pte((uint64_t)page);
 	code_pte = cpu_pte((uint64_t)code_page);
 	cpu_user_pages();

@@ -10,7 +10,7 @@
 volatile unsigned long fire_ticks;
 volatile uint64_t fire_digest;
 unsigned long fire_in_string;
-int fire_tf_allowed;
+int fire_tf_allowed, fire_rf_allowed;
 
 static void (*hook)(struct frame *);
 static unsigned long least, levels, enough;
@@ -22,10 +22,14 @@ void fire_fold(uint64_t value)
 	fire_digest = mix(fire_digest, value);
 }
 
-/* A string instruction is at @rip. */
-int at_string(uint64_t rip)
+/* A string instruction is at @f, or nobody knows: segments with a base aren't looked into. */
+static int at_string(const struct frame *f)
 {
-	const uint8_t *code = (const uint8_t *)rip;
+	const uint8_t *code = (const uint8_t *)f->rip;
+
+	if ((f->cs & ~3ul) != SEL_CODE && f->cs != SEL_CODE_USER && f->cs != SEL_CODE32 &&
+	    f->cs != SEL_CODE32_USER)
+		return 1;
 
 	while (*code == 0xf2 || *code == 0xf3 || *code == 0x66 || *code == 0x67 ||
 	       (*code & 0xf0) == 0x40)
@@ -38,19 +42,23 @@ void fire_check_flags(const struct frame *f, const char *bad_tf, const char *bad
 {
 	if ((f->rflags & EFLAGS_TF) && !fire_tf_allowed)
 		tort_bad(bad_tf, f->rflags, f->rflags & ~EFLAGS_TF);
-	if ((f->rflags & EFLAGS_RF) && !rf_always && !at_string(f->rip))
+	if ((f->rflags & EFLAGS_RF) && !rf_always && !fire_rf_allowed && !at_string(f))
 		tort_bad(bad_rf, f->rflags, f->rflags & ~EFLAGS_RF);
 }
 
-/* Many short ones, and some long enough for anything to get on; later few. */
+/* After enough interrupts they become rare. */
+unsigned long fire_shortest(void)
+{
+	return fire_ticks > enough ? least * 16 : least;
+}
+
+/* Many short ones, and some long enough for anything to get on. */
 unsigned long fire_interval(void)
 {
 	unsigned long base;
 
 	state = state * 6364136223846793005 + 1442695040888963407;
-	base = least << (state >> 40) % levels;
-	if (fire_ticks > enough)
-		base *= 16;
+	base = fire_shortest() << (state >> 40) % levels;
 	return base + (state >> 20) % base;
 }
 
@@ -64,13 +72,20 @@ void fire_next(void)
 	fire_arm(fire_interval());
 }
 
+/* Code outside 64-bit mode saw RF where it should not be. */
+void fire_odd_rf(void)
+{
+	if (!rf_always && !fire_rf_allowed)
+		tort_bad("RF in an interrupt's frame", 1, 0);
+}
+
 static void on_tick(struct frame *f)
 {
 	uint64_t h = mix_words(fire_digest, f, offsetof(struct frame, vector) / 8);
 
 	h = mix(mix(h, f->rip), f->rflags);
 	fire_digest = mix(mix(h, f->rsp), f->cs);
-	fire_in_string += at_string(f->rip);
+	fire_in_string += at_string(f);
 	fire_ticks++;
 	fire_check_flags(f, "TF in an interrupt's frame", "RF in an interrupt's frame");
 	lapic_eoi();

@@ -91,6 +91,7 @@ int guest(void)
 	unsigned int breakpoint;
 
 	tort_start("tfstep");
+	fire_rf_allowed = 1;
 	breakpoint = rt_option("breakpoint", 0);
 	fire_tf_allowed = 1;
 	rt_on(1, on_debug);

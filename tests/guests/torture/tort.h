@@ -47,6 +47,7 @@ extern volatile unsigned long fire_ticks;	/* so far */
 extern volatile uint64_t fire_digest;		/* of where each one hit, and what it saw */
 extern unsigned long fire_in_string;		/* so many came at a string instruction */
 extern int fire_tf_allowed;			/* the guest single-steps itself */
+extern int fire_rf_allowed;			/* the guest returns to where it had a fault */
 
 void fire_start(void (*hook)(struct frame *));
 void fire_stop(void);
@@ -54,8 +55,9 @@ void fire_fold(uint64_t value);
 void fire_next(void);
 void fire_arm(unsigned long ns);
 unsigned long fire_interval(void);
+unsigned long fire_shortest(void);
 void fire_check_flags(const struct frame *f, const char *bad_tf, const char *bad_rf);
-int at_string(uint64_t rip);
+void fire_odd_rf(void);
 
 /* cpu.c: descriptors, ring 3, pages of 4 KiB */
 enum {
@@ -93,10 +95,13 @@ enum {
 extern uint64_t cpu_gdt[GDT_ENTRIES];
 
 void cpu_tables(void);
+void cpu_task_register(void);
 void cpu_stack(int ist, void *top);		/* ist 0: that of ring 3's interrupts */
 uint64_t *cpu_pte(uint64_t address);
 void cpu_user_pages(void);
 uint64_t cpu_user(uint64_t (*fn)(uint64_t), uint64_t arg);
+uint32_t cpu_user32(const char *fn, uint32_t arg);
+uint64_t cpu_segment(uint32_t base, unsigned int access, unsigned int flags);
 
 static inline uint64_t read_flags(void)
 {
