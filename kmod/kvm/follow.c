@@ -86,6 +86,21 @@ static bool follow_at(const struct ftkvm_replica *r, const struct ftkvm_rec *rec
 		here.rcx == rec->point.rcx);
 }
 
+/**
+ * ftkvm_follow_arrives() - is this the point that the backup is to land on?
+ * @r: the replica
+ *
+ * Context: vCPU thread, after an exit.
+ * Return: whether the record in hand is that of an epoch end (or a verification)
+ * at this very point.
+ */
+bool ftkvm_follow_arrives(const struct ftkvm_replica *r)
+{
+	return ftkvm_mode(r) == FTKVM_MODE_FOLLOW && r->have_rec &&
+	       (r->rec.type == FTKVM_REC_END || ftkvm_verify_is(&r->rec)) &&
+	       !(r->rec.flags & FTKVM_RECF_SNAP) && follow_at(r, &r->rec);
+}
+
 /* The epoch ends here: inputs take effect, the next one begins. */
 static void follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {

@@ -317,6 +317,7 @@ int ftkvm_follow_more(struct ftkvm_replica *r);
 void ftkvm_follow_halt(struct ftkvm_replica *r);
 void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
 bool ftkvm_follow_drained(struct ftkvm_replica *r);
+bool ftkvm_follow_arrives(const struct ftkvm_replica *r);
 
 /* ---- verify.c ---- */
 bool ftkvm_verify_due(const struct ftkvm_replica *r);

@@ -257,6 +257,34 @@ static bool svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
 	return hit;
 }
 
+/*
+ * DR6 may show breakpoints that match but are not enabled, and what lies in a
+ * disabled debug register is not the same on both sides while the backup lands.
+ * So the guest is shown enabled ones only.
+ */
+static void svm_db_mask(struct vmcb *b)
+{
+	int slot;
+
+	if (b->control.exit_code != SVM_EXIT_EXCP_BASE + DB_VECTOR)
+		return;
+	for (slot = 0; slot < 4; slot++)
+		if (!(b->save.dr7 & (3ull << (slot * DR_ENABLE_SIZE))))
+			b->save.dr6 &= ~BIT(slot);
+}
+
+/*
+ * A breakpoint exit that is ours alone, or that comes at the very point where an
+ * epoch is to end: there the guest's own breakpoint is hit again behind it, as it
+ * was on the primary.
+ */
+static bool svm_is_our_bp(struct ftkvm_replica *r)
+{
+	u64 dr6 = svm_vmcb(r->vcpu)->save.dr6 ^ DR6_ACTIVE_LOW;
+
+	return r->bp_hit && (!(dr6 & (DR_TRAP_BITS | DR_STEP)) || ftkvm_follow_arrives(r));
+}
+
 /* ---- RDTSC, RDTSCP ---- */
 
 static bool svm_is_tsc_exit(struct ftkvm_replica *r)
@@ -503,8 +531,7 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 	}
 	if (fp != EXIT_FASTPATH_NONE) {
 		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
-	} else if (r->bp_hit &&
-		   !((svm_vmcb(vcpu)->save.dr6 ^ DR6_ACTIVE_LOW) & (DR_TRAP_BITS | DR_STEP))) {
+	} else if (svm_is_our_bp(r)) {
 		svm_sync_crs(vcpu);
 		ret = 1;
 	} else if (svm_is_tsc_exit(r)) {
@@ -564,6 +591,7 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	u64 tsc;
 
 	r->bp_hit = bp->slot >= 0 && svm_bp_clear(r, bp);
+	svm_db_mask(svm_vmcb(vcpu));
 	if (ftkvm_counter_read(r, &r->now.count)) {
 		r->plan.step = FTKVM_STEP_WAIT;
 		return fp;
