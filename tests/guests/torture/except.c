@@ -95,6 +95,8 @@ static void divide(void)
 }
 
 static void breakpoint(void) { asm volatile("int3"); }
+/* ICEBP: a #DB that is neither a breakpoint's nor a step's */
+static void icebp(void) { asm volatile(".byte 0xf1"); }
 static void undefined(void) { TRY("ud2", "m"(pages)); }
 
 static void not_available(void)
@@ -188,7 +190,8 @@ static void x87(void)
 {
 	static const uint16_t unmasked = 0x37b;
 
-	TRY("fninit; fldcw %1; fld1; fldz; fdivrp; fwait; fninit\n9: fnclex; fninit", "m"(unmasked));
+	TRY("fninit; fldcw %1; fld1; fldz; fdivrp; fwait; fninit\n9: fnclex; fninit",
+	    "m"(unmasked));
 }
 
 static void sse(void)
@@ -221,7 +224,7 @@ static void alignment(void)
 }
 
 static void (*const kinds[])(void) = {
-	divide, breakpoint, undefined, not_available, not_present, stack, protection, protection,
+	divide, breakpoint, icebp, undefined, not_available, not_present, stack, protection, protection,
 	read_page, write_page, string_page, no_page, fetch, fetch_nothing, x87, sse, alignment,
 };
 
@@ -234,6 +237,7 @@ static void in_handler(struct frame *f)
 	(void)f;
 	if (fire_ticks & 1) {
 		breakpoint();
+		icebp();
 		undefined();
 		fire_fold(digest);
 	}
@@ -274,6 +278,7 @@ int guest(void)
 	code_page[4095] = 0xc3;
 	for (unsigned int i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
 		rt_on(faults[i], on_fault);
+	rt_on(1, on_trap);
 	rt_on(3, on_trap);
 	rt_on(7, on_nm);
 	rt_on(14, on_page_fault);

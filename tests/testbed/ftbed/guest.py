@@ -162,6 +162,7 @@ class Entry:
         self.ready = fields.get("ready")
         self.linux = fields.get("linux", False)
         self.torture = fields.get("torture", False)
+        self.limit = fields.get("limit")
         self.image = fields.get("image", name)
         self._append = fields.get("append", "")
         self._args = fields.get("args", [])

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The local APIC's timer in every mode: one-shot, periodic, TSC deadline; periods
+ * shorter than an epoch; every divisor; masked and unmasked while it runs,
+ * armed again before it fires, stopped, switched from mode to mode; its current
+ * count read at any time. xapic=1: by memory, not by MSRs. ticks=N for each kind.
+ */
+#include "tort.h"
+
+#define VECTOR	0x41
+
+static volatile unsigned long ticks, wrong;
+static volatile uint64_t digest, work;
+static volatile int expected;
+
+static void on_timer(struct frame *f)
+{
+	uint64_t h = mix_words(digest, f, offsetof(struct frame, vector) / 8);
+
+	digest = mix(mix(h, f->rip), f->rflags);
+	ticks++;
+	wrong += !expected;
+	lapic_eoi();
+}
+
+/* Compute until so many more came. */
+static void until(unsigned long more)
+{
+	unsigned long end = ticks + more;
+
+	expected = 1;
+	sti();
+	while (ticks < end)
+		work = work * 6364136223846793005 + 1442695040888963407;
+	cli();
+	expected = 0;
+}
+
+/* None may come while we compute for a while. */
+static void none(const char *what)
+{
+	unsigned long before = ticks;
+
+	sti();
+	for (unsigned int i = 0; i < 20000; i++)
+		work = work * 6364136223846793005 + 1;
+	cli();
+	if (ticks != before)
+		tort_bad(what, ticks - before, 0);
+}
+
+static void say(const char *kind)
+{
+	printf("lapict: time %s: ticks %lu digest %016lx work %016lx count %x\n", kind, ticks,
+	       digest, work, lapic_read(LAPIC_TMCCT));
+	tort_say(kind, 1);
+}
+
+static void stop(void)
+{
+	lapic_write(LAPIC_TMICT, 0);
+	lapic_write(LAPIC_LVTT, VECTOR | LVT_MASKED);
+	/* one that is on its way */
+	expected = 1;
+	sti();
+	asm volatile("nop; nop");
+	cli();
+	expected = 0;
+}
+
+static void one_shots(unsigned long n)
+{
+	lapic_write(LAPIC_LVTT, VECTOR);
+	for (unsigned long i = 0; i < n; i++) {
+		lapic_write(LAPIC_TMICT, 1000 + tort_below(60000));
+		until(1);
+		none("a second interrupt of a one-shot timer");
+		/* armed again, and again, and fires once */
+		lapic_write(LAPIC_TMICT, 100000000);
+		lapic_write(LAPIC_TMICT, 200000000);
+		lapic_write(LAPIC_TMICT, 30000);
+		until(1);
+	}
+	lapic_write(LAPIC_TMICT, 100000);
+	lapic_write(LAPIC_TMICT, 0);
+	none("an interrupt of a stopped timer");
+	say("one-shot");
+}
+
+static void periods(unsigned long n)
+{
+	static const unsigned int lengths[] = { 300000, 200000, 250000, 1000000 };
+
+	lapic_write(LAPIC_LVTT, VECTOR | LVT_PERIODIC);
+	for (unsigned int i = 0; i < 4; i++) {
+		lapic_write(LAPIC_TMICT, lengths[i]);
+		until(n / 2);
+	}
+	say("periodic");
+	/* masked, it goes on; unmasked, it is heard again */
+	lapic_write(LAPIC_LVTT, VECTOR | LVT_PERIODIC | LVT_MASKED);
+	expected = 1;
+	sti();
+	asm volatile("nop; nop");
+	cli();
+	expected = 0;
+	none("an interrupt of a masked timer");
+	lapic_write(LAPIC_LVTT, VECTOR | LVT_PERIODIC);
+	until(n / 4 + 1);
+	say("unmasked");
+	stop();
+	none("an interrupt after the end");
+}
+
+static void divisors(void)
+{
+	static const uint8_t codes[] = { 0xb, 0x0, 0x1, 0x2, 0x3, 0x8, 0x9, 0xa };
+
+	lapic_write(LAPIC_LVTT, VECTOR);
+	for (unsigned int i = 0; i < 8; i++) {
+		uint32_t last, count;
+
+		lapic_write(LAPIC_TDCR, codes[i]);
+		if (lapic_read(LAPIC_TDCR) != codes[i])
+			tort_bad("the divide configuration", lapic_read(LAPIC_TDCR), codes[i]);
+		lapic_write(LAPIC_TMICT, 4000000 >> i);
+		last = lapic_read(LAPIC_TMCCT);
+		for (unsigned int k = 0; k < 10; k++) {
+			count = lapic_read(LAPIC_TMCCT);
+			if (count > last)
+				tort_bad("a current count that grows", count, last);
+			digest = mix(digest, count);
+			last = count;
+		}
+		until(1);
+	}
+	lapic_write(LAPIC_TDCR, 0xb);
+	say("divisors");
+}
+
+static void deadlines(unsigned long n)
+{
+	uint32_t r[4];
+
+	cpuid(1, 0, r);
+	if (!(r[2] >> 24 & 1))
+		return;
+	lapic_write(LAPIC_LVTT, VECTOR | LVT_DEADLINE);
+	asm volatile("mfence");
+	for (unsigned long i = 0; i < n; i++) {
+		wrmsr(MSR_TSC_DEADLINE, rdtsc() + tort_below(100000));
+		digest = mix(digest, rdmsr(MSR_TSC_DEADLINE));
+		until(1);
+		if (rdmsr(MSR_TSC_DEADLINE))
+			tort_bad("a deadline that is over", rdmsr(MSR_TSC_DEADLINE), 0);
+	}
+	wrmsr(MSR_TSC_DEADLINE, 1);		/* long ago: at once */
+	until(1);
+	wrmsr(MSR_TSC_DEADLINE, rdtsc() + 100000000000);
+	wrmsr(MSR_TSC_DEADLINE, 0);
+	none("an interrupt of a deadline taken back");
+	/* in this mode the count is ignored, in the others the deadline */
+	lapic_write(LAPIC_TMICT, 1000);
+	none("an interrupt of the count in deadline mode");
+	wrmsr(MSR_TSC_DEADLINE, rdtsc() + 100000000000);
+	lapic_write(LAPIC_LVTT, VECTOR);
+	none("an interrupt of the deadline in one-shot mode");
+	say("deadline");
+	lapic_write(LAPIC_TMICT, 50000);
+	until(1);
+	say("one-shot after deadline");
+}
+
+/* Between HLTs. */
+static void halted(unsigned long n)
+{
+	lapic_write(LAPIC_LVTT, VECTOR);
+	expected = 1;
+	for (unsigned long i = 0; i < n; i++) {
+		unsigned long before = ticks;
+
+		lapic_write(LAPIC_TMICT, 2000 + tort_below(200000));
+		while (ticks == before)
+			sti_hlt();
+		digest = mix(digest, lapic_read(LAPIC_TMCCT));
+	}
+	expected = 0;
+	say("halted");
+}
+
+int guest(void)
+{
+	unsigned long n = rt_option("ticks", 24);
+
+	tort_start("lapict");
+	if (rt_option("xapic", 0)) {
+		rt_use_xapic();
+		lapic_write(LAPIC_TDCR, 0xb);
+	}
+	rt_on(VECTOR, on_timer);
+	tort_seed(1);
+	one_shots(n);
+	periods(n);
+	divisors();
+	deadlines(n);
+	halted(n);
+	stop();
+	tort_say("unexpected", wrong);
+	return tort_end();
+}
