@@ -252,8 +252,8 @@ char *ft_format_time(uint64_t boottime_ns, char *buf, size_t size)
 	int64_t at;
 
 	clock_gettime(CLOCK_REALTIME, &real);
-	at = (int64_t)real.tv_sec * 1000000000 + real.tv_nsec -
-	     (int64_t)(ft_boottime_ns() - boottime_ns);
+	/* unsigned: an instant that makes no sense may wrap */
+	at = (uint64_t)real.tv_sec * 1000000000 + real.tv_nsec - ft_boottime_ns() + boottime_ns;
 	seconds = at / 1000000000;
 	if (at < 0 || !localtime_r(&seconds, &tm)) {
 		snprintf(buf, size, "?");

@@ -391,6 +391,8 @@ static void formats(void)
 	CHECK(says(ft_format_age, 90000000, "1 d 1 h"));
 	CHECK(!strcmp(ft_format_count(1, "epoch", buf, sizeof(buf)), "1 epoch"));
 	CHECK(!strcmp(ft_format_count(2, "epoch", buf, sizeof(buf)), "2 epochs"));
+	/* 292 years from now */
+	CHECK(!strcmp(ft_format_time(1ULL << 63, buf, sizeof(buf)), "?"));
 }
 
 static void words_for_all(void)
