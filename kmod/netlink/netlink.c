@@ -94,6 +94,11 @@ static const struct nla_policy ftkvm_nl_attach_policy[FTKVM_A_VM_FD + 1] = {
 	[FTKVM_A_VM_FD]	= FTKVM_NL_FD,
 };
 
+/* A dump of all: nothing. Without a policy generic netlink would not look. */
+static const struct nla_policy ftkvm_nl_dump_policy[FTKVM_A_PAD + 1] = {
+	[FTKVM_A_PAD]	= { .type = NLA_REJECT },
+};
+
 /* DETACH, UNPAIR, GET, VERIFY */
 static const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
@@ -515,10 +520,11 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(PROMOTE, promote, promote, FORCE),
 	FTKVM_NL_DO(GET, get, name, NAME),
 	{
-		/* no policy: no attribute is allowed */
-		.cmd	= FTKVM_CMD_GET,
-		.dumpit	= ftkvm_nl_dump,
-		.flags	= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+		.cmd		= FTKVM_CMD_GET,
+		.dumpit		= ftkvm_nl_dump,
+		.policy		= ftkvm_nl_dump_policy,
+		.maxattr	= FTKVM_A_PAD,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 	FTKVM_NL_DO(SET, set, set, VERIFY_EVERY),
 	FTKVM_NL_DO(CHECK, check, check, VM_FD),
