@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The module's answers as ftd has them: by userspace/nl_parse.c. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nl_parse.h"
+#include "netlink_ftd.h"
+
+bool ftd_hears_replica(const void *nlh, const struct world_replica *r)
+{
+	struct ftreplica f;
+	int i;
+
+	nl_parse_replica(nlh, &f);
+	for (i = FTKVM_STAT_PAD + 1; i <= FTKVM_STAT_MAX; i++)
+		if (!f.has_stat[i] || f.stats[i] != r->stats[i])
+			return false;
+	return !strcmp(f.name, r->name) && !strcmp(f.peer, r->peer) &&
+	       !strcmp(f.detail, r->detail) && !strcmp(f.module_version, r->module_version) &&
+	       f.state == r->state && f.role == r->role && f.pid == r->pid &&
+	       f.reason == r->reason && f.counter == r->counter &&
+	       f.timeout_ms == r->timeout_ms && f.proto_version == r->proto_version &&
+	       f.period_min == r->period_min && f.period_max == r->period_max &&
+	       f.margin == r->margin;
+}
+
+bool ftd_hears_event(const void *nlh, const struct world_replica *r)
+{
+	struct ftevent e;
+
+	nl_parse_event(nlh, &e);
+	return !strcmp(e.name, r->name) && !strcmp(e.detail, r->detail) && e.event == r->event &&
+	       e.state == r->state && e.role == r->role && e.reason == r->reason;
+}
+
+bool ftd_hears_takeover(const void *nlh, uint64_t ns)
+{
+	struct ftreplica f;
+	int i;
+
+	nl_parse_replica(nlh, &f);
+	for (i = 0; i <= FTKVM_STAT_MAX; i++)
+		if (f.has_stat[i] != (i == FTKVM_STAT_TAKEOVER_NS))
+			return false;
+	return f.stats[FTKVM_STAT_TAKEOVER_NS] == ns && !*f.name;
+}
+
+void ftd_hears_detail(const void *nlh, char *text, size_t size)
+{
+	nl_detail_text(nlh, text, size);
+}
+
+void ftd_hears_extack(const void *nlh, char *text, size_t size)
+{
+	nl_extack_text(nlh, text, size);
+}
+
+unsigned int ftd_hears_problems(const void *nlh, unsigned int n, const char *version,
+				uint32_t proto,
+				void (*make)(unsigned int i, uint32_t *scope, char *cause,
+					     char *remedy))
+{
+	struct ftproblems p = { 0 };
+	char cause[1024], remedy[1024];
+	unsigned int heard = 0, i;
+	uint32_t scope;
+
+	nl_parse_problems(nlh, &p);
+	if (strcmp(p.module_version, version) || p.proto_version != proto)
+		heard = ~0u;
+	/* all of them, but for those that there was no room for */
+	for (i = 0; heard < p.n && i < n; i++) {
+		make(i, &scope, cause, remedy);
+		/* ftd has room for that much */
+		cause[sizeof(p.list->cause) - 1] = '\0';
+		remedy[sizeof(p.list->remedy) - 1] = '\0';
+		if (p.list[heard].scope == scope && !strcmp(p.list[heard].cause, cause) &&
+		    !strcmp(p.list[heard].remedy, remedy))
+			heard++;
+	}
+	if (heard != p.n)
+		heard = ~0u;
+	free(p.list);
+	return heard;
+}

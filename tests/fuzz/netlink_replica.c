@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The replica code, as the netlink family calls it: each call must be the one that
+ * the request asks for. And the answers, which ftd's own parser hears.
+ */
+#include "netlink_ftd.h"
+#include "netlink_world.h"
+#include "../../kmod/core/frame.h"
+
+/* The call that is due must be this one. */
+static const struct call *comes(u8 cmd, bool dump, const char *name)
+{
+	const struct call *c = &due[w.came];
+
+	REQUIRE(w.came < w.ndue);
+	w.came++;
+	REQUIRE(c->cmd == cmd && c->dump == dump && !c->name == !name);
+	if (name)
+		REQUIRE(!strcmp(c->name, name) && *name && strlen(name) <= FTKVM_NAME_MAX);
+	return c;
+}
+
+static char text_char(u32 i)
+{
+	return 'a' + i % 26;
+}
+
+/* Succeed, or fail with a text of the input's length. */
+static int done(char *why, size_t size)
+{
+	u32 i;
+
+	REQUIRE(size == FTKVM_ERROR_MAX + 1 && !*why);
+	if (!w.ret)
+		return 0;
+	for (i = 0; i < w.text_len; i++)
+		why[i] = text_char(i);
+	why[i] = '\0';
+	return w.ret;
+}
+
+int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
+{
+	REQUIRE(comes(FTKVM_CMD_ATTACH, false, name)->fd == vm_fd && vm_fd >= 0);
+	REACHED("ATTACH");
+	return done(why, size);
+}
+
+int ftkvm_replica_detach(const char *name, char *why, size_t size)
+{
+	comes(FTKVM_CMD_DETACH, false, name);
+	return done(why, size);
+}
+
+static bool same_settings(const struct ftkvm_pair_params *a, const struct ftkvm_pair_params *b)
+{
+	return a->period_min == b->period_min && a->period_max == b->period_max &&
+	       a->margin == b->margin && a->counter == b->counter &&
+	       a->timeout_ms == b->timeout_ms;
+}
+
+int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 *reason,
+		       char *why, size_t size)
+{
+	const struct call *c = comes(FTKVM_CMD_PAIR, false, name);
+
+	REQUIRE(p->sock_fd == c->fd && p->role == c->p.role && same_settings(p, &c->p));
+	REQUIRE(memchr(p->peer, '\0', sizeof(p->peer)) && !strcmp(p->peer, c->p.peer));
+	REQUIRE(*reason == FTKVM_REASON_NONE);
+	*reason = w.reason;
+	REACHED("PAIR");
+	if (*p->peer && p->margin)
+		REACHED("PAIR with a peer and a margin");
+	return done(why, size);
+}
+
+int ftkvm_replica_unpair(const char *name, char *why, size_t size)
+{
+	comes(FTKVM_CMD_UNPAIR, false, name);
+	return done(why, size);
+}
+
+int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns, char *why, size_t size)
+{
+	REQUIRE(comes(FTKVM_CMD_PROMOTE, false, name)->force == force);
+	*takeover_ns = w.stat[FTKVM_STAT_TAKEOVER_NS];
+	if (force)
+		REACHED("PROMOTE by force");
+	return done(why, size);
+}
+
+int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 mask, char *why,
+		      size_t size)
+{
+	const struct call *c = comes(FTKVM_CMD_SET, false, name);
+
+	REQUIRE(mask == c->mask && mask && same_settings(p, &c->p) && p->sock_fd == -1);
+	REACHED("SET");
+	return done(why, size);
+}
+
+void make_info(struct ftkvm_info *info, u32 nr)
+{
+	u32 v = w.fill + nr;
+
+	memset(info, 0, sizeof(*info));
+	memset(info->name, 'a' + v % 26, 1 + v % FTKVM_NAME_MAX);
+	memset(info->peer, 'p', v % (FTKVM_PEER_MAX + 1));
+	memset(info->detail, 'd', v * 7 % (FTKVM_DETAIL_MAX + 1));
+	info->state = v % 8;
+	info->role = v % 3;
+	info->pid = v;
+	info->reason = v % __FTKVM_REASON_MAX;
+	info->period_min = v * 1000003ull;
+	info->period_max = ~info->period_min;
+	info->margin = v << 8;
+	info->counter = v ^ 0xc0;
+	info->timeout_ms = v * 3;
+	memcpy(info->stat, w.stat, sizeof(info->stat));
+}
+
+int ftkvm_replica_info(const char *name, struct ftkvm_info *info)
+{
+	comes(FTKVM_CMD_GET, false, name);
+	if (w.ret)
+		return w.ret;
+	make_info(info, 0);
+	return 0;
+}
+
+int ftkvm_replica_info_nr(unsigned int nr, struct ftkvm_info *info)
+{
+	if (!w.asked)
+		comes(FTKVM_CMD_GET, true, NULL);
+	w.asked++;
+	if (nr >= w.replicas)
+		return -ENOENT;
+	make_info(info, nr);
+	return 0;
+}
+
+static void make_problem(unsigned int i, uint32_t *scope, char *cause, char *remedy)
+{
+	size_t n = (w.fill + i * 97) % 600;
+
+	memset(cause, 'c', n);
+	cause[n] = '\0';
+	n = (w.fill + i * 31) % 300;
+	memset(remedy, 'r', n);
+	remedy[n] = '\0';
+	*scope = i % 2;
+}
+
+int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv, char *why,
+		size_t size)
+{
+	char cause[1024], remedy[1024];
+	u32 i, scope;
+
+	REQUIRE(comes(FTKVM_CMD_CHECK, false, name)->fd == vm_fd && vm_fd >= -1);
+	REQUIRE(vm_fd == -1 || !name);
+	for (i = 0; i < w.problems; i++) {
+		make_problem(i, &scope, cause, remedy);
+		cb(priv, scope, cause, remedy);
+	}
+	if (vm_fd >= 0)
+		REACHED("CHECK of a descriptor");
+	return done(why, size);
+}
+
+/* ---- the answers ---- */
+
+static void hear_info(const struct nlmsghdr *nlh, u32 nr)
+{
+	struct ftkvm_info i;
+	struct world_replica r;
+
+	make_info(&i, nr);
+	r = (struct world_replica) {
+		.name = i.name, .peer = i.peer, .detail = i.detail,
+		.module_version = FTKVM_VERSION, .proto_version = FTKVM_PROTO_VERSION,
+		.state = i.state, .role = i.role, .pid = i.pid, .reason = i.reason,
+		.counter = i.counter, .timeout_ms = i.timeout_ms,
+		.period_min = i.period_min, .period_max = i.period_max, .margin = i.margin,
+		.stats = (const uint64_t *)i.stat,
+	};
+	REQUIRE(ftd_hears_replica(nlh, &r));
+}
+
+/* All replicas, each once and whole, in as many parts as it takes. */
+static void hear_dump(void)
+{
+	u32 nr = 0, i;
+
+	for (i = 0; i < w.nanswers; i++) {
+		const struct nlmsghdr *nlh = nlmsg_hdr(answers[i]);
+		int left = answers[i]->len;
+
+		for (; nlmsg_ok(nlh, left); nlh = nlmsg_next(nlh, &left)) {
+			REQUIRE(nlh->nlmsg_type == family_id && nlh->nlmsg_flags & NLM_F_MULTI);
+			hear_info(nlh, nr++);
+		}
+		REQUIRE(!left);
+	}
+	REQUIRE(nr == w.replicas);
+	if (w.nanswers > 2)
+		REACHED("a dump in parts");
+}
+
+/* The one message in the @i-th answer. */
+static const struct nlmsghdr *answer(u32 i, u16 type, u32 seq)
+{
+	const struct nlmsghdr *nlh = nlmsg_hdr(answers[i]);
+
+	REQUIRE(i < w.nanswers && nlh->nlmsg_len == answers[i]->len);
+	REQUIRE(nlh->nlmsg_type == type && nlh->nlmsg_seq == seq && nlh->nlmsg_pid == PORTID);
+	return nlh;
+}
+
+static void hear_success(const struct call *c, const struct nlmsghdr *req)
+{
+	u32 data = c->cmd == FTKVM_CMD_GET || c->cmd == FTKVM_CMD_CHECK ||
+		   c->cmd == FTKVM_CMD_PROMOTE;
+	const struct nlmsghdr *nlh;
+	u32 heard;
+
+	REQUIRE(w.nanswers == data + !!(req->nlmsg_flags & NLM_F_ACK));
+	if (req->nlmsg_flags & NLM_F_ACK) {
+		const struct nlmsgerr *e = nlmsg_data(answer(data, NLMSG_ERROR, req->nlmsg_seq));
+
+		REQUIRE(!e->error);
+	}
+	if (!data)
+		return;
+	nlh = answer(0, family_id, req->nlmsg_seq);
+	REQUIRE(((struct genlmsghdr *)nlmsg_data(nlh))->cmd == c->cmd);
+	switch (c->cmd) {
+	case FTKVM_CMD_GET:
+		hear_info(nlh, 0);
+		REACHED("GET answered");
+		break;
+	case FTKVM_CMD_PROMOTE:
+		REQUIRE(ftd_hears_takeover(nlh, w.stat[FTKVM_STAT_TAKEOVER_NS]));
+		break;
+	default:
+		heard = ftd_hears_problems(nlh, w.problems, FTKVM_VERSION, FTKVM_PROTO_VERSION,
+					   make_problem);
+		REQUIRE(heard <= w.problems);
+		/* the message has room for 16 KiB */
+		REQUIRE(heard == w.problems || answers[0]->len > 15000);
+		if (heard < w.problems)
+			REACHED("more problems than there is room for");
+	}
+}
+
+/* @ours: the command failed, and said @len bytes about it; else it was refused. */
+static void hear_failure(const struct call *c, const struct nlmsghdr *req, bool ours, u32 len)
+{
+	bool interrupted = w.ret == -EINTR || w.ret == -ERESTARTSYS || w.ret == -ERESTARTNOINTR;
+	u32 detail = ours && len;
+	char text[FTKVM_ERROR_MAX + 1] = "";
+	const struct nlmsgerr *e;
+	u32 i;
+
+	REQUIRE(w.nanswers == detail + 1);
+	e = nlmsg_data(answer(detail, NLMSG_ERROR, req->nlmsg_seq));
+	REQUIRE(e->error < 0);
+	if (ours)
+		REQUIRE(e->error == (interrupted ? -ECANCELED : w.ret));
+	if (detail) {
+		const struct nlmsghdr *nlh = answer(0, family_id, req->nlmsg_seq);
+
+		REQUIRE(((struct genlmsghdr *)nlmsg_data(nlh))->cmd == c->cmd);
+		ftd_hears_detail(nlh, text, sizeof(text));
+		if (c->cmd != FTKVM_CMD_GET) {
+			REQUIRE(strlen(text) == len);
+			for (i = 0; i < len; i++)
+				REQUIRE(text[i] == text_char(i));
+		}
+		REACHED("a failure with its text");
+	}
+	if (w.asker.flags & BIT(NETLINK_F_EXT_ACK)) {
+		char begin[FTKVM_ERROR_MAX + 1] = "";
+
+		ftd_hears_extack(nlmsg_hdr(answers[detail]), begin, sizeof(begin));
+		if (detail)
+			REQUIRE(*begin && !strncmp(text, begin, strlen(begin)) &&
+				strlen(begin) >= min(strlen(text), 79ul));
+		/* what is wrong with an attribute is said */
+		else if (!ours && e->error != -EOPNOTSUPP && e->error != -EPERM &&
+			 req->nlmsg_len >= NLMSG_HDRLEN + GENL_HDRLEN)
+			REQUIRE(*begin);
+	}
+}
+
+void hear(const struct nlmsghdr *req, const struct call *c, bool accepted)
+{
+	if (!accepted)
+		hear_failure(c, req, false, 0);
+	else if (c->dump)
+		hear_dump();
+	else if (w.ret)
+		/* GET has a text of its own, where it has one */
+		hear_failure(c, req, true,
+			     c->cmd == FTKVM_CMD_GET ? w.ret == -ENOENT : w.text_len);
+	else
+		hear_success(c, req);
+}
