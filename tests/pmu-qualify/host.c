@@ -36,6 +36,8 @@ struct model {
  * enable: rr's 0x5100d1, 0x5101c4) don't matter. The first that fits is taken.
  */
 static const struct model models[] = {
+	{ AMD, 0x06, 0x00, 0xff, "K7, or what QEMU's \"max\" calls itself", 0xc0, 0xd1, 0xc0, false,
+	  "a real K7 can't run guests" },
 	{ AMD, 0x0f, 0x00, 0xff, "K8, or what an emulator calls itself", 0xc0, 0xd1, 0xc0, false,
 	  "a real K8 has no event for conditional branches" },
 	{ AMD, 0x10, 0x00, 0xff, "Family 10h", 0xc0, 0, 0xc0, false,
