@@ -16,6 +16,7 @@ struct options opt = {
 	.runs = 10,
 	.samples = 1000,
 	.insns = 2000000,
+	.budget = 25,
 	.tick_us = 100,
 	.limit = 1000,
 	.seed = 1,
@@ -124,6 +125,7 @@ static void parse(int argc, char **argv)
 			opt.runs = 4;
 			opt.insns = 300000;
 			opt.samples = 100;
+			opt.budget = 5;
 			break;
 		case COUNT_HOST:
 			opt.count_host = true;

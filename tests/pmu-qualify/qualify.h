@@ -24,6 +24,7 @@ struct options {
 	unsigned int runs;		/* of each program, for each disturbance */
 	unsigned int samples;		/* overflows, of each program and period */
 	uint64_t insns;			/* about so many a run */
+	unsigned int budget;		/* times insns: what overflows at one period may take */
 	unsigned int tick_us;
 	uint64_t limit;			/* of lateness */
 	uint64_t seed;

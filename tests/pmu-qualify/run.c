@@ -68,10 +68,16 @@ uint64_t run_iterations(const struct guest_prog *prog)
 
 uint64_t run_cost(const struct guest_prog *prog)
 {
+	/* of instructions that take some thousand steps, of TLB misses, of cache misses */
+	static const struct {
+		const char *name;
+		uint64_t more;
+	} slow[] = { { "string", 4400 }, { "pagewalk", 100 }, { "chase", 20 } };
 	uint64_t cost = guest_weigh(prog->body, prog->end, 0);
+	unsigned int i;
 
-	/* its instructions take some thousand steps */
-	if (prog == guest_find("string"))
-		cost += 4400;
+	for (i = 0; i < sizeof(slow) / sizeof(*slow); i++)
+		if (prog == guest_find(slow[i].name))
+			cost += slow[i].more;
 	return cost ? cost : 1;
 }

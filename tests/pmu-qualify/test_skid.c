@@ -12,7 +12,6 @@
 
 #define DEFAULT_MARGIN	1200	/* ftkvm's */
 #define SAMPLES_LEAST	5	/* fewer say nothing */
-#define BUDGET		25	/* opt.insns that a program may take in a period */
 #define NMI_READS	2000	/* readings of the counter in which a late NMI comes */
 
 static const uint64_t periods[] = { 16, 1000, 10000, 100000, 400000 };
@@ -170,7 +169,7 @@ static unsigned int samples_for(const struct guest_prog *prog, uint64_t period)
 {
 	uint64_t events = guest_weigh(prog->body, prog->end, opt.kind == EVENT_BRANCHES);
 	uint64_t cost = period * run_cost(prog) / (events ? events : 1);
-	uint64_t n = BUDGET * opt.insns / (cost ? cost : 1);
+	uint64_t n = opt.budget * opt.insns / (cost ? cost : 1);
 
 	if (n >= opt.samples)
 		return opt.samples;
