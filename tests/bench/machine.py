@@ -23,7 +23,7 @@ from ftbed import guest, paths
 from ftbed.emulator import SHIFT, SKIPPED_INITCALLS
 
 MEMORY = 2048
-SILENCE = 300.0		# seconds; the longest row takes a small part of it
+SILENCE = 3000.0	# seconds; silence of a busy machine, too
 
 
 class MachineFailed(Exception):
