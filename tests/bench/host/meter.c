@@ -126,7 +126,7 @@ static void keep_on(pid_t pid, int cpu)
 		die("thread %d can't be kept on CPU %d: %s", pid, cpu, strerror(errno));
 }
 
-static void count(const char *name, pid_t pid, int cpu)
+static int open_counter(const char *name, pid_t pid, int cpu)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_HARDWARE,
@@ -134,14 +134,21 @@ static void count(const char *name, pid_t pid, int cpu)
 		.config = PERF_COUNT_HW_INSTRUCTIONS,
 		.pinned = 1,
 	};
+	int fd = syscall(SYS_perf_event_open, &attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		die("no counter for %s: %s", name, strerror(errno));
+	return fd;
+}
+
+static void count(const char *name, pid_t pid, int cpu)
+{
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(counts); i++)
 		if (!strcmp(counts[i].name, name))
 			break;
-	counts[i].fd = syscall(SYS_perf_event_open, &attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC);
-	if (counts[i].fd < 0)
-		die("no counter for %s: %s", name, strerror(errno));
+	counts[i].fd = open_counter(name, pid, cpu);
 }
 
 static void count_side(const char *prefix, pid_t qemu, const char *replica, int cpu)
@@ -264,6 +271,12 @@ int main(int argc, char **argv)
 	setvbuf(stdout, out, _IOFBF, sizeof(out));
 	if (replica)
 		get(replica, &warm);
+
+	/*
+	 * A host's first event of a thread makes perf wait for all CPUs, and
+	 * the guest would run on meanwhile. So have one before, and keep it.
+	 */
+	open_counter("itself", 0, -1);
 
 	await(mark, 'B');
 	count_side("", pid_from(argv[2]), replica, PRIMARY_CPU);
