@@ -54,6 +54,9 @@ class Counted:
             raise BadRow(f"{self.label}: said {self.said}, on plain KVM {plain.said}")
         if self.row.setup != "paired":
             return
+        if plain.host < self.stat("guest_events"):
+            raise BadRow(f"{plain.label}: {plain.host} instructions of the host, of which the "
+                         f"guest's alone are {self.stat('guest_events')}")
         for side in ("stats", "peer_stats"):
             if self.last("divergences", side):
                 raise BadRow(f"{self.label}: {self.last('divergences', side)} divergences")
