@@ -15,24 +15,38 @@
 static void counter_overflow(struct perf_event *event, struct perf_sample_data *data,
 			     struct pt_regs *regs)
 {
-	/* NMI context: the exit is all that was wanted */
+	unsigned int *overflows = event->overflow_handler_context;
+
+	/* NMI context: the exit is all that was wanted; but see counter_value() */
+	WRITE_ONCE(*overflows, *overflows + 1);
 }
 
 /*
  * perf's own reading of an event sleeps; with interrupts off on the CPU where
  * the event is active, its count is at hand.
+ *
+ * An overflow's NMI may come in the midst of perf's update, late as it can be.
+ * perf sees to it by comparing the value that the counter was set to last, and
+ * the NMI sets it to the very same, with the same period: what was counted
+ * before is added twice then, and the next update takes it off again.
  */
 static int counter_value(struct perf_event *ev, u64 *count)
 {
+	unsigned int *overflows = ev->overflow_handler_context;
+	unsigned int before;
+
 	lockdep_assert_irqs_disabled();
 	if (ev->state != PERF_EVENT_STATE_ACTIVE || ev->oncpu != smp_processor_id())
 		return -EBUSY;
-	ev->pmu->read(ev);
+	do {
+		before = READ_ONCE(*overflows);
+		ev->pmu->read(ev);
+	} while (before != READ_ONCE(*overflows));
 	*count = local64_read(&ev->count);
 	return 0;
 }
 
-static struct perf_event *counter_create(u32 code, bool guest)
+static struct perf_event *counter_create(u32 code, bool guest, unsigned int *overflows)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_RAW,
@@ -45,7 +59,7 @@ static struct perf_event *counter_create(u32 code, bool guest)
 		.exclude_user = !guest,
 	};
 
-	return perf_event_create_kernel_counter(&attr, -1, current, counter_overflow, NULL);
+	return perf_event_create_kernel_counter(&attr, -1, current, counter_overflow, overflows);
 }
 
 /* What the event counts of a loop of the host's; 0 or -errno. */
@@ -72,7 +86,8 @@ static int counter_of_loop(struct perf_event *ev, u64 *count)
  */
 static int counter_sane(u32 code)
 {
-	struct perf_event *ev = counter_create(code, false);
+	unsigned int overflows = 0;
+	struct perf_event *ev = counter_create(code, false, &overflows);
 	u64 count = 0, last;
 	int ret, i;
 
@@ -105,7 +120,8 @@ static int counter_sane(u32 code)
 int ftkvm_counter_probe(u32 code)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_PROBE);
-	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code, true);
+	unsigned int overflows = 0;
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code, true, &overflows);
 	u64 count;
 
 	if (IS_ERR(ev))
@@ -154,7 +170,8 @@ const char *ftkvm_counter_why(int err, const char **remedy)
 int ftkvm_counter_open(struct ftkvm_replica *r)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_OPEN);
-	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(r->counter_code, true);
+	struct perf_event *ev = ret ? ERR_PTR(ret) :
+				      counter_create(r->counter_code, true, &r->ctr.overflows);
 
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Torture guests, paired: each of them by default once, with --all in every way.
+
+A torture guest prints digests of what it sees. Lines that begin "NAME: time" tell
+where interrupts hit it, and differ from run to run; both replicas must print the
+same. All other lines must be those that the image prints unpaired. SEED=N seeds
+the guests' random numbers.
+"""
+import os
+import re
+
+from harness import add, guests, need
+
+SEED = int(os.environ.get("SEED") or 1)
+BRANCHES = "0xd1"
+
+# (skid, epoch, counting event); by default a guest gets the next one in turn
+WAYS = [(0, 1000, None), (1000, 1000, None), (50, 1000, BRANCHES), (1000, None, None),
+        (50, 4000, None), (1000, 400000, None), (0, 20000, BRANCHES), (50, None, None)]
+SEEDS = 3	# of each with --all
+
+
+def _timeless(text):
+    return [line for line in text.replace("\r", "").splitlines()
+            if not re.match(r"\w+: time", line)]
+
+
+def _torture(name, machine, period, counter, seed):
+    def run(t):
+        entry = guests.table()[name]
+        append = f"{entry.append} seed={seed}".strip()
+        alone = t.run(name, append=append, machine=machine, unpaired=True)
+        pair = t.run(name, append=append, machine=machine, period=period, counter=counter)
+        need(pair["same_output"], "not the same output")
+        one, two = (_timeless(v["consoles"]["a"]["live"]) for v in (alone, pair))
+        differ = [(a, b) for a, b in zip(one, two) if a != b]
+        need(one == two, f"unpaired it prints other things: {differ[:1] or 'more or less'}")
+    return run
+
+
+def _matrix():
+    turn = 0
+    for name, entry in guests.table().items():
+        if not entry.torture:
+            continue
+        for machine in entry.machines:
+            for way, (skid, period, counter) in enumerate(WAYS):
+                for seed in range(SEED, SEED + SEEDS):
+                    label = f"torture_{name}_{machine}_skid{skid}_period{period or '_default'}"
+                    label += f"{'_branches' if counter else ''}_seed{seed}"
+                    chosen = way == turn % len(WAYS) and seed == SEED and \
+                        machine == entry.machines[turn // 2 % len(entry.machines)]
+                    add(label, _torture(name, machine, period, counter, seed), skid=skid,
+                        timeout=150, more=not chosen)
+        turn += 1
+
+
+_matrix()
