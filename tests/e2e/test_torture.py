@@ -41,7 +41,7 @@ def _torture(name, machine, period, counter, seed):
 def _matrix():
     turn = 0
     for name, entry in guests.table().items():
-        if not entry.torture:
+        if not entry.torture or entry.limit:
             continue
         for machine in entry.machines:
             for way, (skid, period, counter) in enumerate(WAYS):

@@ -162,13 +162,14 @@ class Entry:
         self.ready = fields.get("ready")
         self.linux = fields.get("linux", False)
         self.torture = fields.get("torture", False)
+        self.limit = fields.get("limit", False)
         self.limit = fields.get("limit")
         self.image = fields.get("image", name)
-        self._append = fields.get("append", "")
+        self.append = fields.get("append", "")
         self._args = fields.get("args", [])
 
     def qemu_args(self, append=None, machine="pc"):
-        append = self._append if append is None else append
+        append = self.append if append is None else append
         built = paths.guests()
         if self.linux:
             return ["-kernel", paths.kernel_image(),
