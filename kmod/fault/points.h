@@ -5,10 +5,10 @@
  *
  *	P(name, when, side, context, can, error, where)
  *
- * when		phases in which it is passed: INIT ATTACH PAIR RUN HALT LATE LAG
- *		TAKEOVER FENCE UNPAIR GONE DETACH EXIT. HALT, LATE and LAG are
- *		RUN with something more: a guest that halts, that writes to a
- *		device in the middle of an instruction, a backup that lags
+ * when		phases in which it is passed: INIT ATTACH PAIR RUN LAG SILENCE
+ *		TAKEOVER FENCE UNPAIR GONE DETACH EXIT. LAG is RUN with a backup
+ *		that lags; SILENCE, a peer that falls silent; GONE, a QEMU that
+ *		ends
  * side		A: at the primary, B: at the backup
  * context	SLEEP: a thread may sleep there; ATOMIC
  * can		what it can do besides what all can (fault.c): FAIL returns an
@@ -25,11 +25,11 @@
 /* ---- the module ---- */							\
 P(INIT_WORK, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the workqueue")	\
 P(INIT_NETLINK, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the netlink family") \
-P(EXIT, EXIT, A, SLEEP, 0, 0, "module unload, commands may still come")	\
-P(NL_REPLY, ATTACH | PAIR | TAKEOVER, A | B, SLEEP, FAIL, ENOMEM,		\
-		"netlink: allocate an answer") \
-P(NL_EVENT, ATTACH | PAIR | UNPAIR, A | B, SLEEP, FAIL, ENOMEM,		\
-		"netlink: allocate an event") \
+P(EXIT, EXIT, A, SLEEP, 0, 0, "module unload, commands may still come")		\
+P(NL_REPLY, PAIR | TAKEOVER, A | B, SLEEP, FAIL, ENOMEM,			\
+		"netlink: allocate an answer")					\
+P(NL_EVENT, ATTACH | PAIR | UNPAIR, A | B, SLEEP, FAIL, ENOMEM,			\
+		"netlink: allocate an event")					\
 /* ---- attach, detach ---- */							\
 P(ATTACH, ATTACH, A | B, SLEEP, FAIL, EIO, "attach: the guest is found")	\
 P(ATTACH_CHECKED, ATTACH, A | B, SLEEP, FAIL, EIO, "attach: the guest is fit")	\
@@ -58,20 +58,20 @@ P(GONE, GONE, A | B, SLEEP, 0, 0, "QEMU closes its vCPU")			\
 P(GONE_WORK, GONE, A | B, SLEEP, 0, 0, "QEMU has closed its vCPU: the worker begins") \
 P(GONE_TOLD, GONE, A | B, SLEEP, 0, 0, "QEMU has closed its vCPU: the peer was told") \
 /* ---- states ---- */								\
-P(STATE_CHANGES, PAIR | TAKEOVER | UNPAIR | GONE, A | B, ATOMIC, 0, 0,		\
-		"a state is about to change") \
-P(STATE_CHANGED, PAIR | TAKEOVER | UNPAIR | GONE, A | B, ATOMIC, 0, 0,		\
-		"a state has changed, nobody is woken") \
-P(EVENT_WORK, PAIR | TAKEOVER | UNPAIR | GONE, A | B, SLEEP, 0, 0,		\
-		"a state has changed: the worker begins") \
-P(ALLOC_EVENT, PAIR | TAKEOVER | UNPAIR | GONE, A | B, SLEEP, FAIL, ENOMEM,	\
-		"a state has changed: allocate what is told") \
-/* ---- pairing ---- */							\
+P(STATE_CHANGES, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, ATOMIC, 0, 0, \
+		"a state is about to change")					\
+P(STATE_CHANGED, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, ATOMIC, 0, 0, \
+		"a state has changed, nobody is woken")				\
+P(EVENT_WORK, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, SLEEP, 0, 0,	\
+		"a state has changed: the worker begins")			\
+P(ALLOC_EVENT, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, SLEEP, FAIL, ENOMEM, \
+		"a state has changed: allocate what is told")			\
+/* ---- pairing ---- */								\
 P(PAIR_BEGIN, PAIR, A | B, SLEEP, FAIL, EIO, "pair: settings are taken")	\
 P(ALLOC_HELLO, PAIR, A | B, SLEEP, FAIL, ENOMEM, "pair: allocate the HELLOs")	\
 P(PAIR_HELLO, PAIR, A | B, SLEEP, FAIL, EIO, "pair: HELLOs are exchanged")	\
 P(PAIR_COMPARED, PAIR, A | B, SLEEP, FAIL, EIO, "pair: HELLOs agree")		\
-P(PAIR_LINKED, PAIR, A | B, SLEEP, FAIL, EIO, "pair: the replica has its link") \
+P(PAIR_LINKED, PAIR, A | B, SLEEP, FAIL, EIO, "pair: the replica has its link")	\
 P(PAIR_ARMED, PAIR, A | B, SLEEP, FAIL, EIO, "pair: armed, threads don't run")	\
 P(PAIR_RUNS, PAIR, A | B, SLEEP, 0, 0, "pair: threads run")			\
 P(COUNTER_OPEN, PAIR, A | B, SLEEP, FAIL, EBUSY, "first instruction: the counter") \
@@ -84,23 +84,23 @@ P(START_DONE, PAIR, A | B, SLEEP, 0, 0, "first instruction: the replica has its 
 /* ---- the link ---- */							\
 P(LINK_ALLOC, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate it")		\
 P(LINK_SOCKET, PAIR, A | B, SLEEP, FAIL, EBADF, "link: take the socket")	\
-P(LINK_BUFFERS, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate its buffers") \
+P(LINK_BUFFERS, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate its buffers")	\
 P(LINK_RX_THREAD, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: create the receive thread") \
 P(LINK_TX_THREAD, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: create the send thread") \
 P(LINK_RUNS, PAIR, A | B, SLEEP, 0, 0, "link: both threads run")		\
 P(LINK_ACK, RUN, B, ATOMIC, 0, 0, "link: there is something to acknowledge")	\
-P(SEND_HELLO, PAIR, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "HELLO: to be sent") \
-P(SEND_START, PAIR, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "START: to be sent") \
+P(SEND_HELLO, PAIR, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "HELLO: to be sent")	\
+P(SEND_START, PAIR, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "START: to be sent")	\
 P(SEND_DATA, RUN, A, SLEEP, FAIL | FLIP, ECONNRESET, "DATA: to be sent")	\
 P(SEND_ACK, RUN, B, SLEEP, FAIL | FLIP, ECONNRESET, "ACK: to be sent")		\
 P(SEND_BEAT, RUN, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "HEARTBEAT: to be sent") \
 P(SEND_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "BYE: to be sent") \
 P(SENT_HELLO, PAIR, A | B, SLEEP, 0, 0, "HELLO: sent")				\
 P(SENT_START, PAIR, A | B, SLEEP, 0, 0, "START: sent")				\
-P(SENT_DATA, RUN, A, SLEEP, 0, 0, "DATA: sent")				\
+P(SENT_DATA, RUN, A, SLEEP, 0, 0, "DATA: sent")					\
 P(SENT_ACK, RUN, B, SLEEP, 0, 0, "ACK: sent")					\
 P(SENT_BEAT, RUN, A | B, SLEEP, 0, 0, "HEARTBEAT: sent")			\
-P(SENT_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "BYE: sent")			\
+P(SENT_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "BYE: sent")		\
 P(SOCK_SEND, PAIR | RUN | UNPAIR, A | B, SLEEP, FAIL | SHORT, ECONNRESET, "socket: send") \
 P(SOCK_RECV, PAIR | RUN, A | B, SLEEP, FAIL | SHORT, ECONNRESET, "socket: receive") \
 P(RECV_HEADER, PAIR | RUN, A | B, SLEEP, FLIP, 0, "a frame's header came, not checked") \
@@ -108,20 +108,20 @@ P(RECV_FRAME, PAIR | RUN, A | B, SLEEP, FLIP, 0, "a frame came, not checked")	\
 P(GOT_HELLO, PAIR, A | B, SLEEP, FAIL, EBADMSG, "HELLO: checked")		\
 P(GOT_START, PAIR, A | B, SLEEP, FAIL, ENOMEM, "START: checked")		\
 P(GOT_DATA, RUN, B, SLEEP, FAIL, ENOMEM, "DATA: checked")			\
-P(GOT_ACK, RUN, A, SLEEP, FAIL, ENOMEM, "ACK: checked")			\
+P(GOT_ACK, RUN, A, SLEEP, FAIL, ENOMEM, "ACK: checked")				\
 P(GOT_BEAT, RUN, A | B, SLEEP, FAIL, ENOMEM, "HEARTBEAT: checked")		\
 P(GOT_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, FAIL, ENOMEM, "BYE: checked")	\
-P(LINK_DIES, RUN | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: dead, the socket is open") \
-P(LINK_LEFT, RUN | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: both threads have left") \
-P(LINK_DOWN, RUN | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the log is closed") \
-P(LINK_TOLD, RUN | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the state has changed") \
-/* ---- the log ---- */							\
-P(LOG_END, RUN | HALT, A, SLEEP, FAIL | FLIP, ENOSPC, "END: to be logged")	\
+P(LINK_DIES, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: dead, the socket is open") \
+P(LINK_LEFT, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: both threads have left") \
+P(LINK_DOWN, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the log is closed") \
+P(LINK_TOLD, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the state has changed") \
+/* ---- the log ---- */								\
+P(LOG_END, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "END: to be logged")		\
 P(LOG_ENV, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "ENV: to be logged")		\
 P(LOG_TSC, RUN, A, ATOMIC, FAIL | FLIP, ENOSPC, "TSC: to be logged")		\
 P(LOG_OUT, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "OUT: to be logged")		\
 P(LOG_STOP, GONE, A, SLEEP, FAIL | FLIP, ENOSPC, "STOP: to be logged")		\
-P(LOGGED_END, RUN | HALT, A, SLEEP, 0, 0, "END: logged")			\
+P(LOGGED_END, RUN, A, SLEEP, 0, 0, "END: logged")				\
 P(LOGGED_ENV, RUN, A, SLEEP, 0, 0, "ENV: logged")				\
 P(LOGGED_TSC, RUN, A, ATOMIC, 0, 0, "TSC: logged")				\
 P(LOGGED_OUT, RUN, A, SLEEP, 0, 0, "OUT: logged")				\
@@ -141,43 +141,43 @@ P(COMMIT_WAIT, RUN, A, SLEEP, 0, 0, "output commit: wait")			\
 P(COMMIT_WAITED, RUN, A, SLEEP, 0, 0, "output commit: the wait is over")	\
 P(FOLLOW_WAIT, RUN, B, SLEEP, 0, 0, "backup: wait for a record")		\
 P(FOLLOW_WAITED, RUN, B, SLEEP, 0, 0, "backup: the wait for a record is over")	\
-P(WITHIN_WAIT, LATE, B, SLEEP, 0, 0, "backup: wait in the middle of an instruction") \
+P(WITHIN_WAIT, RUN, B, SLEEP, 0, 0, "backup: wait in the middle of an instruction") \
 /* ---- the primary ---- */							\
 P(LEAD_LAG_WAIT, LAG, A, SLEEP, 0, 0, "wait for a backup that is behind")	\
-P(LEAD_END, RUN | HALT, A, SLEEP, 0, 0, "epoch end: inputs are taken")		\
-P(LEAD_ENDED, RUN | HALT, A, SLEEP, 0, 0, "epoch end: logged, inputs not applied") \
-P(LEAD_APPLIED, RUN | HALT, A, SLEEP, 0, 0, "epoch end: inputs applied")	\
+P(LEAD_END, RUN, A, SLEEP, 0, 0, "epoch end: inputs are taken")			\
+P(LEAD_ENDED, RUN, A, SLEEP, 0, 0, "epoch end: logged, inputs not applied")	\
+P(LEAD_APPLIED, RUN, A, SLEEP, 0, 0, "epoch end: inputs applied")		\
 P(LEAD_SYNC, RUN, A, SLEEP, 0, 0, "a synchronising exit")			\
 P(LEAD_OUT_LOGGED, RUN, A, SLEEP, 0, 0, "output: logged, not committed")	\
-P(LEAD_OUT_COMMITTED, RUN, A, SLEEP, 0, 0, "output: committed")		\
-P(LEAD_LATE, LATE, A, SLEEP, 0, 0, "output within an instruction: logged")	\
-P(LEAD_LATE_COMMITTED, LATE, A, SLEEP, 0, 0, "output within an instruction: committed") \
-P(LEAD_HALT, HALT, A, SLEEP, 0, 0, "the guest is halted")			\
+P(LEAD_OUT_COMMITTED, RUN, A, SLEEP, 0, 0, "output: committed")			\
+P(LEAD_LATE, RUN, A, SLEEP, 0, 0, "output within an instruction: logged")	\
+P(LEAD_LATE_COMMITTED, RUN, A, SLEEP, 0, 0, "output within an instruction: committed") \
+P(LEAD_HALT, RUN, A, SLEEP, 0, 0, "the guest is halted")			\
 P(LEAD_STOP, GONE, A, SLEEP, 0, 0, "the guest ended: STOP is flushed")		\
 /* ---- the backup ---- */							\
 P(FOLLOW_SYNC, RUN, B, SLEEP, 0, 0, "a synchronising exit")			\
 P(FOLLOW_OUT, RUN, B, SLEEP, 0, 0, "output: its record is taken")		\
-P(FOLLOW_END, RUN | HALT, B, ATOMIC, 0, 0, "epoch end: inputs not applied")	\
-P(FOLLOW_APPLIED, RUN | HALT, B, ATOMIC, 0, 0, "epoch end: inputs applied")	\
-P(FOLLOW_SNAP, RUN, B, ATOMIC, 0, 0, "epoch end behind an instruction")	\
+P(FOLLOW_END, RUN, B, ATOMIC, 0, 0, "epoch end: inputs not applied")		\
+P(FOLLOW_APPLIED, RUN, B, ATOMIC, 0, 0, "epoch end: inputs applied")		\
+P(FOLLOW_SNAP, RUN, B, ATOMIC, 0, 0, "epoch end behind an instruction")		\
 P(TAKE_ENV, RUN, B, ATOMIC, 0, 0, "ENV: agrees, not consumed")			\
 P(TAKE_TSC, RUN, B, ATOMIC, 0, 0, "TSC: agrees, not consumed")			\
 P(TAKE_OUT, RUN, B, ATOMIC, 0, 0, "OUT: agrees, not consumed")			\
-P(TAKE_WITHIN, LATE, B, ATOMIC, 0, 0, "a further record of an instruction")	\
-P(FOLLOW_LATE, LATE, B, SLEEP, 0, 0, "output within an instruction")		\
-P(FOLLOW_HALT, HALT, B, SLEEP, 0, 0, "the guest is halted")			\
+P(TAKE_WITHIN, RUN, B, ATOMIC, 0, 0, "a further record of an instruction")	\
+P(FOLLOW_LATE, RUN, B, SLEEP, 0, 0, "output within an instruction")		\
+P(FOLLOW_HALT, RUN, B, SLEEP, 0, 0, "the guest is halted")			\
 P(LAND_SET, RUN, B, ATOMIC, 0, 0, "landing: the breakpoint is set")		\
 P(LAND_HIT, RUN, B, ATOMIC, 0, 0, "landing: the breakpoint was hit")		\
 P(LANDED, RUN, B, ATOMIC, 0, 0, "landing: there, registers not compared")	\
-P(LAND_EQUAL, RUN, B, ATOMIC, 0, 0, "landing: registers agree")		\
+P(LAND_EQUAL, RUN, B, ATOMIC, 0, 0, "landing: registers agree")			\
 /* ---- either ---- */								\
 P(KVM_RUN, RUN, A | B, SLEEP, 0, 0, "KVM_RUN, nothing is planned yet")		\
 P(ENTRY, RUN, A | B, ATOMIC, 0, 0, "the guest is about to be entered")		\
 P(EXITED, RUN, A | B, ATOMIC, 0, 0, "the guest was left")			\
-P(COUNTER_ARM, RUN, A | B, ATOMIC, FAIL, EBUSY, "the counter is armed")	\
-P(COUNTER_READ, RUN, A | B, ATOMIC, FAIL, EBUSY, "the counter is read")	\
+P(COUNTER_ARM, RUN, A | B, ATOMIC, FAIL, EBUSY, "the counter is armed")		\
+P(COUNTER_READ, RUN, A | B, ATOMIC, FAIL, EBUSY, "the counter is read")		\
 P(EMULATE, RUN, A | B, SLEEP, 0, 0, "an instruction is about to reach devices")	\
-P(EMULATED, RUN, A | B, SLEEP, 0, 0, "an instruction has reached devices, or QEMU")	\
+P(EMULATED, RUN, A | B, SLEEP, 0, 0, "an instruction has reached devices, or QEMU") \
 P(INPUT, RUN, A | B, ATOMIC, 0, 0, "an input arrived")				\
 P(ENV_LEAD, RUN, A, SLEEP, FAIL, ENOSPC, "an environment read, to be collected") \
 P(ENV_FOLLOW, RUN, B, SLEEP, 0, 0, "an environment read, to be replaced")	\
@@ -186,19 +186,19 @@ P(ENV_REPLACED, RUN, B, SLEEP, FLIP, 0, "an environment read, replaced")	\
 P(BYE_SAY, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: to be said")	\
 P(BYE_SAID, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: said, the link lives") \
 P(BYE_DONE, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: said, the link is dead") \
-P(BYE_GOT, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: the peer's came")	\
+P(BYE_GOT, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: the peer's came") \
 P(BYE_TAKEN, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: the state has changed") \
 P(DRAIN, GONE, A, SLEEP, 0, 0, "the guest ended: the log goes out")		\
 P(DRAINED, GONE, A, SLEEP, 0, 0, "the guest ended: the log is out")		\
 P(FENCE, FENCE, B, SLEEP, 0, 0, "fence: the primary is to be stopped")		\
-P(FENCED, FENCE, B, SLEEP, 0, 0, "fence: the primary was told")		\
+P(FENCED, FENCE, B, SLEEP, 0, 0, "fence: the primary was told")			\
 P(UNPAIR, UNPAIR, A | B, SLEEP, 0, 0, "unpair: the command came")		\
 P(PROMOTE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: about to begin")		\
 P(PROMOTING, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: wait for the takeover") \
 P(PROMOTED, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: done, not answered")	\
 P(LIVE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: the log is consumed")	\
 P(LIVE_CLOCK, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: the clock goes on")	\
-P(LIVE_INPUTS, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: inputs are pending")	\
+P(LIVE_INPUTS, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: inputs are pending") \
 P(LIVE_DONE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: the guest is live")
 
 #endif

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One guest on both hosts: what the operator does, and what must be so in the end.
+
+A session serves several cases as long as they spare it: its stage goes from
+fresh (two stopped QEMUs) by attached to lockstep to alone (one replica lives)
+to over. settle() does what the admin guide tells an operator to do; verify()
+holds the outcome against the promise: exactly one replica lives and goes on,
+and what both hosts printed is what one machine prints.
+"""
+import json
+import re
+import shlex
+import time
+
+from rig import SLACK, CommandFailed, need, pairing, paths, replicas
+from ftbed import output
+
+TIMEOUT_MS = 500	# silence after which a peer counts as dead
+LINE = re.compile(r"^mixed (\d+) [0-9a-f]{8}$")
+LIVE = ("primary", "solo")
+
+
+def two_lines(text):
+    return text.count("\n") > 2		# the first may be the rest of one
+
+
+class Session:
+    def __init__(self, rig, append="", settings=()):
+        self.rig = rig
+        self.append = append
+        self.settings = ["--timeout", TIMEOUT_MS, *settings]
+        self.qemu = rig.take(append)
+        self.label = self.qemu["a"].label.replace("q", "g")
+        self.stage = "fresh"
+        self.promoted = False
+        self._rings = {}
+        self.alone = None	# stage alone: the side that lives
+        self.detail = ""
+        self.ftd_killed = False
+        self.parted = False	# the wire is cut, and stays so
+        self.story = []		# what was seen, for a case that failed
+        self._began = time.monotonic()
+        self._seen = None
+        time.sleep(0.02)
+        self._marks = {h.name: (h.live.mark(), h.shadow.mark()) for h in rig.hosts}
+        self.trouble_marks = rig.marks()
+
+    @property
+    def a(self):
+        return self.rig["a"]
+
+    @property
+    def b(self):
+        return self.rig["b"]
+
+    def say(self, text):
+        self.story.append(f"{time.monotonic() - self._began:6.2f} {text}")
+
+    def runs(self, side):
+        """Its host and its QEMU live."""
+        return self.rig[side].alive and self.qemu[side].running
+
+    # --- the operator's commands --------------------------------------------
+
+    def ftctl(self, side, *words):
+        """A Job; result() tells how it ended."""
+        return self.rig[side].start(shlex.join([paths.ftctl(), *map(str, words)]))
+
+    def result(self, job, timeout=30):
+        """Its Result, None if its host died."""
+        if job is None:
+            return None
+        end = time.monotonic() + SLACK * timeout
+        while job.running and self.rig[job.agent.name].alive and time.monotonic() < end:
+            time.sleep(0.01)
+        if not self.rig[job.agent.name].alive or job.died:
+            return None
+        result = job.wait(0.1)
+        self.say(f"{job.agent.name}: {job.command.rsplit('/', 1)[-1]}: {result.code} "
+                 f"{(result.err or result.out).strip()}")
+        return result
+
+    def attach_job(self, side):
+        return self.ftctl(side, "attach", self.label, "--qmp", self.qemu[side].monitor,
+                          "--console", f"{pairing.CONSOLE}=tty:/dev/ttyS1")
+
+    def attach(self, sides="ab"):
+        jobs = [self.attach_job(side) for side in sides]
+        for job in jobs:
+            result = self.result(job)
+            need(result and not result.code, f"attach failed: {result}")
+        self.stage = "attached"
+
+    def pair_job(self):
+        return self.ftctl("a", "pair", self.label, "--peer",
+                          f"{self.b.address}:{pairing.PORT}", *self.settings)
+
+    def to_lockstep(self):
+        """From whatever comes before."""
+        if self.stage == "fresh":
+            self.attach()
+        if self.stage == "attached":
+            result = self.result(self.pair_job())
+            need(result and not result.code, f"pair failed: {result}")
+            outcome = self.settle(self.marks())
+            need(outcome == "lockstep", f"not in lockstep, but {outcome}")
+            self.stage = "lockstep"
+
+    def look(self):
+        """The replicas' states by side: None where there is none (any more)."""
+        jobs = {side: self.ftctl(side, "-j", "status", self.label) for side in "ab"
+                if self.runs(side) and self.rig[side].prepared}
+        states = {"a": None, "b": None}
+        for side, job in jobs.items():
+            end = time.monotonic() + 30 * SLACK
+            while job.running and self.rig[side].alive:
+                need(time.monotonic() < end, f"host {side}: ftctl status does not end")
+                time.sleep(0.005)
+            if job.died or not self.rig[side].alive or job.code:
+                continue
+            try:
+                one = replicas(json.loads(bytes(job.out)))[0]
+            except (ValueError, IndexError):
+                continue
+            if not one.get("ended"):
+                states[side] = one["state"]
+                self.detail = f"{one.get('reason')}: {one.get('detail')}"
+        if self._seen != states:
+            self.say(f"a {states['a']}, b {states['b']}")
+        self._seen = states
+        return states["a"], states["b"]
+
+    # --- consoles ------------------------------------------------------------
+
+    def marks(self):
+        return {h.name: (h.live.mark(), h.shadow.mark()) for h in self.rig.hosts}
+
+    def live(self, side, marks=None):
+        return self.rig[side].live.text((marks or self._marks)[side][0]).replace("\r", "")
+
+    def shadow(self, side, marks=None):
+        return self.rig[side].shadow.text((marks or self._marks)[side][1]).replace("\r", "")
+
+    def prints(self, side, marks, where="live", timeout=20):
+        """Two more lines, on the console that the world sees (or the muted one)."""
+        end = time.monotonic() + SLACK * timeout
+        text = self.live if where == "live" else self.shadow
+        while not two_lines(text(side, marks)):
+            need(self.rig[side].alive, f"host {side} died")
+            need(time.monotonic() < end, f"host {side}'s {where} console stands still; "
+                 f"it ends with {text(side)[-120:]!r}")
+            time.sleep(0.01)
+
+    # --- after the fault -------------------------------------------------------
+
+    def settle(self, marks, timeout=20):
+        """Do what an operator does until one replica lives. What came of it:
+
+        lockstep   both run, A is the primary
+        a, b       that side lives, alone
+        idle       the pairing failed before it began, and may be tried again
+        begun anew the guest never began where it was paired: it was started again
+        """
+        end = time.monotonic() + SLACK * timeout
+        armed_since = None
+        while True:
+            # A wire that stays cut ends it, though not at once.
+            if not self.parted and self._both_print(marks) and \
+               self.look() == ("primary", "backup"):
+                return "lockstep"
+            a, b = self.look()
+            outcome = self._judge(a, b)
+            if outcome:
+                return outcome
+            if "armed" in (a, b):
+                armed_since = armed_since or time.monotonic()
+                if self.ftd_killed and time.monotonic() - armed_since > 3:
+                    # One ftd died before it told its QEMU to run: nobody else will.
+                    self.say("operator: unpair")
+                    self.result(self.ftctl("a" if a == "armed" else "b", "unpair", self.label))
+                    armed_since = time.monotonic() + 3600
+            need(time.monotonic() < end, f"nothing is decided: a {a}, b {b}")
+            time.sleep(0.1)
+
+    def _both_print(self, marks):
+        return self.runs("a") and self.runs("b") and two_lines(self.live("a", marks)) and \
+            two_lines(self.shadow("b", marks))
+
+    def _judge(self, a, b):
+        """The outcome, once there is one; None: wait."""
+        need(self.runs("a") or self.runs("b"), "both replicas are dead")
+        if not self.runs("a") or a == "stopped":
+            return self._a_is_gone(b)
+        need(b != "solo", f"two replicas live: a is {a}, b {b}")
+        if a == "solo":
+            # A backup that does not know yet waits for its time-out.
+            return None if self.runs("b") and b in ("backup", "armed", "takeover") else "a"
+        if a == "idle":
+            if self.runs("b") and b == "idle":
+                if self.qemu["a"].qmp("query-status")["status"] == "prelaunch":
+                    return "idle"
+                return self._run_unprotected("a")	# QEMU won't call it fresh again
+            if not self.runs("b"):
+                return self._run_unprotected("a")
+            if b == "stopped":
+                if self.qemu["a"].qmp("query-status")["status"] == "prelaunch":
+                    return self._pair_anew()
+                return self._run_unprotected("a")
+        return None
+
+    def _a_is_gone(self, b):
+        need(self.runs("b"), "both replicas are dead")
+        if b == "solo":
+            self.promoted = True
+            return "b"
+        if b in ("backup", "orphan"):
+            self.say("operator: promote")
+            try:
+                pairing.promote(self.b, self.label, patience=SLACK * 15)
+            except CommandFailed as error:
+                need(self.look()[1] == "solo", f"promote: {error}")
+            self.promoted = True
+            return "b"
+        if b == "idle":
+            return self._run_unprotected("b")
+        if b in ("stopped", None):
+            need(not self.live("a"), f"the guest had begun at A, and B is {b}: nobody lives "
+                 f"({self.detail})")
+            # Start it anew: the next guest's QEMU is at hand.
+            anew = self.rig.take(self.append, "b")["b"]
+            marks = self.marks()
+            anew.qmp("cont")
+            self.prints("b", marks, "shadow")
+            anew.kill()
+            return "begun anew"
+        return None
+
+    def _run_unprotected(self, side):
+        """Its pairing is off and its peer gone: the operator lets it run."""
+        self.say(f"operator: cont at {side}")
+        marks = self.marks()
+        end = time.monotonic() + SLACK * 20
+        while not two_lines(self._anywhere(side, marks)):
+            need(time.monotonic() < end, f"the guest does not run at {side}")
+            # ftd may stop it once more: so that it does not run twice.
+            if self.qemu[side].qmp("query-status")["status"] != "running":
+                self.qemu[side].qmp("cont")
+            time.sleep(0.1)
+        return side
+
+    def _ring(self, side):
+        """What a console that was muted again holds, from its beginning."""
+        if self.live(side) or self.shadow(side):
+            return ""
+        devices = {d["label"]: d["filename"] for d in self.qemu[side].qmp("query-chardev")}
+        if devices[pairing.CONSOLE] != "ringbuf":
+            return ""		# live, and nothing was printed yet
+        self._rings[side] = self._rings.get(side, "") + self.qemu[side].qmp(
+            "ringbuf-read", device=pairing.CONSOLE, size=65536).replace("\r", "")
+        return self._rings[side]
+
+    def _anywhere(self, side, marks):
+        return self.live(side, marks) or self.shadow(side, marks) or self._ring(side)
+
+    def _pair_anew(self):
+        """A never began and B never will: the operator starts B's guest again."""
+        self.say("operator: start it anew at B, pair again")
+        self.result(self.ftctl("b", "detach", self.label))
+        self.qemu["b"].kill()
+        self.qemu.update(self.rig.take(self.append, "b"))
+        self.attach("b")
+        result = self.result(self.pair_job(), 40)
+        need(result and not result.code, f"pairing again failed: {result}")
+        return self.settle(self.marks())
+
+    def verify(self, outcome):
+        """One replica lives and goes on; the other is silent; the output is one machine's."""
+        if outcome in ("idle", "begun anew"):
+            for side in "ab":
+                if self.rig[side].alive:
+                    need(not self.live(side), f"a guest that never began printed at {side}")
+            return
+        side = "a" if outcome in ("lockstep", "a") else "b"
+        other = "b" if side == "a" else "a"
+        marks = self.marks()
+        if not self.live(side) and not self.shadow(side):
+            before = len(self._ring(side))
+            while not two_lines(self._ring(side)[before:]):
+                time.sleep(0.05)	# the case's alarm ends this
+        else:
+            self.prints(side, marks, "shadow" if side == "b" and not self.promoted else "live")
+        said = self.live(other, marks)
+        need(not said, f"host {other}'s replica talks to the world, too: {said!r}")
+        state = self.look()
+        mine = state["ab".index(side)]
+        need(mine in LIVE or mine == "idle" or (mine is None and self.stage == "over"),
+             f"host {side}'s replica lives, and its state is {mine}")
+        if outcome == "lockstep":
+            need(state == ("primary", "backup"), f"states are {state}")
+        else:
+            need(state["ab".index(other)] in (None, "orphan", "stopped", "idle"),
+                 f"host {other}'s replica is {state['ab'.index(other)]}")
+        self.compare()
+
+    def compare(self):
+        """What all consoles showed is one guest's output, nothing lost, nothing made up."""
+        a, shadow, b = self.live("a"), self.shadow("b"), self.live("b")
+        if self.promoted:
+            seen = output.compare(a, shadow, b)
+            need(seen["same_output"], f"the outputs part: {seen['difference']}")
+            need(not seen["lost"], f"{seen['lost']} lines were lost")
+            need(seen["repeated"] <= 1, f"{seen['repeated']} lines were repeated")
+            whole = seen["full"]
+        elif not a and not b:
+            whole = shadow or self._ring("ab"["a" not in self._rings])	# never paired, muted
+        else:
+            need(not b, f"B's console shows {b!r}, and it was not promoted")
+            short = min(len(a), len(shadow))
+            need(a[:short] == shadow[:short], "the hosts printed different things: "
+                 f"{output.difference(a[:short], shadow[:short])}")
+            whole = a
+        number = 0
+        for line in whole.split("\n")[:-1]:
+            match = LINE.match(line)
+            need(match, f"no line of the guest: {line!r}")
+            number += 1
+            need(int(match[1]) == number, f"line {match[1]} where {number} was due")
+
+    # --- the end -----------------------------------------------------------------
+
+    def close(self):
+        """Nothing of it stays, but a QEMU that its host's death took."""
+        self.rig.hosts.wire.restore()
+        jobs = []
+        for host in self.rig.sides():
+            self.rig.disarm(host)
+            self.qemu[host.name].kill()
+            words, label = shlex.quote(paths.ftctl()), self.label
+            jobs.append(host.start(
+                f"for i in 1 2 3 4 5 6 7 8 9 10; do {words} -j status {label} >/dev/null || break; "
+                f"{words} unpair {label}; {words} detach {label} && break; sleep 0.2; done "
+                f">/dev/null 2>&1; rm -f /run/{self.qemu[host.name].label}.*; true"))
+        for job in jobs:
+            job.wait(60)
+        for host in self.rig.sides():
+            self.rig.unhooked(host)
+        self.stage = "over"
+
+    def check_kernels(self):
+        trouble = self.rig.trouble(self.trouble_marks)
+        need(not trouble, "; ".join(trouble[:5]))
+        self.trouble_marks = self.rig.marks()
