@@ -11,6 +11,7 @@
 /* The commands themselves are not run. */
 #define COMMAND(name) int cmd_##name(struct ftctl *ctl) { (void)ctl; return 0; }
 COMMAND(attach) COMMAND(detach) COMMAND(pair) COMMAND(unpair) COMMAND(promote)
+COMMAND(verify)
 COMMAND(status) COMMAND(list) COMMAND(stats) COMMAND(monitor) COMMAND(set) COMMAND(check)
 
 static bool among(const char *word, char **words, int n)
@@ -45,7 +46,7 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 	/* an option that the command does not take has no effect */
 	if (!(c->options & OPT_SETTINGS))
 		REQUIRE(!ctl->set.period_min && !ctl->set.period_max && !ctl->set.margin &&
-			!ctl->set.counter && !ctl->set.timeout_ms);
+			!ctl->set.counter && !ctl->set.timeout_ms && !ctl->set.verify_said);
 	REQUIRE(c->options & OPT_QMP || !ctl->qmp);
 	REQUIRE(c->options & OPT_CONSOLE || !ctl->nconsoles);
 	REQUIRE(c->options & OPT_PEER || !ctl->peer);
@@ -56,6 +57,7 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 	REQUIRE(setting_ok(ctl->set.period_max, FTKVM_PERIOD_LOWEST, FTKVM_PERIOD_HIGHEST));
 	REQUIRE(setting_ok(ctl->set.margin, 1, FTKVM_MARGIN_HIGHEST));
 	REQUIRE(setting_ok(ctl->set.timeout_ms, FTKVM_TIMEOUT_LOWEST, FTKVM_TIMEOUT_HIGHEST));
+	REQUIRE(ctl->set.verify_every <= FTKVM_VERIFY_HIGHEST);
 	REQUIRE(!ctl->set.period_min || !ctl->set.period_max ||
 		ctl->set.period_min <= ctl->set.period_max);
 	if (c->run == cmd_attach)
@@ -113,7 +115,7 @@ void fuzz_seeds(void)
 	static const char * const lines[] = {
 		"attach\ndb1\n--qmp\n/run/db1.qmp\n--console\ncon0=tty:/dev/ttyS1",
 		("pair\ndb1\n--peer\nhostb:7411\n--period-min=1000\n--period-max\n5000\n"
-		 "--margin\n512\n--counter\nr5100d1\n--timeout\n3000\n--qmp\n/q\n--console\na=b"),
+		 "--margin\n512\n--counter\nr5100d1\n--timeout\n3000\n--verify-every\n9\n--qmp\n/q\n--console\na=b"),
 		"pair\ndb1\n--peer=[fe80::1]:7411\n--period\n2000",
 		"promote\ndb1\n--force",
 		"set\ndb1\n--timeout=500",

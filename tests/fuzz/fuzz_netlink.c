@@ -347,6 +347,7 @@ static void seed_pair(struct seed *s, u8 cmd, u16 odd, s64 value)
 		{ FTKVM_A_MARGIN, 8, 512 },
 		{ FTKVM_A_COUNTER, 4, 0xc0 },
 		{ FTKVM_A_TIMEOUT_MS, 4, 3000 },
+		{ FTKVM_A_VERIFY_EVERY, 4, 100 },
 	};
 	u32 i;
 
@@ -356,6 +357,8 @@ static void seed_pair(struct seed *s, u8 cmd, u16 odd, s64 value)
 			  attrs[i].len);
 	if (cmd == FTKVM_CMD_PAIR)
 		seed_attr(s, FTKVM_A_PEER, "10.0.0.1:7411", 14);
+	if (cmd == FTKVM_CMD_PAIR)
+		seed_attr(s, FTKVM_A_PAIR_NAME, "db2", 4);
 	seed_done(s);
 }
 
@@ -376,6 +379,7 @@ static void seed_limits(struct seed *s)
 		{ FTKVM_A_COUNTER, 1 },
 		{ FTKVM_A_TIMEOUT_MS, FTKVM_TIMEOUT_LOWEST },
 		{ FTKVM_A_TIMEOUT_MS, FTKVM_TIMEOUT_HIGHEST },
+		{ FTKVM_A_VERIFY_EVERY, FTKVM_VERIFY_HIGHEST },
 	};
 	u32 i;
 	int by;
@@ -395,7 +399,7 @@ void fuzz_seeds(void)
 	u8 cmd, ret;
 
 	register_family();
-	for (cmd = FTKVM_CMD_ATTACH; cmd <= FTKVM_CMD_CHECK; cmd++) {
+	for (cmd = FTKVM_CMD_ATTACH; cmd <= FTKVM_CMD_VERIFY; cmd++) {
 		for (ret = 0; ret < 4; ret++) {
 			seed_begin(&s, ret, ret > 1, cmd);
 			if (cmd == FTKVM_CMD_PAIR || cmd == FTKVM_CMD_SET) {

@@ -32,9 +32,24 @@ static bool same_rec(const struct ftkvm_rec *a, const struct ftkvm_rec *b)
 		return a->tsc == b->tsc;
 	case FTKVM_REC_OUT:
 		return a->out_crc == b->out_crc;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		return a->image.page == b->image.page && a->image.len == b->image.len &&
+		       !memcmp(a->image.data, b->image.data, a->image.len);
 	default:
 		return a->stop_reason == b->stop_reason;
 	}
+}
+
+/* Does the log carry hashes of this type's registers? */
+static bool hashed(u8 type)
+{
+	return type == FTKVM_REC_END || type == FTKVM_REC_ENV || type == FTKVM_REC_OUT;
+}
+
+static bool sums(u8 type)
+{
+	return type == FTKVM_REC_IMAGE || type == FTKVM_REC_PAGES;
 }
 
 /* What the header says that a decoded record is. */
@@ -42,14 +57,14 @@ static void check_rec(const struct ftkvm_rec *rec, const u8 *buf, size_t len)
 {
 	u32 i;
 
-	REQUIRE(rec->type >= FTKVM_REC_END && rec->type <= FTKVM_REC_STOP);
+	REQUIRE(rec->type >= FTKVM_REC_END && rec->type <= FTKVM_REC_PAGES);
 	for (i = 0; i < FTKVM_NREGS; i++) {
-		if (rec->type == FTKVM_REC_TSC || rec->type == FTKVM_REC_STOP)
+		if (!hashed(rec->type))
 			REQUIRE(!rec->hash[i]);
 		else if (rec->type != FTKVM_REC_END)
 			REQUIRE(rec->hash[i] <= 0xf);
 	}
-	if (rec->type != FTKVM_REC_END)
+	if (rec->type != FTKVM_REC_END && !sums(rec->type))
 		REQUIRE(!rec->point.rcx);
 	switch (rec->type) {
 	case FTKVM_REC_END:
@@ -73,6 +88,14 @@ static void check_rec(const struct ftkvm_rec *rec, const u8 *buf, size_t len)
 		break;
 	case FTKVM_REC_STOP:
 		REQUIRE(!rec->flags);
+		break;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		REQUIRE(!(rec->flags & ~(FTKVM_RECF_SNAP | FTKVM_RECF_HALT)));
+		REQUIRE(rec->image.len && rec->image.len <= FTKVM_REC_MAX_DATA);
+		REQUIRE(!(rec->image.len % (rec->type == FTKVM_REC_PAGES ? 8 : 4)));
+		REQUIRE(rec->image.data >= buf && rec->image.data + rec->image.len == buf + len);
+		REACHED("a verification decoded");
 		break;
 	default:
 		REQUIRE(!(rec->flags & ~FTKVM_RECF_SNAP));
@@ -253,6 +276,15 @@ static void encode_fields(struct feed *f)
 	case FTKVM_REC_OUT:
 		rec.out_crc = feed_le(f, 4);
 		break;
+	case FTKVM_REC_IMAGE:
+	case FTKVM_REC_PAGES:
+		rec.point.rcx = feed_u64(f);
+		rec.image.page = feed_u64(f);
+		len = feed_left(f);
+		items = feed_copy(f, &len);
+		rec.image.data = items;
+		rec.image.len = len;
+		break;
 	default:
 		rec.stop_reason = feed_u64(f);
 	}
@@ -267,7 +299,7 @@ static void encode_fields(struct feed *f)
 		REQUIRE(same_codec(&enc, &dec));
 		check_rec(&out, buf, ret);
 		/* what the log does not carry is not there */
-		if (rec.type == FTKVM_REC_TSC || rec.type == FTKVM_REC_STOP)
+		if (!hashed(rec.type))
 			memset(rec.hash, 0, sizeof(rec.hash));
 		else if (rec.type != FTKVM_REC_END)
 			for (i = 0; i < FTKVM_NREGS; i++)
@@ -342,6 +374,10 @@ void fuzz_seeds(void)
 		  .env = { items, sizeof(items) } },
 		{ .type = FTKVM_REC_OUT, .point = { 301, 0x1002, 0 }, .out_crc = 0xcafef00d },
 		{ .type = FTKVM_REC_STOP, .point = { 302, 0x1002, 0 }, .stop_reason = 300 },
+		{ .type = FTKVM_REC_IMAGE, .flags = FTKVM_RECF_HALT, .point = { 302, 0x1002, 7 },
+		  .image = { 512, (const u8 *)"checksum", 8 } },
+		{ .type = FTKVM_REC_PAGES, .flags = FTKVM_RECF_HALT, .point = { 302, 0x1002, 7 },
+		  .image = { 0, (const u8 *)"checksums of two", 16 } },
 	};
 	static u8 big[FTKVM_REC_MAX_DATA];
 	struct ftkvm_codec all = { };

@@ -77,13 +77,23 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 		c->p.timeout_ms = v;
 		c->mask |= FTKVM_SET_TIMEOUT_MS;
 		return len == 4 && within(v, FTKVM_TIMEOUT_LOWEST, FTKVM_TIMEOUT_HIGHEST);
+	case FTKVM_A_VERIFY_EVERY:
+		c->p.verify_every = v;
+		c->mask |= FTKVM_SET_VERIFY_EVERY;
+		return len == 4 && v <= FTKVM_VERIFY_HIGHEST;
+	case FTKVM_A_PAIR_NAME:
+		if (!string_ok(payload, len, 1, FTKVM_NAME_MAX))
+			return false;
+		memcpy(c->p.pair_name, payload, strlen((const char *)payload) + 1);
+		return true;
 	default:
 		return false;
 	}
 }
 
 #define SETTINGS	(BIT(FTKVM_A_PERIOD_MIN) | BIT(FTKVM_A_PERIOD_MAX) |	\
-			 BIT(FTKVM_A_MARGIN) | BIT(FTKVM_A_COUNTER) | BIT(FTKVM_A_TIMEOUT_MS))
+			 BIT(FTKVM_A_MARGIN) | BIT(FTKVM_A_COUNTER) | BIT(FTKVM_A_TIMEOUT_MS) | \
+			 BIT(FTKVM_A_VERIFY_EVERY))
 
 static const struct {
 	u32 must, may;
@@ -91,12 +101,13 @@ static const struct {
 	[FTKVM_CMD_ATTACH] = { BIT(FTKVM_A_NAME) | BIT(FTKVM_A_VM_FD), 0 },
 	[FTKVM_CMD_DETACH] = { BIT(FTKVM_A_NAME), 0 },
 	[FTKVM_CMD_PAIR] = { BIT(FTKVM_A_NAME) | BIT(FTKVM_A_ROLE) | BIT(FTKVM_A_SOCK_FD),
-			     BIT(FTKVM_A_PEER) | SETTINGS },
+			     BIT(FTKVM_A_PEER) | BIT(FTKVM_A_PAIR_NAME) | SETTINGS },
 	[FTKVM_CMD_UNPAIR] = { BIT(FTKVM_A_NAME), 0 },
 	[FTKVM_CMD_PROMOTE] = { BIT(FTKVM_A_NAME), BIT(FTKVM_A_FORCE) },
 	[FTKVM_CMD_GET] = { BIT(FTKVM_A_NAME), 0 },
 	[FTKVM_CMD_SET] = { BIT(FTKVM_A_NAME), SETTINGS },
 	[FTKVM_CMD_CHECK] = { 0, BIT(FTKVM_A_NAME) | BIT(FTKVM_A_VM_FD) },
+	[FTKVM_CMD_VERIFY] = { BIT(FTKVM_A_NAME), 0 },
 };
 
 bool read_request(const struct nlmsghdr *nlh, struct call *c)
@@ -106,7 +117,7 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c)
 	u32 allowed, seen = 0;
 	u16 flags = nlh->nlmsg_flags;
 
-	*c = (struct call) { .fd = -1 };
+	*c = (struct call) { .fd = -1, .p.verify_every = FTKVM_VERIFY_KEEP };
 	if (nlh->nlmsg_len < NLMSG_HDRLEN + GENL_HDRLEN || g->reserved)
 		return false;
 	c->cmd = g->cmd;

@@ -56,7 +56,7 @@ static bool same_settings(const struct ftkvm_pair_params *a, const struct ftkvm_
 {
 	return a->period_min == b->period_min && a->period_max == b->period_max &&
 	       a->margin == b->margin && a->counter == b->counter &&
-	       a->timeout_ms == b->timeout_ms;
+	       a->timeout_ms == b->timeout_ms && a->verify_every == b->verify_every;
 }
 
 int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 *reason,
@@ -66,6 +66,8 @@ int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 
 
 	REQUIRE(p->sock_fd == c->fd && p->role == c->p.role && same_settings(p, &c->p));
 	REQUIRE(memchr(p->peer, '\0', sizeof(p->peer)) && !strcmp(p->peer, c->p.peer));
+	REQUIRE(memchr(p->pair_name, '\0', sizeof(p->pair_name)) &&
+		!strcmp(p->pair_name, c->p.pair_name));
 	REQUIRE(*reason == FTKVM_REASON_NONE);
 	*reason = w.reason;
 	REACHED("PAIR");
@@ -77,6 +79,13 @@ int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 
 int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 {
 	comes(FTKVM_CMD_UNPAIR, false, name);
+	return done(why, size);
+}
+
+int ftkvm_replica_verify(const char *name, char *why, size_t size)
+{
+	comes(FTKVM_CMD_VERIFY, false, name);
+	REACHED("VERIFY");
 	return done(why, size);
 }
 
