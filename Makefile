@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# ftkvm: the module, the daemon, the command. "make help" lists the targets.
+# ftkvm: the module, the daemon, the command.
 #
 #   make                    for the running kernel (needs its headers)
 #   make KREL=6.12.x-amd64  for another one that is installed
 #   sudo make install
+#   make check              all tests; torture, faults, fuzz, bench: longer ones
 
 KREL ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KREL)/build
@@ -20,7 +21,7 @@ KCC ?= $(shell command -v gcc-12 || echo gcc)
 
 export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
 
-.PHONY: all kmod userspace install uninstall check kunit demo testbed clean help
+.PHONY: all kmod userspace install check kunit torture faults fuzz pmu-qualify bench demo testbed clean
 
 all: kmod userspace
 
@@ -40,7 +41,8 @@ kmod:
 	@kmod/kvm/genlayout $(btf) $(call kvm_ko,kvm) $(call kvm_ko,kvm-amd) $(KOUT)/kvm/layout.h.new
 	@cmp -s $(KOUT)/kvm/layout.h.new $(KOUT)/kvm/layout.h || \
 		cp $(KOUT)/kvm/layout.h.new $(KOUT)/kvm/layout.h
-	$(MAKE) -C $(KDIR) M=$(KOUT) CC=$(KCC) CONFIG_FTKVM=m modules
+	$(MAKE) -C $(KDIR) M=$(KOUT) CC=$(KCC) CONFIG_FTKVM=m \
+		$(if $(FAULTS),CONFIG_FTKVM_FAULTS=y) modules
 
 userspace:
 	$(MAKE) -C userspace O=$(O)/userspace
@@ -76,6 +78,27 @@ check: testbed
 
 kunit:
 	@tests/kunit/run
+
+# The long forms of what make check does in part; SEED=number
+export SEED
+
+torture: testbed
+	@tests/e2e/run --all -k torture_
+
+faults: testbed
+	@tests/faults/run
+
+fuzz:
+	@tests/fuzz/run
+
+# Is this host's counter fit? Run as root, on hardware
+pmu-qualify:
+	$(MAKE) -C tests/pmu-qualify KREL=$(KREL) KDIR=$(KDIR)
+
+# In instructions, on an emulated host: build/bench
+bench:
+	@$(python3)
+	@tests/bench/run
 
 clean:
 	rm -rf $(O)/kmod $(O)/kmod-* $(O)/userspace $(O)/include
