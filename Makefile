@@ -21,7 +21,7 @@ KCC ?= $(shell command -v gcc-12 || echo gcc)
 
 export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
 
-.PHONY: all kmod userspace install check kunit torture faults fuzz pmu-qualify bench demo testbed clean
+.PHONY: all kmod userspace install check kunit torture faults fuzz model pmu-qualify bench demo testbed clean
 
 all: kmod userspace
 
@@ -90,6 +90,10 @@ faults: testbed
 
 fuzz:
 	@tests/fuzz/run
+
+# The failover protocol, searched exhaustively by spin
+model:
+	@tests/model/run
 
 # Is this host's counter fit? Run as root, on hardware
 pmu-qualify:
