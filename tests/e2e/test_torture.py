@@ -30,7 +30,8 @@ def _torture(name, machine, period, counter, seed):
         entry = guests.table()[name]
         append = f"{entry.append} seed={seed}".strip()
         alone = t.run(name, append=append, machine=machine, unpaired=True)
-        pair = t.run(name, append=append, machine=machine, period=period, counter=counter)
+        pair = t.run(name, append=append, machine=machine, period=period, counter=counter,
+                     grace=20)
         need(pair["same_output"], "not the same output")
         one, two = (_timeless(v["consoles"]["a"]["live"]) for v in (alone, pair))
         differ = [(a, b) for a, b in zip(one, two) if a != b]
