@@ -172,10 +172,19 @@ struct svm_bp {
 	bool rf;
 };
 
+/* Breakpoints are at linear addresses; RIP is relative to CS, but in 64-bit mode. */
+static u64 svm_linear(const struct vmcb *b, u64 rip)
+{
+	if ((b->save.efer & EFER_LMA) && (b->save.cs.attrib & SVM_SELECTOR_L_MASK))
+		return rip;
+	return (u32)(b->save.cs.base + rip);
+}
+
 static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
 	struct vmcb *b = svm_vmcb(vcpu);
+	u64 at = svm_linear(b, r->plan.rip);
 	u64 dr7 = b->save.dr7;
 	int slot;
 
@@ -192,16 +201,16 @@ static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 	 */
 	switch (slot) {
 	case 0:
-		set_debugreg(r->plan.rip, 0);
+		set_debugreg(at, 0);
 		break;
 	case 1:
-		set_debugreg(r->plan.rip, 1);
+		set_debugreg(at, 1);
 		break;
 	case 2:
-		set_debugreg(r->plan.rip, 2);
+		set_debugreg(at, 2);
 		break;
 	default:
-		set_debugreg(r->plan.rip, 3);
+		set_debugreg(at, 3);
 		break;
 	}
 	dr7 &= ~(0xfull << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE));
