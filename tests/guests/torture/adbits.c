@@ -36,6 +36,7 @@ static uint64_t touch(unsigned int page)
 	volatile uint64_t *p = (volatile uint64_t *)(area + 4096 * page + 8 * tort_below(500));
 	void *to, *from;
 	size_t n = 1 + tort_below(20);
+	uint64_t other;
 
 	switch (tort_below(8)) {
 	case 0:
@@ -51,7 +52,8 @@ static uint64_t touch(unsigned int page)
 		return PTE_A | PTE_D;
 	case 4:
 		/* fails to store, and yet writes */
-		asm volatile("lock cmpxchg %1, %0" : "+m"(*p) : "r"(0ul), "a"(*p + 1) : "cc");
+		other = *p + 1;
+		asm volatile("lock cmpxchg %2, %0" : "+m"(*p), "+a"(other) : "r"(0ul) : "cc");
 		return PTE_A | PTE_D;
 	case 5:
 		to = (void *)p;

@@ -12,12 +12,12 @@ uint32_t compat_system(uint32_t seed);
 /* Selectors, bases: compat.c fills them in. */
 uint32_t compat_selectors[3], compat_base;
 
-static uint8_t bytes[512];
+uint8_t compat_bytes[512];
 
 static uint32_t work(uint32_t x)
 {
 	uint32_t h = x, n, flags;
-	void *to = bytes, *from = bytes + 200;
+	void *to = compat_bytes, *from = compat_bytes + 200;
 
 	for (uint32_t i = 0; i < 400; i++) {
 		h = mix32(h, i);
@@ -25,18 +25,19 @@ static uint32_t work(uint32_t x)
 			h += h << 5;
 		else if (h & 2)
 			h ^= h >> 7;
-		bytes[h % sizeof(bytes)] = h >> 24;
+		compat_bytes[h % sizeof(compat_bytes)] = h >> 24;
 	}
 	asm volatile("pushal; addl $5, 28(%%esp); popal" : "+a"(h) : : "memory", "cc");
 	asm volatile("aaa; daa; aam; aad; das; aas; .byte 0xd6" : "+a"(h) : : "cc");
 	n = h % 100;
 	asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 	n = 70;
-	to = bytes + 300;
+	to = compat_bytes + 300;
 	asm volatile("std; rep stosl; cld" : "+D"(to), "+c"(n) : "a"(h) : "memory");
 	n = 300;
-	to = bytes;
-	asm volatile("repne scasb; pushfl; popl %2" : "+D"(to), "+c"(n), "=r"(flags) : "a"(h) : "cc");
+	to = compat_bytes;
+	asm volatile("repne scasb; pushfl; popl %2" : "+D"(to), "+c"(n), "=r"(flags) : "a"(h)
+		     : "cc");
 	return mix32(h, n + (flags & 0x8d5));
 }
 
@@ -57,7 +58,8 @@ uint32_t compat_near(uint32_t seed)
 			     : : "cc");
 		if (flags & 0x10100)
 			h = 0xdeadbeef;
-		asm volatile("pushl %%ds; popl %%es; pushl %%cs; pushl $1f; lret; 1:" : : : "memory");
+		asm volatile("pushl %%ds; popl %%es; pushl %%cs; pushl $1f; lret; 1:"
+			     : : : "memory");
 		asm volatile("pushfl; pushl %%cs; pushl $1f; iretl; 1:" : : : "memory", "cc");
 	}
 	return h;

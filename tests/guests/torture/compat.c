@@ -12,6 +12,7 @@
 extern const char compat_near[], compat_based[], compat_small[], compat_system[];
 extern const char compat_code16[];
 extern uint32_t compat_selectors[3], compat_base;
+extern uint8_t compat_bytes[512];
 
 static volatile uint64_t traps, digest;
 
@@ -43,6 +44,7 @@ static uint64_t round(unsigned long nr)
 
 	traps = 0;
 	digest = nr;
+	memset(compat_bytes, 0, sizeof(compat_bytes));
 	for (unsigned long i = 0; i < passes; i++) {
 		unsigned int kind = tort_below(4);
 

@@ -95,8 +95,8 @@ static void divide(void)
 }
 
 static void breakpoint(void) { asm volatile("int3"); }
-/* ICEBP: a #DB that is neither a breakpoint's nor a step's */
-static void icebp(void) { asm volatile(".byte 0xf1"); }
+/* ICEBP: a #DB that is neither a breakpoint's nor a step's; #UD in QEMU 7.2's TCG */
+static void icebp(void) { TRY(".byte 0xf1", "m"(pages)); }
 static void undefined(void) { TRY("ud2", "m"(pages)); }
 
 static void not_available(void)
@@ -224,7 +224,8 @@ static void alignment(void)
 }
 
 static void (*const kinds[])(void) = {
-	divide, breakpoint, icebp, undefined, not_available, not_present, stack, protection, protection,
+	divide, breakpoint, icebp, undefined, not_available, not_present, stack,
+	protection, protection,
 	read_page, write_page, string_page, no_page, fetch, fetch_nothing, x87, sse, alignment,
 };
 

@@ -41,8 +41,8 @@ int guest(void)
 		}
 		while (ticks == before)
 			sti_hlt();
-		printf("idle: time nap %lu of %lu took %lu digest %016lx\n", i, length, rdtsc() - at,
-		       digest);
+		printf("idle: time nap %lu of %lu took %lu digest %016lx\n", i, length,
+		       rdtsc() - at, digest);
 		tort_say("nap", i);
 		tort_say("ticks", ticks);
 	}

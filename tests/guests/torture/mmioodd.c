@@ -135,8 +135,8 @@ static uint64_t string(uint64_t h)
 	uint64_t count = 1 + tort_below(5), rax = tort_random(), flags = 0;
 
 #define STRING(insn)	asm volatile("cmp %%eax, %%eax; " insn "; pushfq; cld; popq %4"		\
-				     : "+S"(from), "+D"(to), "+c"(count), "+a"(rax), "=r"(flags)	\
-				     : : "memory", "cc")
+				     : "+S"(from), "+D"(to), "+c"(count), "+a"(rax),	\
+				       "=r"(flags) : : "memory", "cc")
 #define SIZED(prefix, op)							\
 	do {									\
 		if (size == 0)							\
@@ -182,9 +182,9 @@ static uint64_t round(unsigned long nr)
 		ioapic_write(0x11 + 2 * (20 + i), 0x89abcdef);
 	for (unsigned long i = 0; i < count; i++) {
 		if (tort_below(4)) {
-			uint64_t at = place(0);
+			uint64_t at = place(0), op = tort_below(sizeof(ops) / sizeof(ops[0]));
 
-			h = mix(h, ops[tort_below(sizeof(ops) / sizeof(ops[0]))](at, tort_random()));
+			h = mix(h, ops[op](at, tort_random()));
 		} else {
 			h = string(h);
 		}

@@ -59,7 +59,7 @@ static inline uint8_t inb(uint16_t port)
 #else
 
 /*
- * Call a 32-bit function, which is data for the linker here: in compatibility mode; in protected mode. Interrupts must
+ * Call a 32-bit function: in compatibility mode; in protected mode. Interrupts must
  * be off for the second one; the function may turn them on.
  */
 uint32_t mode_compat(const char *fn, uint32_t arg);

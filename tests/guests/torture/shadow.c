@@ -27,7 +27,8 @@ static void on_tick(struct frame *f)
 static uint64_t __attribute__((noinline, noclone)) sti_cli(uint64_t x, uint64_t times)
 {
 	asm volatile("1:\tadd $3, %0\n"
-		     "sh_closed0: cli; add $5, %0; rol $3, %0; sti; cli; add $1, %0; sti; xor $7, %0\n"
+		     "sh_closed0: cli; add $5, %0; rol $3, %0; sti; cli; add $1, %0; sti;"
+		     "xor $7, %0\n"
 		     "sh_closed0_end: nop; dec %1; jnz 1b" : "+r"(x), "+r"(times) : : "cc");
 	return x;
 }
@@ -43,7 +44,8 @@ static uint64_t __attribute__((noinline, noclone)) sti_sti(uint64_t x, uint64_t 
 static uint64_t __attribute__((noinline, noclone)) mov_ss(uint64_t x, uint64_t times)
 {
 	asm volatile("mov %%ss, %%eax\n1:\tadd $5, %0\n"
-		     "sh_closed1: mov %%eax, %%ss; sti\n"	/* IF was set: a shadow by MOV SS only */
+		     /* IF was set: the shadow is that of MOV SS only */
+		     "sh_closed1: mov %%eax, %%ss; sti\n"
 		     "sh_closed1_end: rol $3, %0; nop\n"
 		     "sh_closed2: mov %%eax, %%ss; lea 1(%0), %0\n"
 		     "sh_closed2_end: nop; dec %1; jnz 1b"

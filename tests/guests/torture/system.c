@@ -99,7 +99,7 @@ static uint64_t segments(uint64_t h, uint64_t x)
 static uint64_t plain(uint64_t x)
 {
 	static uint64_t far;
-	uint64_t v = x, n = 100, *cross = (uint64_t *)(area + 4093);
+	uint64_t v = x, n = 100, low = 0, high = 0, *cross = (uint64_t *)(area + 4093);
 
 	asm volatile("1:\tlock xadd %0, %2; pause; rol $7, %0; xchg %0, %2\n\t"
 		     "lock btsq $5, %2; adc $3, %0; bswap %0; loop 1b"
@@ -117,10 +117,12 @@ static uint64_t plain(uint64_t x)
 		     "5:\tinc %0; lretl\n"
 		     "6:\tdec %%ecx; jnz 1b"
 		     : "+r"(v), "=m"(far) : : "rax", "rcx", "rdx", "memory", "cc");
-	asm volatile("cmpxchg16b %0" : "+m"(*(struct { uint64_t v[2]; } *)area)
-		     : "a"(0), "d"(0), "b"(v), "c"(x) : "cc");
+	asm volatile("cmpxchg16b %0" : "+m"(*(struct { uint64_t v[2]; } *)area), "+a"(low),
+		     "+d"(high) : "b"(v), "c"(x) : "cc");
+	v = mix(v, low + high);
 	asm volatile("movdqu %1, %%xmm0; movdqu %%xmm0, %0"
-		     : "=m"(*(uint8_t (*)[16])(area + 4090)) : "m"(*(uint8_t (*)[16])(area + 4085)));
+		     : "=m"(*(uint8_t (*)[16])(area + 4090))
+		     : "m"(*(uint8_t (*)[16])(area + 4085)));
 	return mix(v, *cross);
 }
 
