@@ -13,6 +13,9 @@ from .guest import DRIVER_QMP, QMP, Guest
 from .hosts import Hosts
 
 
+PATIENCE = 20.0	# how long a kill waits for the guest to begin, on a slow machine
+
+
 class Options:
     """What to run and what to do to it. Times are seconds after the guest's start."""
 
@@ -157,6 +160,10 @@ class Run:
         return self.options.ready is None or \
             any(self.options.ready in live for live, _ in map(self.texts, self.hosts.names))
 
+    def _begun(self):
+        """The guest has printed something, on the primary."""
+        return bool(self.texts("a")[0])
+
     def texts(self, name):
         """What this run's guest printed: (live, shadow) of a host."""
         host = self.hosts[name]
@@ -227,6 +234,10 @@ class Run:
                 break
             if plan and now >= plan[0][0]:
                 _, what, action = plan.pop(0)
+                if action is Run.kill and not self._begun() and now < o.at + PATIENCE:
+                    # An armed backup can't be promoted: its guest never began.
+                    plan.append((now + 0.2, what, action))
+                    continue
                 try:
                     action(self)
                 except (CommandFailed, TimeoutError) as error:
