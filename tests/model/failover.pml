@@ -43,7 +43,7 @@
 
 mtype = { START, DATA, ACK, BYE };			/* frames */
 mtype = { ENV, OUT, END, STOP };			/* log records */
-mtype = { R_NONE, R_LOST, R_UNPAIRED, R_GUEST_ENDED, R_PROMOTED, R_DIVERGED };
+mtype = { R_NONE, R_LOST, R_LOCAL, R_UNPAIRED, R_GUEST_ENDED, R_PROMOTED, R_DIVERGED };
 
 /* ---- hosts, link ---- */
 
@@ -226,7 +226,10 @@ proctype link_rx(byte r)
 	do
 	:: atomic { on[r] && !dead[r] && nempty(wire[PEER(r)]) ->
 		wire[PEER(r)]?type,arg;
-		printf("%c link_rx %e %d\n", 'A' + r, type, arg);
+		if
+		:: type == BYE -> printf("%c link_rx BYE %e\n", 'A' + r, arg)
+		:: else -> printf("%c link_rx %e %d\n", 'A' + r, type, arg)
+		fi;
 		if
 		:: type == START ->		/* pair_frame() */
 			have_peer_start[r] = true
@@ -665,6 +668,18 @@ proctype unpair(byte r)
 	fi
 }
 
+/* lead.c: lead_unlogged() and its like: what the primary can't log, it can't hold back */
+proctype unlogged()
+{
+	if
+	:: atomic { VCPU(A) && LEAD(A) ->
+		say(A, "lead_unlogged");
+		EV_UNPAIR(A, R_LOCAL)
+	   }
+	:: true
+	fi
+}
+
 /* ---- faults ---- */
 
 /* what a host knew is gone */
@@ -788,6 +803,9 @@ init {
 #endif
 #ifdef UNPAIR_B
 		run unpair(B);
+#endif
+#ifdef UNPAIR_LOCAL
+		run unlogged();
 #endif
 #if FAULTS
 		run fault();

@@ -49,7 +49,7 @@ END {
 	for (i = 1; i <= nevents; i++) {
 		if (!(events[i] in options))
 			fail("no state has a place for " events[i])
-		printf "\ninline EVENT_%s(r, next_)\n{\n\tif\n%s\t:: else -> next_ = NO_PLACE\n\tfi\n}\n",
-			events[i], options[events[i]]
+		printf "\ninline EVENT_%s(r, next_)\n{\n\tif\n%s", events[i], options[events[i]]
+		print "\t:: else -> next_ = NO_PLACE\n\tfi\n}"
 	}
 }
