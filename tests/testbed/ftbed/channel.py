@@ -134,7 +134,8 @@ class Console:
             return b"".join(data for _, data in self.chunks[since:])
 
     def text(self, since=0):
-        return self.data(since).decode("utf-8", "replace").replace("\r\n", "\n")
+        """What was printed. A guest stopped between a line's CR and its LF has not ended it."""
+        return self.data(since).decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r")
 
     def lines(self, since=0):
         """(arrival time of the line's end, line without its end), whole lines only."""
