@@ -83,7 +83,7 @@ kunit:
 export SEED
 
 torture: testbed
-	@tests/e2e/run --all -k torture_
+	@tests/e2e/run $(if $(ALL),--all,--more) -k torture_
 
 faults: testbed
 	@tests/faults/run

@@ -54,8 +54,8 @@ class Entry:
         self.timeout, self.kills, self.hosts, self.more = timeout, kills, hosts, more
 
 
-def add(name, function, skid=0, timeout=120, kills=False, hosts=2, more=False):
-    """more: only run with --all."""
+def add(name, function, skid=0, timeout=120, kills=False, hosts=2, more=0):
+    """more: 1: only run with --more; 2: only with --all."""
     TESTS.append(Entry(function, name, skid, timeout, kills, hosts, more))
 
 

@@ -83,9 +83,9 @@ def _linux(kill, machine):
     return run
 
 
-add("kill_primary_linux_pc", _linux("primary", "pc"), timeout=300, kills=True, more=True)
+add("kill_primary_linux_pc", _linux("primary", "pc"), timeout=300, kills=True, more=1)
 add("kill_primary_linux_microvm", _linux("primary", "microvm"), timeout=300, kills=True,
-    more=True)
+    more=1)
 add("kill_primary_linux_microvm_skid1000", _linux("primary", "microvm"), skid=1000, timeout=300,
     kills=True)
 add("kill_backup_linux_pc", _linux("backup", "pc"), timeout=300, kills=True)

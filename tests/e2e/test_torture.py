@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Torture guests, paired: some of them by default, with --all each in every way.
+"""Torture guests, paired: some of them by default; with --more each in a few ways, which
+together are all; with --all each in every way.
 
 A torture guest prints digests of what it sees. Lines that begin "NAME: time" tell
 where interrupts hit it, and differ from run to run; both replicas must print the
@@ -18,6 +19,7 @@ BRANCHES = "0xd1"
 WAYS = [(0, 1000, None), (1000, 1000, None), (50, 1000, BRANCHES), (1000, None, None),
         (50, 4000, None), (1000, 400000, None), (0, 20000, BRANCHES), (50, None, None)]
 SEEDS = 3	# of each with --all
+SPREAD = 3	# ways of each with --more
 
 # What is run by default, as it takes a while: (machine, *one of WAYS)
 CHOSEN = {
@@ -50,19 +52,31 @@ def _torture(name, machine, period, counter, seed):
     return run
 
 
+def _spread(entry, number):
+    """A few of this guest's (machine, *way, seed): over all guests, every way has its turn."""
+    for turn in range(SPREAD):
+        way = WAYS[(number + turn * SPREAD) % len(WAYS)]
+        machine = entry.machines[(number + turn) % len(entry.machines)]
+        yield machine, *way, SEED + turn
+
+
 def _matrix():
-    for name, entry in guests.table().items():
-        if not entry.torture or entry.limit:
-            continue
+    tortures = [(name, entry) for name, entry in guests.table().items()
+                if entry.torture and not entry.limit]
+    for number, (name, entry) in enumerate(tortures):
+        spread = list(_spread(entry, number))
         for machine in entry.machines:
             for skid, period, counter in WAYS:
                 for seed in range(SEED, SEED + SEEDS):
                     label = f"torture_{name}_{machine}_skid{skid}_period{period or '_default'}"
                     label += f"{'_branches' if counter else ''}_seed{seed}"
-                    chosen = seed == SEED and \
-                        CHOSEN.get(name) == (machine, skid, period, counter)
+                    level = 2
+                    if (machine, skid, period, counter, seed) in spread:
+                        level = 1
+                    if seed == SEED and CHOSEN.get(name) == (machine, skid, period, counter):
+                        level = 0
                     add(label, _torture(name, machine, period, counter, seed), skid=skid,
-                        timeout=150, more=not chosen)
+                        timeout=150, more=level)
 
 
 _matrix()
