@@ -86,6 +86,7 @@ static const struct words stats[FTKVM_STAT_MAX + 1] = {
 	[FTKVM_STAT_VERIFIES]		= { "verifies", "verifications of the whole guest" },
 	[FTKVM_STAT_VERIFY_WORDS]	= { "verify_words", "  registers compared by the last" },
 	[FTKVM_STAT_VERIFY_PAGES]	= { "verify_pages", "pages compared" },
+	[FTKVM_STAT_VERIFY_DIRTY]	= { "verify_dirty", "  as they had been written" },
 	[FTKVM_STAT_VERIFY_MARKED]	= { "verify_marked", "  with other accessed or dirty bits" },
 	[FTKVM_STAT_VERIFY_NS]		= { "verify_ns", "  guest stood still for the last" },
 };

@@ -69,6 +69,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	s[FTKVM_STAT_VERIFY_PAGES] = r->verify.pages;
 	s[FTKVM_STAT_VERIFY_MARKED] = r->verify.marked;
 	s[FTKVM_STAT_VERIFY_NS] = r->verify.ns;
+	s[FTKVM_STAT_VERIFY_DIRTY] = r->verify.dirty;
 	for (i = 0; i < FTKVM_LAG_BUCKETS; i++)
 		total += st->lag[i];
 	for (i = 0; i < FTKVM_LAG_BUCKETS; i++) {

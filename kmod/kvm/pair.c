@@ -294,6 +294,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->tsc_ahead = 0;
 	memset(&r->st, 0, sizeof(r->st));
 	r->verify = (struct ftkvm_verify) { .sums = r->verify.sums, .page = r->verify.page };
+	ftkvm_dirty_free(r);
 	ftkvm_epoch_init(&r->epoch, r->period_min, r->period_max);
 	spin_lock_irq(&r->lock);
 	r->reason = 0;

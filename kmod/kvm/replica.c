@@ -133,6 +133,7 @@ static void replica_free(struct ftkvm_replica *r)
 	kfree(r->encbuf);
 	kfree(r->verify.sums);
 	kfree(r->verify.page);
+	ftkvm_dirty_free(r);
 	kfree(r);
 }
 

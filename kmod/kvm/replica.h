@@ -89,15 +89,30 @@ struct ftkvm_plan {
 };
 
 /**
+ * struct ftkvm_dirty - what the guest has written; the vCPU thread's
+ * @map: a bit a page that was not verified since; NULL: not known
+ * @total: bits
+ * @next: where to go on
+ * @cleared: the TLB has more dirty bits than the tables
+ */
+struct ftkvm_dirty {
+	unsigned long *map;
+	u64 total, next;
+	bool cleared;
+};
+
+/**
  * struct ftkvm_verify - a verification; the vCPU thread's, but for @wanted, @proof
  * @wanted: the operator asked for one of all memory
  * @whole: this one is
  * @next: first page to come; in the background, where the next slice begins
+ * @written: written pages that this one has still to do, before the slice
  * @left: pages that this one has still to do
  * @epoch: in which the last one began
  * @proof: log offset that the backup must have consumed; 0: none is awaited
  * @done: those of all memory that were proven
  * @pages: compared so far
+ * @dirty: of these, as they were written since they were compared last (primary)
  * @marked: of these, pages with other accessed or dirty bits (backup)
  * @ns: how long the guest stood still for the last one of all memory
  * @words: registers that the last one compared
@@ -108,8 +123,8 @@ struct ftkvm_plan {
 struct ftkvm_verify {
 	bool wanted, whole;
 	u64 next, left, epoch, proof;
-	u64 done, pages, marked, ns;
-	u32 words;
+	u64 done, pages, dirty, marked, ns;
+	u32 words, written;
 	ktime_t began;
 	u8 *sums;
 	void *page;
@@ -215,6 +230,7 @@ struct ftkvm_replica {
 	ktime_t promote_at;
 
 	struct ftkvm_verify verify;
+	struct ftkvm_dirty dirty;
 	struct ftkvm_stats st;
 };
 
@@ -319,6 +335,12 @@ void ftkvm_follow_halt(struct ftkvm_replica *r);
 void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
 bool ftkvm_follow_drained(struct ftkvm_replica *r);
 bool ftkvm_follow_arrives(const struct ftkvm_replica *r);
+
+/* ---- dirty.c ---- */
+void ftkvm_dirty_gather(struct ftkvm_replica *r, u64 total);
+u64 ftkvm_dirty_count(const struct ftkvm_replica *r, u64 most);
+u32 ftkvm_dirty_take(struct ftkvm_replica *r, u32 most, u64 *page);
+void ftkvm_dirty_free(struct ftkvm_replica *r);
 
 /* ---- verify.c ---- */
 bool ftkvm_verify_due(const struct ftkvm_replica *r);

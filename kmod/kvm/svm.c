@@ -713,6 +713,7 @@ const struct ftkvm_vendor ftkvm_svm = {
 	.check = svm_check,
 	.regs = svm_regs,
 	.image = svm_image,
+	.dirty_bit = 6,
 	.fit = svm_fit,
 	.open = svm_open,
 	.arm = svm_arm,

@@ -18,6 +18,8 @@
  * @regs: the registers that a digest covers. vCPU thread, after an exit
  * @image: list the registers that a verification covers beside @regs and what
  *	   KVM keeps in common code. As @regs
+ * @dirty_bit: where a nested page table's entry tells that its page was written;
+ *	       0: it does not
  * @fit: can a backup land on this very point? vCPU thread, after an exit
  * @open: would the CPU take an interrupt here? As @fit
  * @arm: set the intercepts that replication needs. vCPU thread, irqs off
@@ -30,6 +32,7 @@ struct ftkvm_vendor {
 	void (*check)(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv);
 	void (*regs)(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
 	void (*image)(struct kvm_vcpu *vcpu, struct ftkvm_image *img);
+	unsigned int dirty_bit;
 	bool (*fit)(struct kvm_vcpu *vcpu);
 	bool (*open)(struct kvm_vcpu *vcpu);
 	void (*arm)(struct kvm_vcpu *vcpu);

@@ -8,7 +8,8 @@
  * the log's consumption is the proof that all was the same.
  *
  * Either the operator asks for it, for all of memory, or it goes on in the
- * background: every so many epochs with a slice of memory, which moves on.
+ * background: every so many epochs with pages that the guest has written since
+ * they were compared last, and a slice of all memory, which moves on.
  */
 #include <linux/crc32c.h>
 #include <linux/kvm_host.h>
@@ -21,9 +22,11 @@
 #include "layout.h"
 
 #define PAGES_MAX	(FTKVM_REC_MAX_DATA / sizeof(struct ftkvm_page_sum))
-#define VERIFY_SLICE	512	/* pages, in the background: 2 MiB */
+/* pages, in the background: at most so many that were written, and the slice */
+#define VERIFY_WRITTEN	512
+#define VERIFY_SLICE	128
 
-static_assert(PAGES_MAX >= VERIFY_SLICE);
+static_assert(PAGES_MAX >= VERIFY_WRITTEN && PAGES_MAX >= VERIFY_SLICE);
 
 /* Legacy and extended region of XSAVE's standard form, SDM volume 1, 13.4. */
 #define XSAVE_FCW	0	/* control, status, tag words */
@@ -235,7 +238,12 @@ static int verify_begin(struct ftkvm_replica *r, u8 flags)
 	if (!ftkvm_image_agrees(&img))
 		return -E2BIG;
 	v->whole = READ_ONCE(v->wanted);
-	v->left = v->whole ? total : min_t(u64, VERIFY_SLICE, total);
+	v->written = 0;
+	if (!v->whole) {
+		ftkvm_dirty_gather(r, total);
+		v->written = ftkvm_dirty_count(r, VERIFY_WRITTEN);
+	}
+	v->left = v->whole ? total : v->written + min_t(u64, VERIFY_SLICE, total);
 	if (v->whole || v->next >= total)
 		v->next = 0;
 	verify_rec(r, &rec, FTKVM_REC_IMAGE, flags);
@@ -247,24 +255,32 @@ static int verify_begin(struct ftkvm_replica *r, u8 flags)
 	return ftkvm_log_append(r, &rec);
 }
 
+/* Log pages one after the other. Written ones come first, as they lie. */
 static int verify_pages(struct ftkvm_replica *r, u8 flags)
 {
 	struct ftkvm_page_sum *sums = (struct ftkvm_page_sum *)r->verify.sums;
+	u64 total = verify_total(r->kvm), page;
 	struct ftkvm_verify *v = &r->verify;
-	u32 n = min_t(u64, v->left, PAGES_MAX), i;
 	struct ftkvm_rec rec;
+	bool written;
 	gfn_t gfn;
+	u32 n, i;
 	int ret;
 
-	/* a slice may end where memory does */
-	n = min_t(u64, n, verify_total(r->kvm) - v->next);
+	n = v->written ? ftkvm_dirty_take(r, v->written, &page) : 0;
+	written = n;
+	if (!written) {
+		page = v->next;
+		/* a slice may end where memory does */
+		n = min3(v->left, (u64)PAGES_MAX, total - page);
+	}
 	for (i = 0; i < n; i++) {
-		ret = verify_page(r, v->next + i, &sums[i], &gfn);
+		ret = verify_page(r, page + i, &sums[i], &gfn);
 		if (ret)
 			return ret;
 	}
 	verify_rec(r, &rec, FTKVM_REC_PAGES, flags);
-	rec.image.page = v->next;
+	rec.image.page = page;
 	rec.image.data = v->sums;
 	rec.image.len = n * sizeof(*sums);
 	ret = ftkvm_log_append(r, &rec);
@@ -272,10 +288,14 @@ static int verify_pages(struct ftkvm_replica *r, u8 flags)
 		return ret;
 	ftkvm_log_flush(r);
 	v->left -= n;
-	v->next += n;
 	v->pages += n;
-	if (v->next >= verify_total(r->kvm))
-		v->next = 0;
+	if (written) {
+		v->written -= n;
+		v->dirty += n;
+	} else {
+		v->written = 0;
+		v->next = page + n < total ? page + n : 0;
+	}
 	return 0;
 }
 

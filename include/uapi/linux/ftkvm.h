@@ -213,6 +213,7 @@ enum {
 	FTKVM_STAT_VERIFY_PAGES,	/* pages compared, all in all */
 	FTKVM_STAT_VERIFY_MARKED,	/* backup: of these, with other accessed or dirty bits */
 	FTKVM_STAT_VERIFY_NS,		/* primary: the guest stood still for the last one */
+	FTKVM_STAT_VERIFY_DIRTY,	/* primary: pages compared as they had been written */
 	__FTKVM_STAT_MAX
 };
 
