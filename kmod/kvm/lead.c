@@ -84,7 +84,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 		else
 			r->st.landed++;
 		lead_count_lag(r);
-		ftkvm_log_flush(r);
+		ftkvm_log_flush_batch(r);
 	}
 	ftkvm_fault(FTKVM_FAULT_LEAD_ENDED);
 	/* a pairing that just ended does not lose the guest its inputs */

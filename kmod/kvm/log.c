@@ -42,14 +42,35 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
  * ftkvm_log_flush() - primary: let the send thread see what was written
  * @r: the replica
  *
- * Context: any but NMI.
+ * Context: vCPU thread, interrupts may be off.
  */
 void ftkvm_log_flush(struct ftkvm_replica *r)
 {
 	struct ftkvm_link *l = READ_ONCE(r->link);
 
+	r->flushed_epoch = r->epoch.nr;
+	r->flushed_count = r->now.count;
+	WRITE_ONCE(r->flushed_off, READ_ONCE(r->log.head));
 	if (l)
 		ftkvm_link_kick(l);
+}
+
+/**
+ * ftkvm_log_flush_batch() - primary: the same, once it is worth it
+ * @r: the replica
+ *
+ * A frame costs the host as much as several epoch ends, so the log of several epochs is
+ * sent together: by nobody but the backup is it missed, which runs up to the end
+ * of the epoch that it knows of, and then waits. Who waits for the backup, or
+ * halts, does not wait for a batch. The send thread looks for itself at every heartbeat.
+ * Context: vCPU thread, interrupts may be off.
+ */
+void ftkvm_log_flush_batch(struct ftkvm_replica *r)
+{
+	if (r->epoch.nr - r->flushed_epoch >= FTKVM_BATCH_EPOCHS ||
+	    r->now.count - r->flushed_count >= FTKVM_BATCH_EVENTS ||
+	    READ_ONCE(r->log.head) - r->flushed_off >= FTKVM_BATCH_BYTES)
+		ftkvm_log_flush(r);
 }
 
 /* Room for what one trip of the vCPU may write? Any context. */
@@ -167,6 +188,13 @@ struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r)
 	return &r->rec;
 }
 
+/* After an epoch end or a verification: the log has nothing more, so it waits for more? */
+static bool log_all_consumed(const struct ftkvm_replica *r)
+{
+	return (r->rec.type == FTKVM_REC_END || ftkvm_verify_is(&r->rec)) &&
+	       r->consumed >= READ_ONCE(r->held);
+}
+
 /**
  * ftkvm_log_consume() - backup: the record in hand is done with
  * @r: the replica
@@ -183,10 +211,15 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	WRITE_ONCE(r->consumed, r->consumed + r->rec_size);
 	ftkvm_ring_release(&r->log, r->rec_size);
 	r->st.records++;
-	/* the primary's flow control needs to hear of it now and then only */
-	if (l && (r->rec.type == FTKVM_REC_END || ftkvm_verify_is(&r->rec) ||
+	/*
+	 * The primary's flow control needs to hear of it now and then only. What
+	 * arrives meanwhile is acknowledged as it arrives.
+	 */
+	if (l && (log_all_consumed(r) ||
+		  r->epoch.nr - r->acked_epoch >= FTKVM_BATCH_EPOCHS ||
 		  r->consumed - r->acked >= FTKVM_LOG_SIZE / 8)) {
 		r->acked = r->consumed;
+		r->acked_epoch = r->epoch.nr;
 		ftkvm_link_ack(l, READ_ONCE(r->held), r->consumed, r->epoch.nr);
 	}
 	ftkvm_fault(FTKVM_FAULT_CONSUMED);

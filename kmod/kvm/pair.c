@@ -53,6 +53,7 @@ static int pair_ack(void *priv, u64 received, u64 consumed, u64 epoch)
 {
 	struct ftkvm_replica *r = priv;
 	unsigned long flags;
+	bool held_back;
 	int ret;
 
 	if (r->role != FTKVM_ROLE_PRIMARY)
@@ -62,12 +63,13 @@ static int pair_ack(void *priv, u64 received, u64 consumed, u64 epoch)
 		return ret;
 	spin_lock_irqsave(&r->flow_lock, flags);
 	ret = ftkvm_flow_ack(&r->flow, received, consumed, epoch);
+	held_back = READ_ONCE(r->flushed_off) > r->flow.sent;
 	spin_unlock_irqrestore(&r->flow_lock, flags);
 	if (ret)
 		return ret;
 	ftkvm_fault(FTKVM_FAULT_ACK_TAKEN);
-	/* what the window held back may go now */
-	if (ftkvm_ring_used(&r->log))
+	/* what the window held back may go now; what waits for a batch may wait on */
+	if (held_back)
 		ftkvm_link_kick(r->link);
 	wake_up_all(&r->wq);
 	return 0;
@@ -290,6 +292,10 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->have_rec = false;
 	r->consumed = 0;
 	r->acked = 0;
+	r->acked_epoch = 0;
+	r->flushed_epoch = 0;
+	r->flushed_count = 0;
+	r->flushed_off = 0;
 	r->last_tsc = 0;
 	r->tsc_ahead = 0;
 	memset(&r->st, 0, sizeof(r->st));

@@ -39,6 +39,9 @@
 #define FTKVM_LOG_SIZE		BIT(20)
 #define FTKVM_LOG_RESERVE	(16u << 10)	/* what one trip of the vCPU may write */
 #define FTKVM_LAG_LIMIT		128	/* epochs that a backup may be behind */
+#define FTKVM_BATCH_EPOCHS	(FTKVM_LAG_LIMIT / 4)	/* sent together, acknowledged together */
+#define FTKVM_BATCH_EVENTS	4000000		/* a millisecond or so of guest */
+#define FTKVM_BATCH_BYTES	(FTKVM_LOG_SIZE / 32)
 #define FTKVM_LAG_BUCKETS	(FTKVM_LAG_LIMIT + 2)
 #define FTKVM_EXTINTS		16		/* two 8259s have no more lines */
 
@@ -198,6 +201,8 @@ struct ftkvm_replica {
 	struct ftkvm_epoch epoch;
 	struct ftkvm_point now;			/* at the last exit */
 	struct ftkvm_plan plan;
+	/* primary: up to where the send thread was told of the log */
+	u64 flushed_epoch, flushed_count, flushed_off;
 	bool started;
 	bool armed_vmcb;			/* our intercepts are set */
 	bool in_guest_op;			/* the guest's own instruction is at work */
@@ -223,7 +228,7 @@ struct ftkvm_replica {
 	u8 *recbuf;				/* FTKVM_REC_MAX */
 	u8 *encbuf;				/* FTKVM_REC_MAX */
 	u64 consumed;
-	u64 acked;				/* ... as the primary was told */
+	u64 acked, acked_epoch;			/* ... as the primary was told */
 
 	u64 last_tsc;				/* told to the guest */
 	s64 tsc_ahead;				/* peer's TSC less ours, the most seen */
@@ -287,6 +292,7 @@ int ftkvm_log_wait(struct ftkvm_replica *r);
 int ftkvm_log_wait_killable(struct ftkvm_replica *r);
 int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r);
 void ftkvm_log_flush(struct ftkvm_replica *r);
+void ftkvm_log_flush_batch(struct ftkvm_replica *r);
 
 /* ---- input.c ---- */
 void ftkvm_inputs_init(struct ftkvm_inputs *in);

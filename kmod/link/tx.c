@@ -148,7 +148,11 @@ int ftkvm_link_tx(void *data)
 		if (ftkvm_link_dead(l))
 			break;
 		ret = ftkvm_link_tx_small(l);
-		if (!ret && test_and_clear_bit(FTKVM_LINK_KICK, &l->flags))
+		/* without a kick too: what waits for a batch does not wait for long */
+		clear_bit(FTKVM_LINK_KICK, &l->flags);
+		/* Pairs with the test_and_set_bit() in ftkvm_link_kick(). */
+		smp_mb__after_atomic();
+		if (!ret)
 			ret = ftkvm_link_tx_log(l);
 		if (!ret && !ftkvm_link_beat_due(l))
 			ret = ftkvm_link_tx_beat(l);
