@@ -41,10 +41,7 @@ static const u8 ftkvm_rec_flags[] = {
 	[FTKVM_REC_PAGES] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT,
 };
 
-/*
- * Writing. Bytes behind the end are counted, not stored, so that a first pass
- * without a buffer finds the body's length.
- */
+/* Writing. Bytes behind the end are counted, not stored. */
 struct ftkvm_put {
 	u8 *buf;
 	size_t size;
@@ -60,7 +57,9 @@ static void put_bytes(struct ftkvm_put *p, const void *data, size_t len)
 
 static void put_u8(struct ftkvm_put *p, u8 val)
 {
-	put_bytes(p, &val, 1);
+	if (p->pos < p->size)
+		p->buf[p->pos] = val;
+	p->pos++;
 }
 
 static void put_le32(struct ftkvm_put *p, u32 val)
@@ -318,20 +317,28 @@ static void ftkvm_codec_advance(struct ftkvm_codec *c, const struct ftkvm_rec *r
 int ftkvm_rec_encode(struct ftkvm_codec *c, const struct ftkvm_rec *rec,
 		     u8 *buf, size_t size)
 {
-	struct ftkvm_put measure = {};
-	struct ftkvm_put p = { .buf = buf, .size = size };
+	struct ftkvm_put prefix = { .buf = buf, .size = size };
+	struct ftkvm_put body = {};
 
 	if (!ftkvm_rec_valid(rec) || rec->point.count < c->count)
 		return -EINVAL;
 
-	ftkvm_put_body(&measure, c, rec);
-	put_varint(&p, measure.pos);
-	if (measure.pos > size || p.pos > size - measure.pos)
+	/* Nearly all bodies are so short that their length takes one byte. */
+	if (size > 1) {
+		body.buf = buf + 1;
+		body.size = size - 1;
+	}
+	ftkvm_put_body(&body, c, rec);
+	put_varint(&prefix, body.pos);
+	if (body.pos > size || prefix.pos > size - body.pos)
 		return -ENOSPC;
-	ftkvm_put_body(&p, c, rec);
+	if (prefix.pos > 1) {
+		body = (struct ftkvm_put) { .buf = buf + prefix.pos, .size = size - prefix.pos };
+		ftkvm_put_body(&body, c, rec);
+	}
 
 	ftkvm_codec_advance(c, rec);
-	return p.pos;
+	return prefix.pos + body.pos;
 }
 
 static void ftkvm_get_end(struct ftkvm_get *g, struct ftkvm_rec *rec)
