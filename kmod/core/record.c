@@ -27,18 +27,18 @@ static_assert(FTKVM_REC_MAX < 1 << (7 * FTKVM_PREFIX_MAX));
 static_assert(FTKVM_REC_MAX - FTKVM_REC_MAX_DATA >=
 	      FTKVM_PREFIX_MAX + 1 + 4 * FTKVM_VARINT_MAX + 4 + FTKVM_HASH_LOW);
 static_assert(FTKVM_IMAGE_MAX * sizeof(__le32) <= FTKVM_REC_MAX_DATA);
-static_assert(FTKVM_PREFIX_MAX + 1 + 5 * FTKVM_VARINT_MAX + 4 +
+static_assert(FTKVM_PREFIX_MAX + 1 + 6 * FTKVM_VARINT_MAX + 4 +
 	      3 * FTKVM_REC_MAX_INPUTS + FTKVM_NREGS <= FTKVM_REC_MAX);
 
 /* Flags that a type of record may carry. */
 static const u8 ftkvm_rec_flags[] = {
-	[FTKVM_REC_END] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT,
+	[FTKVM_REC_END] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT | FTKVM_RECF_BASE,
 	[FTKVM_REC_ENV] = FTKVM_RECF_SNAP | FTKVM_RECF_MORE,
 	[FTKVM_REC_TSC] = FTKVM_RECF_SNAP,
 	[FTKVM_REC_OUT] = FTKVM_RECF_SNAP,
 	[FTKVM_REC_STOP] = 0,
-	[FTKVM_REC_IMAGE] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT,
-	[FTKVM_REC_PAGES] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT,
+	[FTKVM_REC_IMAGE] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT | FTKVM_RECF_BASE,
+	[FTKVM_REC_PAGES] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT | FTKVM_RECF_BASE,
 };
 
 /* Writing. Bytes behind the end are counted, not stored. */
@@ -228,6 +228,9 @@ static bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
 		return false;
 	if (rec->flags & ~ftkvm_rec_flags[rec->type])
 		return false;
+	/* one form for each */
+	if (!(rec->flags & FTKVM_RECF_BASE) != !rec->base)
+		return false;
 
 	switch (rec->type) {
 	case FTKVM_REC_END:
@@ -249,6 +252,14 @@ static bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
 	}
 }
 
+/* What it takes to land, beside the point that all records have. */
+static void ftkvm_put_place(struct ftkvm_put *p, const struct ftkvm_rec *rec)
+{
+	put_varint(p, rec->point.rcx);
+	if (rec->flags & FTKVM_RECF_BASE)
+		put_varint(p, rec->base);
+}
+
 static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 			   const struct ftkvm_rec *rec)
 {
@@ -261,7 +272,7 @@ static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 
 	switch (rec->type) {
 	case FTKVM_REC_END:
-		put_varint(p, rec->point.rcx);
+		ftkvm_put_place(p, rec);
 		put_varint(p, rec->end.next_len);
 		put_varint(p, rec->end.ninputs);
 		for (i = 0; i < rec->end.ninputs; i++) {
@@ -287,7 +298,7 @@ static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 		break;
 	case FTKVM_REC_IMAGE:
 	case FTKVM_REC_PAGES:
-		put_varint(p, rec->point.rcx);
+		ftkvm_put_place(p, rec);
 		put_varint(p, rec->image.page);
 		put_bytes(p, rec->image.data, rec->image.len);
 		break;
@@ -341,13 +352,26 @@ int ftkvm_rec_encode(struct ftkvm_codec *c, const struct ftkvm_rec *rec,
 	return prefix.pos + body.pos;
 }
 
+static void ftkvm_get_place(struct ftkvm_get *g, struct ftkvm_rec *rec)
+{
+	u64 base;
+
+	rec->point.rcx = get_varint(g);
+	if (!(rec->flags & FTKVM_RECF_BASE))
+		return;
+	base = get_varint(g);
+	rec->base = base;
+	if (!base || base > U32_MAX)
+		g->bad = true;
+}
+
 static void ftkvm_get_end(struct ftkvm_get *g, struct ftkvm_rec *rec)
 {
 	const u8 *hash;
 	u64 n;
 	int i;
 
-	rec->point.rcx = get_varint(g);
+	ftkvm_get_place(g, rec);
 	rec->end.next_len = get_varint(g);
 	n = get_varint(g);
 	if (n > FTKVM_REC_MAX_INPUTS) {
@@ -398,7 +422,7 @@ static void ftkvm_get_body(struct ftkvm_get *g, const struct ftkvm_codec *c,
 		break;
 	case FTKVM_REC_IMAGE:
 	case FTKVM_REC_PAGES:
-		rec->point.rcx = get_varint(g);
+		ftkvm_get_place(g, rec);
 		rec->image.page = get_varint(g);
 		rec->image.len = g->size - g->pos;
 		rec->image.data = get_bytes(g, rec->image.len);

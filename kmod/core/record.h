@@ -6,7 +6,8 @@
  * type | flags << 4, then varint(count - previous count),
  * zigzag varint(rip - previous rip), le32 register digest, then by type:
  *
- *	END	varint(rcx) varint(next epoch's length) varint(number of inputs)
+ *	END	varint(rcx) [varint(base)] varint(next epoch's length)
+ *		varint(number of inputs)
  *		{ kind, vector, level: one byte each }... and FTKVM_NREGS bytes
  *		of per-register hashes
  *	ENV	FTKVM_NREGS / 2 bytes of per-register hashes, then
@@ -15,9 +16,9 @@
  *	OUT	FTKVM_NREGS / 2 bytes of per-register hashes, then
  *		le32 crc32c of the data that goes out (0: not known)
  *	STOP	varint(reason)
- *	IMAGE	varint(rcx) varint(pages that follow)
+ *	IMAGE	varint(rcx) [varint(base)] varint(pages that follow)
  *		{ le32 checksum of a word of the guest's state }...
- *	PAGES	varint(rcx) varint(number of the first page)
+ *	PAGES	varint(rcx) [varint(base)] varint(number of the first page)
  *		{ struct ftkvm_page_sum }... to the body's end
  *
  * ENV and OUT have the low four bits of each hash: registers 0 and 1 share the
@@ -48,6 +49,7 @@ enum ftkvm_rec_type {
 #define FTKVM_RECF_HALT	0x2	/* END: the guest is halted */
 				/* IMAGE, PAGES: as the END that may follow */
 #define FTKVM_RECF_MORE	0x4	/* ENV: another ENV of the same instruction follows */
+#define FTKVM_RECF_BASE	0x8	/* END, IMAGE, PAGES: RIP is relative to a base, not to 0 */
 
 #define FTKVM_REC_MAX_INPUTS	32
 #define FTKVM_REC_MAX_DATA	4352	/* ENV items: 4 KiB of string I/O and slack */
@@ -58,6 +60,7 @@ enum ftkvm_rec_type {
  * @type: enum ftkvm_rec_type
  * @flags: FTKVM_RECF_*
  * @point: where in the guest's execution; rcx is carried by END, IMAGE, PAGES only
+ * @base: with FTKVM_RECF_BASE only: that of the code segment at @point, else 0
  * @digest: ftkvm_digest() of the registers at @point
  * @hash: END, ENV, OUT: ftkvm_digest_each() of the registers at @point. Of ENV
  *	  and OUT only the low four bits go into the log: after a decode the
@@ -76,6 +79,7 @@ struct ftkvm_rec {
 	u8 type;
 	u8 flags;
 	struct ftkvm_point point;
+	u32 base;
 	u32 digest;
 	u8 hash[FTKVM_NREGS];
 	union {

@@ -203,6 +203,7 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 		r->plan.step = step;
 		r->plan.until = here.count + left;
 		r->plan.rip = rec->point.rip;
+		r->plan.base = rec->base;
 		return 0;
 	case FTKVM_REC_STOP:
 		ftkvm_log_consume(r);

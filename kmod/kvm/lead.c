@@ -15,6 +15,7 @@ static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 
 	rec->type = type;
 	rec->flags = 0;
+	rec->base = 0;
 	rec->point = ftkvm_here(r);
 	ftkvm_vendor()->regs(r->vcpu, &regs);
 	rec->digest = ftkvm_digest(&regs);
@@ -72,6 +73,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 	rec.end.ninputs = n;
 	lead_fill(r, &rec, FTKVM_REC_END);
 	rec.flags = flags;
+	ftkvm_put_base(r, &rec);
 	rec.end.next_len = ftkvm_epoch_end(&r->epoch, rec.point.count, n);
 	if (!ftkvm_log_append(r, &rec)) {
 		r->st.epochs++;

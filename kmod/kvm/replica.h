@@ -89,6 +89,7 @@ struct ftkvm_plan {
 	enum ftkvm_step step;	/* WAIT: nothing */
 	u64 until;		/* count at which the counter must overflow */
 	u64 rip;		/* SEEK: where the breakpoint goes */
+	u32 base;		/* ... the code segment's there, outside 64-bit mode */
 };
 
 /**

@@ -172,19 +172,21 @@ struct svm_bp {
 	bool rf;
 };
 
-/* Breakpoints are at linear addresses; RIP is relative to CS, but in 64-bit mode. */
-static u64 svm_linear(const struct vmcb *b, u64 rip)
+/* RIP is relative to it, but in 64-bit mode; breakpoints are at linear addresses. */
+static u32 svm_base(struct kvm_vcpu *vcpu)
 {
+	const struct vmcb *b = svm_vmcb(vcpu);
+
 	if ((b->save.efer & EFER_LMA) && (b->save.cs.attrib & SVM_SELECTOR_L_MASK))
-		return rip;
-	return (u32)(b->save.cs.base + rip);
+		return 0;
+	return b->save.cs.base;
 }
 
 static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
 	struct vmcb *b = svm_vmcb(vcpu);
-	u64 at = svm_linear(b, r->plan.rip);
+	u64 at = r->plan.base ? (u32)(r->plan.base + r->plan.rip) : r->plan.rip;
 	u64 dr7 = b->save.dr7;
 	int slot;
 
@@ -712,6 +714,7 @@ const struct ftkvm_vendor ftkvm_svm = {
 	.build_id = FTKVM_BUILD_ID_KVM_AMD,
 	.check = svm_check,
 	.regs = svm_regs,
+	.base = svm_base,
 	.image = svm_image,
 	.dirty_bit = 6,
 	.fit = svm_fit,

@@ -16,6 +16,7 @@
  * @check: report what keeps this host (@vcpu NULL) or guest from being
  *	   protected. May sleep
  * @regs: the registers that a digest covers. vCPU thread, after an exit
+ * @base: the code segment's base, 0 in 64-bit mode. As @regs
  * @image: list the registers that a verification covers beside @regs and what
  *	   KVM keeps in common code. As @regs
  * @dirty_bit: where a nested page table's entry tells that its page was written;
@@ -31,6 +32,7 @@ struct ftkvm_vendor {
 	const char *build_id;
 	void (*check)(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv);
 	void (*regs)(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
+	u32 (*base)(struct kvm_vcpu *vcpu);
 	void (*image)(struct kvm_vcpu *vcpu, struct ftkvm_image *img);
 	unsigned int dirty_bit;
 	bool (*fit)(struct kvm_vcpu *vcpu);
@@ -53,6 +55,14 @@ static inline struct ftkvm_point ftkvm_here(const struct ftkvm_replica *r)
 		.rip = r->vcpu->arch.regs[VCPU_REGS_RIP],
 		.rcx = r->vcpu->arch.regs[VCPU_REGS_RCX],
 	};
+}
+
+/* Complete a record that the backup is to land at. vCPU thread. */
+static inline void ftkvm_put_base(const struct ftkvm_replica *r, struct ftkvm_rec *rec)
+{
+	rec->base = ftkvm_vendor()->base(r->vcpu);
+	if (rec->base)
+		rec->flags |= FTKVM_RECF_BASE;
 }
 
 static inline u32 ftkvm_here_digest(const struct ftkvm_replica *r)

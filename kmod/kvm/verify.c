@@ -220,6 +220,7 @@ static void verify_rec(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type, 
 	rec->flags = flags;
 	rec->point = ftkvm_here(r);
 	rec->digest = ftkvm_here_digest(r);
+	ftkvm_put_base(r, rec);
 }
 
 static int verify_begin(struct ftkvm_replica *r, u8 flags)

@@ -17,6 +17,7 @@ static bool same_codec(const struct ftkvm_codec *a, const struct ftkvm_codec *b)
 static bool same_rec(const struct ftkvm_rec *a, const struct ftkvm_rec *b)
 {
 	if (a->type != b->type || a->flags != b->flags || a->digest != b->digest ||
+	    a->base != b->base ||
 	    memcmp(&a->point, &b->point, sizeof(a->point)) ||
 	    memcmp(a->hash, b->hash, sizeof(a->hash)))
 		return false;
@@ -66,9 +67,10 @@ static void check_rec(const struct ftkvm_rec *rec, const u8 *buf, size_t len)
 	}
 	if (rec->type != FTKVM_REC_END && !sums(rec->type))
 		REQUIRE(!rec->point.rcx);
+	REQUIRE(!(rec->flags & FTKVM_RECF_BASE) == !rec->base);
 	switch (rec->type) {
 	case FTKVM_REC_END:
-		REQUIRE(!(rec->flags & ~(FTKVM_RECF_SNAP | FTKVM_RECF_HALT)));
+		REQUIRE(!(rec->flags & ~(FTKVM_RECF_SNAP | FTKVM_RECF_HALT | FTKVM_RECF_BASE)));
 		REQUIRE(rec->end.ninputs <= FTKVM_REC_MAX_INPUTS);
 		for (i = 0; i < rec->end.ninputs; i++) {
 			const struct ftkvm_input *in = &rec->end.inputs[i];
@@ -91,7 +93,7 @@ static void check_rec(const struct ftkvm_rec *rec, const u8 *buf, size_t len)
 		break;
 	case FTKVM_REC_IMAGE:
 	case FTKVM_REC_PAGES:
-		REQUIRE(!(rec->flags & ~(FTKVM_RECF_SNAP | FTKVM_RECF_HALT)));
+		REQUIRE(!(rec->flags & ~(FTKVM_RECF_SNAP | FTKVM_RECF_HALT | FTKVM_RECF_BASE)));
 		REQUIRE(rec->image.len && rec->image.len <= FTKVM_REC_MAX_DATA);
 		REQUIRE(!(rec->image.len % (rec->type == FTKVM_REC_PAGES ? 8 : 4)));
 		REQUIRE(rec->image.data >= buf && rec->image.data + rec->image.len == buf + len);
@@ -251,6 +253,8 @@ static void encode_fields(struct feed *f)
 	rec.point.count = before.count + feed_u64(f);
 	rec.point.rip = feed_u64(f);
 	rec.digest = feed_le(f, 4);
+	if (rec.flags & FTKVM_RECF_BASE)
+		rec.base = feed_le(f, 4);
 	for (i = 0; i < FTKVM_NREGS; i++)
 		rec.hash[i] = feed_u8(f);
 	switch (rec.type) {

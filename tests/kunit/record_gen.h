@@ -143,6 +143,7 @@ static inline void expect_same_rec(struct kunit *test, const struct ftkvm_rec *a
 	KUNIT_ASSERT_EQ(test, a->point.count, b->point.count);
 	KUNIT_ASSERT_EQ(test, a->point.rip, b->point.rip);
 	KUNIT_ASSERT_EQ(test, a->point.rcx, b->point.rcx);
+	KUNIT_ASSERT_EQ(test, a->base, b->base);
 	KUNIT_ASSERT_EQ(test, a->digest, b->digest);
 	for (i = 0; i < FTKVM_NREGS; i++)
 		KUNIT_ASSERT_EQ(test, a->hash[i], b->hash[i] & hash_mask(b->type));

@@ -57,6 +57,14 @@ static const struct {
 		.len = 35,
 	}, {
 		.rec = {
+			.type = FTKVM_REC_END, .flags = FTKVM_RECF_BASE,
+			.point = { 301, 0x1002, 5 }, .digest = 0, .base = 0xf0000,
+			.end = { .next_len = 9 },
+		},
+		.wire = { 37, 0x81, 0, 0, 0, 0, 0, 0, 5, 0x80, 0x80, 0x3c, 9, 0 },
+		.len = 38,
+	}, {
+		.rec = {
 			.type = FTKVM_REC_ENV, .flags = FTKVM_RECF_MORE,
 			.point = { 301, 0x1002, 0 }, .digest = 2,
 			.env = { env_items, sizeof(env_items) },
@@ -205,6 +213,8 @@ static void record_longest(struct kunit *test)
 		switch (type) {
 		case FTKVM_REC_END:
 			rec.point.rcx = U64_MAX;
+			rec.flags = FTKVM_RECF_BASE;
+			rec.base = U32_MAX;
 			rec.end.next_len = U64_MAX;
 			rec.end.ninputs = FTKVM_REC_MAX_INPUTS;
 			for (i = 0; i < FTKVM_REC_MAX_INPUTS; i++)
@@ -226,6 +236,8 @@ static void record_longest(struct kunit *test)
 		case FTKVM_REC_IMAGE:
 		case FTKVM_REC_PAGES:
 			rec.point.rcx = U64_MAX;
+			rec.flags = FTKVM_RECF_BASE;
+			rec.base = U32_MAX;
 			rec.image.page = U64_MAX;
 			rec.image.data = data;
 			rec.image.len = FTKVM_REC_MAX_DATA;
@@ -283,7 +295,9 @@ static void record_refused(struct kunit *test)
 						      .len = FTKVM_REC_MAX_DATA + 8 } },
 		{ .type = 0xff },
 		{ .type = FTKVM_REC_END, .flags = FTKVM_RECF_MORE },
-		{ .type = FTKVM_REC_END, .flags = 0x8 },
+		{ .type = FTKVM_REC_END, .flags = FTKVM_RECF_BASE },
+		{ .type = FTKVM_REC_END, .base = 1 },
+		{ .type = FTKVM_REC_ENV, .flags = FTKVM_RECF_BASE, .base = 1 },
 		{ .type = FTKVM_REC_END, .flags = 0x10 },
 		{ .type = FTKVM_REC_ENV, .flags = FTKVM_RECF_HALT },
 		{ .type = FTKVM_REC_TSC, .flags = FTKVM_RECF_HALT },
