@@ -41,12 +41,14 @@ static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 		[FTKVM_EV_LINK_DOWN]	= BY_ROLE(IDLE, STOPPED),
 		[FTKVM_EV_UNPAIR]	= BY_ROLE(IDLE, STOPPED),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
+		[FTKVM_EV_FENCE]	= TO(STOPPED),
 	},
 	[FTKVM_STATE_PRIMARY] = {
 		[FTKVM_EV_LINK_DOWN]	= TO(SOLO),
 		[FTKVM_EV_DIVERGED]	= TO(SOLO),
 		[FTKVM_EV_UNPAIR]	= TO(SOLO),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
+		[FTKVM_EV_FENCE]	= TO(STOPPED),
 	},
 	[FTKVM_STATE_BACKUP] = {
 		[FTKVM_EV_LINK_DOWN]	= TO(ORPHAN),
@@ -102,6 +104,7 @@ static const char * const ftkvm_event_names[] = {
 	[FTKVM_EV_DIVERGED] = "diverged",
 	[FTKVM_EV_UNPAIR] = "unpair",
 	[FTKVM_EV_GUEST_END] = "guest-end",
+	[FTKVM_EV_FENCE] = "fence",
 };
 
 static_assert(ARRAY_SIZE(ftkvm_event_names) == FTKVM_EVENTS);

@@ -41,6 +41,7 @@ enum ftkvm_event {
 	FTKVM_EV_DIVERGED,
 	FTKVM_EV_UNPAIR,	/* operator's wish, or the peer's BYE */
 	FTKVM_EV_GUEST_END,	/* the guest ended: STOP record consumed, or vCPU gone */
+	FTKVM_EV_FENCE,		/* the backup is promoted by force, and asks to stop */
 	FTKVM_EVENTS
 };
 
@@ -57,7 +58,8 @@ enum ftkvm_event {
  * BACKUP/ORPHAN/TAKEOVER + DIVERGED -> STOPPED; BACKUP/ORPHAN + UNPAIR ->
  * STOPPED; PRIMARY + LINK_DOWN/UNPAIR/DIVERGED(the peer's) -> SOLO;
  * TAKEOVER + DRAINED -> SOLO; TAKEOVER + LINK_DOWN stays; SOLO/IDLE/STOPPED +
- * LINK_DOWN stay; any + GUEST_END -> STOPPED (IDLE, SOLO too).
+ * LINK_DOWN stay; any + GUEST_END -> STOPPED (IDLE, SOLO too);
+ * ARMED/PRIMARY + FENCE -> STOPPED (who is solo has said so: its peer stops).
  * SOLO and STOPPED pair no more (a guest that ran can't be paired yet).
  */
 int ftkvm_state_next(enum ftkvm_state state, enum ftkvm_role role, enum ftkvm_event event);

@@ -192,6 +192,8 @@ P(DRAIN, GONE, A, SLEEP, 0, 0, "the guest ended: the log goes out")		\
 P(DRAINED, GONE, A, SLEEP, 0, 0, "the guest ended: the log is out")		\
 P(FENCE, FENCE, B, SLEEP, 0, 0, "fence: the primary is to be stopped")		\
 P(FENCED, FENCE, B, SLEEP, 0, 0, "fence: the primary was told")			\
+P(FENCE_WAIT, FENCE, A, SLEEP, 0, 0, "fence: the primary is not to run, and may yet") \
+P(FENCE_WAITED, FENCE, A, SLEEP, 0, 0, "fence: the primary has stopped, and has yet to say so") \
 P(UNPAIR, UNPAIR, A | B, SLEEP, 0, 0, "unpair: the command came")		\
 P(PROMOTE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: about to begin")		\
 P(PROMOTING, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: wait for the takeover") \

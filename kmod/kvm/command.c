@@ -55,6 +55,53 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 	return ret;
 }
 
+/*
+ * The primary lives, and is to stop before this one goes live. One step at a time:
+ * userspace may have consoles to join. -EAGAIN: it has stopped.
+ */
+static int promote_fence(struct ftkvm_replica *r, char *why, size_t size)
+{
+	/* its own wait, and one for the answer to come */
+	long left = 2 * msecs_to_jiffies(r->timeout_ms);
+	char detail[FTKVM_DETAIL_MAX + 1];
+	enum ftkvm_state state;
+	u32 reason;
+	int ret;
+
+	ret = ftkvm_pair_fence(r);
+	mutex_unlock(&r->cmd);
+	if (ret == -EINTR || ret == -ERESTARTSYS)
+		return -EINTR;
+	if (ret) {
+		snprintf(why, size,
+			 "the primary of %s could not be told to stop (error %d): power its host off, then promote again",
+			 r->name, ret);
+		return -EHOSTUNREACH;
+	}
+	left = wait_event_interruptible_timeout(r->wq, READ_ONCE(r->state) != FTKVM_STATE_BACKUP,
+						left);
+	if (left < 0)
+		return -EINTR;
+	spin_lock_irq(&r->lock);
+	state = r->state;
+	reason = r->reason;
+	strscpy(detail, r->detail);
+	spin_unlock_irq(&r->lock);
+	if (state == FTKVM_STATE_ORPHAN && reason == FTKVM_REASON_GUEST_ENDED) {
+		snprintf(why, size, "the primary of %s was told to stop: promote it again",
+			 r->name);
+		return -EAGAIN;
+	}
+	if (state == FTKVM_STATE_ORPHAN || state == FTKVM_STATE_BACKUP) {
+		snprintf(why, size,
+			 "the primary of %s was told to stop, but did not confirm it (%s): power its host off, then promote again",
+			 r->name, state == FTKVM_STATE_ORPHAN ? detail : "no answer");
+		return -EHOSTUNREACH;
+	}
+	snprintf(why, size, "guest %s is %s: %s", r->name, ftkvm_state_name(state), detail);
+	return -EIO;
+}
+
 /* see netlink.h */
 int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 			  char *why, size_t size)
@@ -81,23 +128,7 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 	} else {
 		ret = 0;
 		if (r->state == FTKVM_STATE_BACKUP && alive) {
-			/* one step at a time: userspace may have consoles to join */
-			ret = ftkvm_pair_fence(r);
-			mutex_unlock(&r->cmd);
-			if (ret) {
-				snprintf(why, size,
-					 "the primary of %s could not be told to stop (error %d): power its host off, then promote again",
-					 name, ret);
-				ret = -EHOSTUNREACH;
-				ftkvm_replica_put(r);
-				return ret;
-			}
-			ret = wait_event_interruptible(r->wq, READ_ONCE(r->state) !=
-						       FTKVM_STATE_BACKUP) ? -EINTR : -EAGAIN;
-			if (ret == -EAGAIN)
-				snprintf(why, size,
-					 "the primary of %s was told to stop: promote it again",
-					 name);
+			ret = promote_fence(r, why, size);
 			ftkvm_replica_put(r);
 			return ret;
 		}

@@ -46,6 +46,7 @@ static unsigned int replica_uapi_event(enum ftkvm_event ev)
 	case FTKVM_EV_DRAINED:
 		return FTKVM_UAPI_EVENT_PROMOTED;
 	case FTKVM_EV_GUEST_END:
+	case FTKVM_EV_FENCE:
 		return FTKVM_UAPI_EVENT_GUEST_ENDED;
 	default:
 		return 0;
@@ -94,6 +95,9 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 		/* a peer that said good-bye itself, or is dead, need not hear of it */
 		if ((ev == FTKVM_EV_UNPAIR || ev == FTKVM_EV_DIVERGED || ev == FTKVM_EV_REFUSE ||
 		     ev == FTKVM_EV_GUEST_END) && !r->peer_bye)
+			r->bye = true;
+		/* ... but who fences waits for the answer */
+		if (ev == FTKVM_EV_FENCE)
 			r->bye = true;
 		r->events |= BIT(replica_uapi_event(ev));
 		/* last: what the new mode looks at is in place */

@@ -228,19 +228,28 @@ int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa_t a
 				int len, const void *val)
 {
 	struct ftkvm_replica *r;
+	bool going = false;
 	int ret;
 
 	ftkvm_hook_enter();
 	r = io_replica(vcpu);
-	if (r && ftkvm_mode(r) == FTKVM_MODE_LEAD)
+	if (r && ftkvm_mode(r) == FTKVM_MODE_LEAD) {
 		ftkvm_lead_late_output(r);
-	else if (r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
+		going = READ_ONCE(r->out_going);
+		WRITE_ONCE(r->out_going, true);
+		/* pairs with ftkvm_lead_stopped() */
+		smp_mb();
+	} else if (r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
 		ftkvm_follow_late_output(r);
-	/* told to stop in the wait: nothing leaves any more */
+	}
+	/* told to stop meanwhile: nothing leaves any more */
 	if (r && ftkvm_mode(r) == FTKVM_MODE_HALT)
 		ret = 0;
 	else
 		ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
+	/* otherwise userspace has it in hand, until it comes back: run_back() */
+	if (r && !ret)
+		WRITE_ONCE(r->out_going, going);
 	io_put(r);
 	ftkvm_hook_leave();
 	return ret;

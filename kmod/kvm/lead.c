@@ -322,3 +322,20 @@ void ftkvm_lead_stop(struct ftkvm_replica *r)
 	ftkvm_log_flush(r);
 	ftkvm_fault(FTKVM_FAULT_LEAD_STOP);
 }
+
+/**
+ * ftkvm_lead_stopped() - told to stop: is it sure that nothing leaves any more?
+ * @r: the replica, in FTKVM_MODE_HALT
+ *
+ * Not yet, while the vCPU is in the guest, or userspace has an output in hand. As
+ * both look at the mode behind what they set, nothing begins once this is true.
+ * Context: any.
+ * Return: whether it is.
+ */
+bool ftkvm_lead_stopped(const struct ftkvm_replica *r)
+{
+	/* pairs with ftkvm_hook_kvm_io_bus_write(), and KVM's own at an entry */
+	smp_mb();
+	return READ_ONCE(r->gone) ||
+	       (!READ_ONCE(r->out_going) && READ_ONCE(r->vcpu->mode) == OUTSIDE_GUEST_MODE);
+}

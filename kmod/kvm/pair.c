@@ -111,12 +111,12 @@ static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 	WRITE_ONCE(r->peer_bye, true);
 	switch (reason) {
 	case FTKVM_REASON_GUEST_ENDED:
-		/* its QEMU is gone, not our guest */
-		ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "the peer's QEMU ended");
+		/* the peer is gone, not our guest */
+		ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "the peer: %s", detail);
 		break;
 	case FTKVM_REASON_PROMOTED:
-		/* the backup lives: this one must not */
-		ftkvm_replica_event(r, FTKVM_EV_GUEST_END, reason,
+		/* the backup is to live: this one must not. pair_fenced() answers */
+		ftkvm_replica_event(r, FTKVM_EV_FENCE, reason,
 				    "the backup was promoted by force");
 		break;
 	case FTKVM_REASON_DIVERGED:
@@ -175,7 +175,8 @@ static const struct ftkvm_link_ops pair_link_ops = {
 
 /* ---- good-byes ---- */
 
-static int pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
+/* Say it, and leave it to the peer to hang up. */
+static int pair_send_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
 {
 	struct ftkvm_bye bye = { .reason = cpu_to_le32(reason) };
 	int ret;
@@ -186,9 +187,15 @@ static int pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
 	ftkvm_fault(FTKVM_FAULT_BYE_SAY);
 	ret = ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
 	ftkvm_fault(FTKVM_FAULT_BYE_SAID);
+	return ret;
+}
+
+static void pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
+{
+	if (pair_send_bye(r, reason, detail) == -ENOTCONN)
+		return;
 	ftkvm_link_fail(r->link, reason, detail);
 	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
-	return ret;
 }
 
 /* What the primary logged gets a chance to arrive, as long as the peer lives. */
@@ -202,6 +209,29 @@ static void pair_drain(struct ftkvm_replica *r)
 			   READ_ONCE(r->flow.received) >= end,
 			   msecs_to_jiffies(r->timeout_ms));
 	ftkvm_fault(FTKVM_FAULT_DRAINED);
+}
+
+/*
+ * The backup waits to hear that this primary has stopped, and may go live then. If
+ * that can't be said in time, the link ends without: then the operator has to see
+ * to it.
+ */
+static void pair_fenced(struct ftkvm_replica *r)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(r->timeout_ms);
+
+	ftkvm_fault(FTKVM_FAULT_FENCE_WAIT);
+	while (!ftkvm_lead_stopped(r) && ftkvm_link_alive(r->link) && time_before(jiffies, end)) {
+		kvm_vcpu_kick(r->vcpu);
+		wait_event_timeout(r->wq, ftkvm_lead_stopped(r), HZ / 50 + 1);
+	}
+	ftkvm_fault(FTKVM_FAULT_FENCE_WAITED);
+	if (ftkvm_lead_stopped(r))
+		pair_say_bye(r, FTKVM_REASON_GUEST_ENDED,
+			     "the primary has stopped, as the backup is promoted by force");
+	else
+		ftkvm_link_fail(r->link, FTKVM_REASON_PROMOTED,
+				"the backup was promoted by force");
 }
 
 /**
@@ -221,6 +251,10 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
 	spin_unlock_irq(&r->lock);
 	if (!r->link)
 		return;
+	if (reason == FTKVM_REASON_PROMOTED && r->role == FTKVM_ROLE_PRIMARY) {
+		pair_fenced(r);
+		return;
+	}
 	if (reason == FTKVM_REASON_GUEST_ENDED && r->role == FTKVM_ROLE_PRIMARY)
 		pair_drain(r);
 	pair_say_bye(r, reason, detail);
@@ -230,6 +264,7 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
  * ftkvm_pair_fence() - forced promotion: the primary must stop
  * @r: the backup
  *
+ * When it has, it says that its guest ended, which makes an orphan of this one.
  * Context: process context, @cmd held; may sleep as long as the time-out.
  * Return: 0; -errno: it could not be told so.
  */
@@ -238,7 +273,7 @@ int ftkvm_pair_fence(struct ftkvm_replica *r)
 	int ret;
 
 	ftkvm_fault(FTKVM_FAULT_FENCE);
-	ret = pair_say_bye(r, FTKVM_REASON_PROMOTED, "promoted by force");
+	ret = pair_send_bye(r, FTKVM_REASON_PROMOTED, "promoted by force");
 	ftkvm_fault(FTKVM_FAULT_FENCED);
 	return ret;
 }
@@ -288,6 +323,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->env_len = 0;
 	r->out_logged = false;
 	r->out_done = false;
+	r->out_going = false;
 	r->snap_after = false;
 	r->have_rec = false;
 	r->consumed = 0;

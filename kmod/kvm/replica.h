@@ -214,6 +214,7 @@ struct ftkvm_replica {
 	bool env_more;				/* backup: another ENV of it follows */
 	bool out_logged;			/* its OUT is logged, it did not run yet */
 	bool out_done;				/* ... and it may leave now */
+	bool out_going;				/* ... and does: ftkvm_lead_stopped() */
 	u64 out_off;				/* log offset behind the OUT record */
 	bool snap_after;			/* END follows when the instruction is done */
 	struct ftkvm_point env_point;
@@ -332,6 +333,7 @@ bool ftkvm_lead_tsc(struct ftkvm_replica *r, u64 *tsc);
 void ftkvm_lead_late_output(struct ftkvm_replica *r);
 bool ftkvm_lead_halt(struct ftkvm_replica *r);
 void ftkvm_lead_stop(struct ftkvm_replica *r);
+bool ftkvm_lead_stopped(const struct ftkvm_replica *r);
 
 int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait);
 int ftkvm_follow_sync(struct ftkvm_replica *r, u32 what);

@@ -240,6 +240,26 @@ static long run_ioctl(struct ftkvm_replica *r, struct file *filp, unsigned int i
 	return ret;
 }
 
+/*
+ * KVM_RUN: userspace has done what the last exit was for. Not so, if that was a
+ * part of a write to device memory, and others follow.
+ */
+static void run_back(struct ftkvm_replica *r)
+{
+	const struct kvm_vcpu *vcpu = r->vcpu;
+
+	if (likely(!READ_ONCE(r->out_going)) || current != r->thread)
+		return;
+	if (vcpu->mmio_needed && vcpu->mmio_is_write &&
+	    (vcpu->mmio_cur_fragment + 1 < vcpu->mmio_nr_fragments ||
+	     vcpu->mmio_fragments[vcpu->mmio_cur_fragment].len > sizeof(u64)))
+		return;
+	/* what it did comes first: ftkvm_lead_stopped() */
+	smp_store_release(&r->out_going, false);
+	if (ftkvm_mode(r) == FTKVM_MODE_HALT)
+		wake_up_all(&r->wq);
+}
+
 /**
  * ftkvm_pre_kvm_vcpu_ioctl() - userspace calls
  * @filp: the vCPU's file
@@ -257,16 +277,20 @@ bool ftkvm_pre_kvm_vcpu_ioctl(struct file *filp, unsigned int ioctl, unsigned lo
 	struct ftkvm_replica *r;
 	bool handled = false;
 
-	if (ioctl == KVM_RUN)
-		return false;
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(vcpu->kvm);
+	if (ioctl == KVM_RUN) {
+		if (r && vcpu == r->vcpu)
+			run_back(r);
+		goto out;
+	}
 	if (r && vcpu == r->vcpu && r->started &&
 	    (ftkvm_mode(r) == FTKVM_MODE_LEAD || ftkvm_mode(r) == FTKVM_MODE_FOLLOW) &&
 	    (ioctl == KVM_INTERRUPT || ioctl == KVM_NMI || run_ioctl_writes(ioctl))) {
 		*ret = run_ioctl(r, filp, ioctl, arg);
 		handled = true;
 	}
+out:
 	if (r)
 		ftkvm_replica_put(r);
 	ftkvm_hook_leave();

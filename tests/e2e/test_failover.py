@@ -139,15 +139,32 @@ def promote_by_force(t):
     pair = t.pair("loop", append=LONG)
     pair.join()
     pair.lockstep(10)
-    pairing.promote(t.b, force=True)
+    t.ftctl(t.b, "promote", pair.label, "--force")
+    # it was not promoted before
+    need(pair.state(t.a) == "stopped", f"B is promoted, A is {pair.state(t.a)}")
     pair.wait_state(t.b, "solo")
-    pair.wait_state(t.a, "stopped")
     pair.no_detail_lost(t.a, "promoted")
     pair.goes_on(t.b, 10)
     said = pair.live(t.a)
     pair.goes_on(t.b, 5)
     need(pair.live(t.a) == said, "the fenced primary still prints")
     pair.one_machine(promoted=True)
+
+
+@test()
+def promote_by_force_unheard(t):
+    """--force, and A does not hear of it: B must not go live."""
+    pair = t.pair("loop", append=LONG)
+    pair.join(timeout=3000)
+    pair.lockstep(10)
+    t.hosts.wire.cut("b")
+    t.refused(t.b, "promote", pair.label, "--force", cause="did not confirm",
+              remedy="power its host off")
+    pair.wait_state(t.a, "solo")
+    t.hosts.wire.restore()
+    need(pair.state(t.b) == "orphan", f"A runs, B is {pair.state(t.b)}")
+    pair.goes_on(t.a, 10)
+    pair.one_machine()
 
 
 @test()

@@ -20,26 +20,26 @@
 
 /*
  * Columns in the order of enum ftkvm_event: PAIR_PRIMARY, PAIR_BACKUP, START,
- * REFUSE, LINK_DOWN, PROMOTE, DRAINED, DIVERGED, UNPAIR, GUEST_END.
+ * REFUSE, LINK_DOWN, PROMOTE, DRAINED, DIVERGED, UNPAIR, GUEST_END, FENCE.
  */
 static const int state_want[FTKVM_STATES][FTKVM_EVENTS] = {
-	[IDLE] = { ARMED, ARMED, NONE, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP },
-	[ARMED] = { NONE, NONE, PRIM, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP },
-	[PRIM] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, SOLO, SOLO, STOP },
-	[BACK] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP },
-	[ORPH] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP },
-	[TAKE] = { NONE, NONE, NONE, NONE, TAKE, NONE, SOLO, STOP, NONE, STOP },
-	[SOLO] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, NONE, NONE, STOP },
-	[STOP] = { NONE, NONE, NONE, NONE, STOP, NONE, NONE, NONE, NONE, STOP },
+	[IDLE] = { ARMED, ARMED, NONE, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP, NONE },
+	[ARMED] = { NONE, NONE, PRIM, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP, STOP },
+	[PRIM] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, SOLO, SOLO, STOP, STOP },
+	[BACK] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP, NONE },
+	[ORPH] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP, NONE },
+	[TAKE] = { NONE, NONE, NONE, NONE, TAKE, NONE, SOLO, STOP, NONE, STOP, NONE },
+	[SOLO] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, NONE, NONE, STOP, NONE },
+	[STOP] = { NONE, NONE, NONE, NONE, STOP, NONE, NONE, NONE, NONE, STOP, NONE },
 };
 
 /* The role is asked for in ARMED alone. */
 static const int armed_backup[FTKVM_EVENTS] = {
-	NONE, NONE, BACK, STOP, STOP, NONE, NONE, NONE, STOP, STOP,
+	NONE, NONE, BACK, STOP, STOP, NONE, NONE, NONE, STOP, STOP, STOP,
 };
 
 static const int armed_none[FTKVM_EVENTS] = {
-	NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, STOP,
+	NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, STOP, STOP,
 };
 
 static void state_table(struct kunit *test)
@@ -145,6 +145,18 @@ static void state_primary_survives(struct kunit *test)
 	}
 }
 
+/* A fence stops who has not gone solo, and nobody else: its peer is to go live. */
+static void state_fence_stops_a_primary_only(struct kunit *test)
+{
+	int state;
+
+	for (state = 0; state < FTKVM_STATES; state++)
+		KUNIT_EXPECT_EQ_MSG(test, ftkvm_state_next(state, FTKVM_ROLE_PRIMARY,
+							   FTKVM_EV_FENCE),
+				    state == ARMED || state == PRIM ? STOP : NONE, "%s",
+				    ftkvm_state_name(state));
+}
+
 static void state_stopped_is_final(struct kunit *test)
 {
 	int role, event;
@@ -210,7 +222,7 @@ static void state_names(struct kunit *test)
 	};
 	static const char * const events[] = {
 		"pair-primary", "pair-backup", "start", "refuse", "link-down", "promote",
-		"drained", "diverged", "unpair", "guest-end",
+		"drained", "diverged", "unpair", "guest-end", "fence",
 	};
 	int i;
 
@@ -231,6 +243,7 @@ static struct kunit_case ftkvm_state_cases[] = {
 	KUNIT_CASE(state_out_of_range),
 	KUNIT_CASE(state_backup_goes_live_by_promote),
 	KUNIT_CASE(state_primary_survives),
+	KUNIT_CASE(state_fence_stops_a_primary_only),
 	KUNIT_CASE(state_stopped_is_final),
 	KUNIT_CASE(state_all_reached),
 	KUNIT_CASE(state_predicates),

@@ -147,6 +147,7 @@ inline event_take(r, why, says_bye)
 #define EV_DIVERGED(r, why)	EVENT(DIVERGED, r, why, true)
 #define EV_UNPAIR(r, why)	EVENT(UNPAIR, r, why, true)
 #define EV_GUEST_END(r, why)	EVENT(GUEST_END, r, why, true)
+#define EV_FENCE(r, why)	EVENT(FENCE, r, why, false)
 
 /* ---- link/ ---- */
 
@@ -187,12 +188,12 @@ inline pair_got_bye(r, why)
 #endif
 	:: why == R_PROMOTED ->
 #ifdef FIX_FENCE
-		/* only a primary can be stopped so, and says when it is */
+		/* only a primary can be stopped so, and says when it is: pair_fenced() */
 		if
-		:: r == A && (LEAD(A) || st[A] == ARMED) && !unpairing ->
-			EV_GUEST_END(A, R_PROMOTED);
-			answer = true
-		:: else
+		:: r == A && unpairing
+		:: else ->
+			EV_FENCE(r, R_PROMOTED);
+			answer = answer || (r == A && reason[A] == R_PROMOTED)
 		fi
 #else
 		EV_GUEST_END(r, R_PROMOTED)
@@ -336,11 +337,16 @@ proctype event_work(byte r)
 #ifdef FIX_FENCE
 	:: atomic { r == A && on[A] && answer && !go && ROOM(A) ->
 		answer = false;
-		say(A, "answers the fence");
+		say(A, "pair_fenced: has stopped");
 		if
 		:: alive(A) -> link_send(A, BYE, R_GUEST_ENDED); link_fail(A)
 		:: else
 		fi
+	   }
+	:: atomic { r == A && on[A] && answer && go ->
+		answer = false;
+		say(A, "pair_fenced: QEMU keeps an output for too long");
+		link_fail(A)
 	   }
 #endif
 	:: !on[r] -> break
@@ -600,7 +606,7 @@ proctype follow()
 #endif
 
 #if defined(FIX_FENCE) && !defined(MUTANT_NO_FENCE)
-#define FENCED		(st[B] == ORPHAN && peer_bye[B] && reason[B] == R_GUEST_ENDED)
+#define FENCED		(st[B] == ORPHAN && reason[B] == R_GUEST_ENDED)
 #else
 #define FENCED		(st[B] == ORPHAN)
 #endif

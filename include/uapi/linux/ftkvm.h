@@ -47,8 +47,9 @@
  *  FTKVM_CMD_PROMOTE	Backup: consume the log, then go live. Refused with
  *			EBUSY while the primary is alive and linked, unless FORCE.
  *			Returns when the guest is live.
- *			With FORCE and a live link the primary is told to stop; the
- *			backup is an orphan then, and EAGAIN says to promote it again.
+ *			With FORCE and a live link the primary is told to stop. EAGAIN:
+ *			it has, the backup is an orphan now and to be promoted again.
+ *			EHOSTUNREACH: whether it has is not known.
  *	in:  NAME, [FORCE]
  *	out: TAKEOVER_NS (in STATS)
  *
