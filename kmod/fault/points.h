@@ -195,6 +195,7 @@ P(FENCED, FENCE, B, SLEEP, 0, 0, "fence: the primary was told")			\
 P(FENCE_WAIT, FENCE, A, SLEEP, 0, 0, "fence: the primary is not to run, and may yet") \
 P(FENCE_WAITED, FENCE, A, SLEEP, 0, 0, "fence: the primary has stopped, and has yet to say so") \
 P(UNPAIR, UNPAIR, A | B, SLEEP, 0, 0, "unpair: the command came")		\
+P(UNPAIRING, UNPAIR, A, SLEEP, 0, 0, "unpair: the backup was told, and has yet to stop") \
 P(PROMOTE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: about to begin")		\
 P(PROMOTING, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: wait for the takeover") \
 P(PROMOTED, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: done, not answered")	\

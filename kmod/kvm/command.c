@@ -46,9 +46,8 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 	ftkvm_fault(FTKVM_FAULT_UNPAIR);
 	ret = -EINVAL;
 	if (r->state != FTKVM_STATE_IDLE)
-		ret = ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED,
-					  "unpaired by the operator");
-	if (ret)
+		ret = ftkvm_pair_unpair(r);
+	if (ret && ret != -EINTR)
 		snprintf(why, size, "guest %s is not paired (it is %s)", name,
 			 ftkvm_state_name(r->state));
 	ftkvm_replica_done(r);

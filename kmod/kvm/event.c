@@ -53,6 +53,12 @@ static unsigned int replica_uapi_event(enum ftkvm_event ev)
 	}
 }
 
+static bool replica_says_bye(enum ftkvm_event ev)
+{
+	return ev == FTKVM_EV_UNPAIR || ev == FTKVM_EV_DIVERGED || ev == FTKVM_EV_REFUSE ||
+	       ev == FTKVM_EV_GUEST_END;
+}
+
 /**
  * ftkvm_replica_event() - something happened: change the state
  * @r: the replica
@@ -77,6 +83,9 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 	ftkvm_fault(FTKVM_FAULT_STATE_CHANGES);
 	spin_lock_irqsave(&r->lock, flags);
 	next = ftkvm_state_next(r->state, r->role, ev);
+	/* its backup has been told to stop: they must not both */
+	if (ev == FTKVM_EV_FENCE && r->unpairing)
+		next = -EINVAL;
 	if (next < 0) {
 		spin_unlock_irqrestore(&r->lock, flags);
 		return next;
@@ -92,13 +101,18 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 		}
 		WRITE_ONCE(r->state, next);
 		WRITE_ONCE(r->promote, next == FTKVM_STATE_TAKEOVER);
-		/* a peer that said good-bye itself, or is dead, need not hear of it */
-		if ((ev == FTKVM_EV_UNPAIR || ev == FTKVM_EV_DIVERGED || ev == FTKVM_EV_REFUSE ||
-		     ev == FTKVM_EV_GUEST_END) && !r->peer_bye)
+		/*
+		 * A peer that said good-bye itself, or is dead, need not hear of it; but
+		 * who fences waits for the answer. What came first is what it is told:
+		 * a primary that went solo may end later, and is no reason to promote.
+		 * But one that has yet to say that it unpairs was not alone.
+		 */
+		if ((ev == FTKVM_EV_FENCE || (replica_says_bye(ev) && !r->peer_bye)) &&
+		    (!r->bye || from == FTKVM_STATE_PRIMARY)) {
 			r->bye = true;
-		/* ... but who fences waits for the answer */
-		if (ev == FTKVM_EV_FENCE)
-			r->bye = true;
+			r->bye_reason = r->reason;
+			strscpy(r->bye_detail, r->detail);
+		}
 		r->events |= BIT(replica_uapi_event(ev));
 		/* last: what the new mode looks at is in place */
 		smp_store_release(&r->mode, replica_mode(next));

@@ -22,6 +22,8 @@ static_assert((int)FTKVM_STATE_STOPPED == (int)FTKVM_UAPI_STATE_STOPPED);
 static_assert((int)FTKVM_ROLE_PRIMARY == (int)FTKVM_UAPI_ROLE_PRIMARY);
 static_assert((int)FTKVM_ROLE_BACKUP == (int)FTKVM_UAPI_ROLE_BACKUP);
 
+#define UNPAIRED	"unpaired by the operator"
+
 /* ---- the link's upcalls ---- */
 
 static int pair_data(void *priv, u64 off, const u8 *buf, u32 len)
@@ -129,6 +131,9 @@ static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 				    "the peer: %s", detail);
 		break;
 	}
+	/* a primary that unpairs goes solo when it sees that: ftkvm_pair_unpair() */
+	if (reason == FTKVM_REASON_UNPAIRED && r->role == FTKVM_ROLE_BACKUP)
+		ftkvm_link_fail(r->link, reason, "the peer ended the pairing");
 }
 
 static int pair_frame(void *priv, u8 type, const void *payload, u32 len)
@@ -160,7 +165,10 @@ static void pair_down(void *priv, int reason, const char *detail)
 	/* behind the last log byte: ftkvm_follow_drained() */
 	smp_store_release(&r->log_closed, true);
 	ftkvm_fault(FTKVM_FAULT_LINK_DOWN);
-	ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "%s", detail);
+	if (READ_ONCE(r->unpairing))
+		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED, "%s", UNPAIRED);
+	else
+		ftkvm_replica_event(r, FTKVM_EV_LINK_DOWN, reason, "%s", detail);
 	ftkvm_fault(FTKVM_FAULT_LINK_TOLD);
 	wake_up_all(&r->wq);
 }
@@ -234,9 +242,28 @@ static void pair_fenced(struct ftkvm_replica *r)
 				"the backup was promoted by force");
 }
 
+static bool pair_leads(const struct ftkvm_replica *r)
+{
+	enum ftkvm_state state = READ_ONCE(r->state);
+
+	return r->role == FTKVM_ROLE_PRIMARY &&
+	       (state == FTKVM_STATE_ARMED || state == FTKVM_STATE_PRIMARY);
+}
+
+/* The backup is to stop, and hangs up when it has: pair_down() is what follows. */
+static void pair_unpairing(struct ftkvm_replica *r)
+{
+	pair_send_bye(r, FTKVM_REASON_UNPAIRED, UNPAIRED);
+	ftkvm_fault(FTKVM_FAULT_UNPAIRING);
+	wait_event_timeout(r->wq, !pair_leads(r), msecs_to_jiffies(r->timeout_ms));
+	/* too late: then without it */
+	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED, "%s", UNPAIRED);
+	ftkvm_link_fail(r->link, FTKVM_REASON_UNPAIRED, UNPAIRED);
+}
+
 /**
  * ftkvm_pair_bye() - tell the peer why the pairing ended on this side
- * @r: the replica, with reason and detail
+ * @r: the replica, with @bye_reason and @bye_detail
  *
  * Context: process context, may sleep as long as the link's time-out.
  */
@@ -246,11 +273,15 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
 	u32 reason;
 
 	spin_lock_irq(&r->lock);
-	reason = r->reason;
-	strscpy(detail, r->detail);
+	reason = r->bye_reason;
+	strscpy(detail, r->bye_detail);
 	spin_unlock_irq(&r->lock);
 	if (!r->link)
 		return;
+	if (reason == FTKVM_REASON_UNPAIRED && pair_leads(r)) {
+		pair_unpairing(r);
+		return;
+	}
 	if (reason == FTKVM_REASON_PROMOTED && r->role == FTKVM_ROLE_PRIMARY) {
 		pair_fenced(r);
 		return;
@@ -258,6 +289,37 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
 	if (reason == FTKVM_REASON_GUEST_ENDED && r->role == FTKVM_ROLE_PRIMARY)
 		pair_drain(r);
 	pair_say_bye(r, reason, detail);
+}
+
+/**
+ * ftkvm_pair_unpair() - the operator ends the pairing
+ * @r: the replica
+ *
+ * A primary asks its backup to stop, and goes on as a primary until that has hung
+ * up, or the time-out passed: were it solo before, and died, the backup would
+ * be promoted with less than what the primary let out.
+ * Context: process context, @cmd held; interruptible, waits about a time-out at most.
+ * Return: 0; -EINTR: the pairing ends nevertheless; -EINVAL: there is none.
+ */
+int ftkvm_pair_unpair(struct ftkvm_replica *r)
+{
+	bool leads;
+
+	spin_lock_irq(&r->lock);
+	leads = pair_leads(r) && r->link && ftkvm_link_alive(r->link);
+	if (leads && !r->unpairing) {
+		r->unpairing = true;
+		r->bye = true;
+		r->bye_reason = FTKVM_REASON_UNPAIRED;
+		strscpy(r->bye_detail, UNPAIRED);
+	}
+	spin_unlock_irq(&r->lock);
+	if (!leads)
+		return ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED, "%s",
+					   UNPAIRED);
+	/* a worker's: who asked may be killed */
+	queue_work(ftkvm_replica_work, &r->event_work);
+	return wait_event_interruptible(r->wq, !pair_leads(r)) ? -EINTR : 0;
 }
 
 /**
@@ -314,6 +376,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->have_peer_start = false;
 	r->start_ready = false;
 	r->peer_bye = false;
+	r->unpairing = false;
 	memset(&r->codec, 0, sizeof(r->codec));
 	memset(&r->now, 0, sizeof(r->now));
 	r->plan.step = FTKVM_STEP_WAIT;

@@ -169,8 +169,11 @@ struct ftkvm_replica {
 	bool promote;				/* go live when the log is consumed */
 	bool detaching;
 	unsigned long events;			/* BIT(enum ftkvm_uapi_event) to report */
-	bool bye;				/* the peer is to be told @reason, @detail */
+	bool bye;				/* the peer is to be told ... */
+	u32 bye_reason;				/* ... this: what came first */
+	char bye_detail[FTKVM_DETAIL_MAX + 1];
 	bool peer_bye;				/* it told us */
+	bool unpairing;				/* primary: it is told, and has yet to hang up */
 
 	struct mutex cmd;			/* one command at a time */
 	struct ftkvm_link *link;		/* stays until the next pairing or detach */
@@ -274,6 +277,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 int ftkvm_pair_epochs(u64 min, u64 max, char *why, size_t size);
 int ftkvm_pair_start(struct ftkvm_replica *r);
 void ftkvm_pair_bye(struct ftkvm_replica *r);
+int ftkvm_pair_unpair(struct ftkvm_replica *r);
 int ftkvm_pair_fence(struct ftkvm_replica *r);
 
 /* ---- check.c: can it be protected? ---- */

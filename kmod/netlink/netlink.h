@@ -96,6 +96,7 @@ int ftkvm_replica_detach(const char *name, char *why, size_t size);
 int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
 		       u32 *reason, char *why, size_t size);
 
+/* Waits, interruptibly and no longer than the time-out, for the backup to stop. */
 int ftkvm_replica_unpair(const char *name, char *why, size_t size);
 
 /* Waits, interruptibly, until the guest is live. @takeover_ns: how long it took. */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """One host goes, the guest stays: power cut, QEMU killed, promotion, force, unpairing."""
-from harness import add, console, guests, need, pairing, test
+import shlex
+
+from harness import add, console, guests, need, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
 
@@ -182,6 +184,41 @@ def unpair_at_primary(t):
     t.refused(t.a, "unpair", pair.label, cause="not paired")
     t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}",
               cause="has run", remedy="-S")
+
+
+@test()
+def unpair_waits_for_backup(t):
+    """B has not heard of it: A is no solo yet, and still waits for B with its outputs."""
+    pair = t.pair("loop", append=LONG)
+    pair.join(timeout=20000)
+    pair.lockstep()
+    t.hosts.wire.stall()
+    job = t.job(t.a, shlex.join([paths.ftctl(), "unpair", pair.label]))
+    t.a.run("sleep 1")
+    need(job.running, f"unpaired without B: {bytes(job.err)}")
+    need(pair.state(t.a) == "primary", f"B does not know, A is {pair.state(t.a)}")
+    t.hosts.wire.restore()
+    need(not job.wait(60).code, f"unpair failed: {bytes(job.err)}")
+    need(pair.state(t.a) == "solo", f"unpaired, A is {pair.state(t.a)}")
+    need(pair.state(t.b) == "stopped", f"unpaired, B is {pair.state(t.b)}")
+    pair.no_detail_lost(t.a, "unpaired")
+    pair.goes_on(t.a, 10)
+    pair.one_machine()
+
+
+@test()
+def unpair_unheard(t):
+    """B never hears of it: A goes on solo after the time-out."""
+    pair = t.pair("loop", append=LONG)
+    pair.join(timeout=3000)
+    pair.lockstep()
+    t.hosts.wire.cut()
+    t.ftctl(t.a, "unpair", pair.label)
+    need(pair.state(t.a) == "solo", f"unpaired, A is {pair.state(t.a)}")
+    pair.no_detail_lost(t.a, "unpaired")
+    pair.goes_on(t.a, 10)
+    t.hosts.wire.restore()
+    pair.wait_state(t.b, "orphan", "stopped")
 
 
 @test()

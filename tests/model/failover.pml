@@ -66,6 +66,7 @@ byte nfaults;
 mtype st[2];
 mtype reason[2] = R_NONE;
 bool bye[2], peer_bye[2];
+mtype bye_reason[2] = R_NONE;
 bool working[2];		/* event_work is under way */
 bool have_peer_start[2];
 
@@ -128,8 +129,13 @@ inline event_take(r, why, says_bye)
 		:: why != R_NONE -> reason[r] = why
 		:: else
 		fi;
+		if
+		:: says_bye && !peer_bye[r] && (!bye[r] || LEAD(r)) ->
+			bye[r] = true;
+			bye_reason[r] = reason[r]
+		:: else
+		fi;
 		st[r] = to;
-		bye[r] = bye[r] || (says_bye && !peer_bye[r]);
 		if
 		:: r == A && PASS(A) -> was_alone = true
 		:: else
@@ -260,7 +266,10 @@ proctype link_rx(byte r)
 		:: else -> sent = 0; received = 0
 		fi;
 		forget_frames(r);
-		EV_LINK_DOWN(r, R_LOST);
+		if
+		:: r == A && unpairing -> EV_UNPAIR(A, R_UNPAIRED)
+		:: else -> EV_LINK_DOWN(r, R_LOST)
+		fi;
 		break
 	   }
 	:: !on[r] -> break
@@ -312,22 +321,26 @@ proctype link_tx(byte r)
 }
 
 /*
- * event.c, pair.c: the worker says good-bye, with the reason that is the last by
- * then. A primary whose guest ended drains its log before.
+ * event.c, pair.c: the worker says good-bye, with the reason that came first. A
+ * primary whose guest ended drains its log before.
  */
 #define DRAINED_A	(!alive(A) || received >= head || SILENT(A) || cut[A])
+/* ftkvm_pair_unpair(): asks the backup to stop, and leaves it to it to hang up */
+#define UNPAIRS(r)	(r == A && unpairing && bye_reason[r] == R_UNPAIRED && \
+			 (LEAD(A) || st[A] == ARMED))
 #define SAYS_BYE(r)	(on[r] && bye[r] && ROOM(r) && \
-			 (r == B || reason[r] != R_GUEST_ENDED || DRAINED_A))
+			 (r == B || bye_reason[r] != R_GUEST_ENDED || DRAINED_A))
 
 proctype event_work(byte r)
 {
 	do
-	:: atomic { SAYS_BYE(r) && !alive(r) -> bye[r] = false }
+	:: atomic { SAYS_BYE(r) && !alive(r) -> bye[r] = false; bye_reason[r] = R_NONE }
 	:: atomic { SAYS_BYE(r) && alive(r) ->
-		printf("%c pair_say_bye %e\n", 'A' + r, reason[r]);
+		printf("%c pair_say_bye %e\n", 'A' + r, bye_reason[r]);
 		bye[r] = false;
-		link_send(r, BYE, reason[r]);
-		working[r] = true
+		link_send(r, BYE, bye_reason[r]);
+		working[r] = !UNPAIRS(r);
+		bye_reason[r] = R_NONE
 	   }
 	:: atomic { on[r] && working[r] ->
 		say(r, "pair_say_bye: link_fail");
@@ -657,13 +670,14 @@ proctype unpair(byte r)
 {
 	if
 #ifdef FIX_UNPAIR
-	/* asks the backup to stop, and goes on as a primary until it hangs up */
-	:: atomic { r == A && on[A] && (LEAD(A) || st[A] == ARMED) && alive(A) && ROOM(A) ->
-		say(A, "ftkvm_replica_unpair: good-bye");
+	/* the worker does it; a primary goes on as one until the backup hangs up */
+	:: atomic { r == A && on[A] && (LEAD(A) || st[A] == ARMED) && alive(A) ->
+		say(A, "ftkvm_pair_unpair");
 		unpairing = true;
-		link_send(A, BYE, R_UNPAIRED)
+		bye[A] = true;
+		bye_reason[A] = R_UNPAIRED
 	   }
-	:: atomic { r == B && on[B] && st[B] != IDLE ->
+	:: atomic { on[r] && st[r] != IDLE && !(r == A && (LEAD(A) || st[A] == ARMED) && alive(A)) ->
 #else
 	:: atomic { on[r] && st[r] != IDLE ->
 #endif
@@ -695,6 +709,7 @@ inline power_off(r)
 	dead[r] = true;
 	mute[r] = false;
 	bye[r] = false;
+	bye_reason[r] = R_NONE;
 	working[r] = false;
 	peer_bye[r] = false;
 	reason[r] = R_NONE;

@@ -42,6 +42,8 @@
  *			same: by PAIR_NAME, not given: by NAME.
  *
  *  FTKVM_CMD_UNPAIR	End the pairing. The primary goes on solo, the backup stops.
+ *			On the primary it returns when the backup has, or after
+ *			TIMEOUT_MS.
  *	in:  NAME
  *
  *  FTKVM_CMD_PROMOTE	Backup: consume the log, then go live. Refused with
