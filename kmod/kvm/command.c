@@ -115,22 +115,31 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 		return ret;
 	l = r->link;
 	alive = l && ftkvm_link_alive(l);
+	/* what the peer said last may be unread: that it is solo, and this one to stop */
+	if (!alive && r->state == FTKVM_STATE_BACKUP &&
+	    wait_event_interruptible_timeout(r->wq, READ_ONCE(r->state) != FTKVM_STATE_BACKUP,
+					     2 * msecs_to_jiffies(r->timeout_ms)) < 0) {
+		ftkvm_replica_done(r);
+		return -EINTR;
+	}
 	if (r->state != FTKVM_STATE_BACKUP && r->state != FTKVM_STATE_ORPHAN) {
 		snprintf(why, size, "guest %s is %s: only a backup can be promoted", name,
 			 ftkvm_state_name(r->state));
 		ret = -EINVAL;
-	} else if (r->state == FTKVM_STATE_BACKUP && alive && !force) {
+	} else if (r->state == FTKVM_STATE_BACKUP && !alive) {
+		snprintf(why, size, "the link of %s is still ending: promote it again", name);
+		ret = -EBUSY;
+	} else if (r->state == FTKVM_STATE_BACKUP && !force) {
 		snprintf(why, size,
 			 "the primary of %s is alive: power its host off first, or --force",
 			 name);
 		ret = -EBUSY;
+	} else if (r->state == FTKVM_STATE_BACKUP) {
+		ret = promote_fence(r, why, size);
+		ftkvm_replica_put(r);
+		return ret;
 	} else {
 		ret = 0;
-		if (r->state == FTKVM_STATE_BACKUP && alive) {
-			ret = promote_fence(r, why, size);
-			ftkvm_replica_put(r);
-			return ret;
-		}
 		ftkvm_fault(FTKVM_FAULT_PROMOTE);
 		r->promote_at = ktime_get();
 		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, FTKVM_REASON_NONE, " ");
