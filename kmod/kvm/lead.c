@@ -229,7 +229,8 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
  * The exit did not tell that it writes (a read-modify-write that faulted on
  * its read). What was read so far and the output are logged and committed
  * before the write goes on. The wait can't be restarted, so only a fatal
- * signal ends it, or the link's time-out.
+ * signal ends it, or the link's time-out. Killed, the guest has ended here: the
+ * caller finds FTKVM_MODE_HALT, and nothing leaves.
  * Context: vCPU thread, process context, kvm->srcu read-held.
  */
 void ftkvm_lead_late_output(struct ftkvm_replica *r)
@@ -243,7 +244,11 @@ void ftkvm_lead_late_output(struct ftkvm_replica *r)
 	lead_env_close(r, true);
 	lead_out(r, false);
 	ftkvm_fault(FTKVM_FAULT_LEAD_LATE);
-	ftkvm_log_commit(r, true);
+	if (ftkvm_log_commit(r, true)) {
+		ftkvm_replica_event(r, FTKVM_EV_GUEST_END, FTKVM_REASON_GUEST_ENDED,
+				    "its QEMU was killed");
+		return;
+	}
 	ftkvm_fault(FTKVM_FAULT_LEAD_LATE_COMMITTED);
 	r->out_done = true;
 }
