@@ -473,16 +473,14 @@ static u32 pair_reason(int err)
 	}
 }
 
-static void pair_set_link(struct ftkvm_replica *r, struct ftkvm_link *l)
+/* The last pairing's link: its upcalls are over before anything is set anew. */
+static void pair_end_link(struct ftkvm_replica *r)
 {
-	struct ftkvm_link *old;
-
 	mutex_lock(&r->link_lock);
-	old = r->link;
-	WRITE_ONCE(r->link, l);
+	if (r->link)
+		ftkvm_link_destroy(r->link);
+	WRITE_ONCE(r->link, NULL);
 	mutex_unlock(&r->link_lock);
-	if (old)
-		ftkvm_link_destroy(old);
 }
 
 /**
@@ -539,12 +537,13 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 	ret = ftkvm_fault(FTKVM_FAULT_PAIR_COMPARED);
 	if (ret)
 		goto out;
+	pair_end_link(r);
 	pair_reset(r);
 	r->flow.window = le32_to_cpu(h[1].window);
 	spin_lock_irq(&r->lock);
 	r->role = p->role == FTKVM_UAPI_ROLE_PRIMARY ? FTKVM_ROLE_PRIMARY : FTKVM_ROLE_BACKUP;
 	spin_unlock_irq(&r->lock);
-	pair_set_link(r, l);
+	WRITE_ONCE(r->link, l);
 	l = NULL;
 	ret = ftkvm_fault(FTKVM_FAULT_PAIR_LINKED);
 	if (!ret)
