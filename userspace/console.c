@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "console.h"
 
+#define KEPT_MAX	(32 * FTCON_RING_SIZE)	/* twice what is collected at once */
 #define WRITE_MS	5000	/* a tty that does not take a line for so long is left alone */
 
 static const char *const kinds[] = {
@@ -86,6 +87,58 @@ int ftcon_append(struct ftconsole *con, const char *text, size_t len, bool all)
 	con->len -= from;
 	memmove(line, line + from, con->len);
 	return 0;
+}
+
+void ftcon_keep(const struct ftconsole *con)
+{
+	char path[sizeof(con->kept) + 8];
+	FILE *file;
+	bool bad;
+
+	if (!*con->kept)
+		return;
+	snprintf(path, sizeof(path), "%s.new", con->kept);
+	file = fopen(path, "we");
+	bad = !file;
+	if (file) {
+		fprintf(file, "%d %s\n", con->pid, con->id);
+		fwrite(con->line, 1, con->len, file);
+		bad = ferror(file);
+		bad |= fclose(file) || rename(path, con->kept);
+	}
+	if (bad)
+		ft_log(SD_WARNING, "cannot keep console %s's last line in %s: %s", con->id, con->kept,
+		       strerror(errno));
+}
+
+void ftcon_keep_in(struct ftconsole *con, const char *path, pid_t pid)
+{
+	char head[96], want[96];
+	char *text;
+	size_t len;
+	FILE *file;
+
+	if ((size_t)snprintf(con->kept, sizeof(con->kept), "%s", path) >= sizeof(con->kept)) {
+		*con->kept = '\0';
+		ft_log(SD_WARNING, "%s is too long a path: ftd keeps console %s's last line in memory only", path,
+		       con->id);
+		return;
+	}
+	con->pid = pid;
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	snprintf(want, sizeof(want), "%d %s\n", pid, con->id);
+	text = malloc(KEPT_MAX);
+	if (text && !con->live && fgets(head, sizeof(head), file) && !strcmp(head, want)) {
+		len = fread(text, 1, KEPT_MAX, file);
+		if (ftcon_append(con, text, len, true))
+			ft_log(SD_WARNING, "out of memory: console %s's last line is in %s", con->id, path);
+	} else {
+		unlink(path);
+	}
+	free(text);
+	fclose(file);
 }
 
 ssize_t ftcon_base64(const char *text, char *out)
@@ -211,6 +264,8 @@ ssize_t ftcon_collect(struct ftqmp *q, struct ftconsole *con, bool all, struct f
 		len = data && text ? ftcon_base64(text, data) : -EINVAL;
 		if (len > 0 && ftcon_append(con, data, len, all))
 			len = -ENOMEM;
+		if (len > 0)
+			ftcon_keep(con);
 		free(data);
 		json_decref(answer);
 		if (len < 0)
@@ -269,5 +324,7 @@ int ftcon_repeat(struct ftconsole *con, struct fterr *err)
 			       strerror(-ret));
 forget:
 	con->len = 0;
+	if (*con->kept)
+		unlink(con->kept);
 	return 0;
 }

@@ -20,6 +20,8 @@ enum ftcon_kind { FTCON_TTY, FTCON_FILE, FTCON_SOCKET, FTCON_PTY };
  * @live: it is joined to it now
  * @line: what the shadow device printed, from the beginning of its last line on:
  *	the part of which nobody knows whether the world saw it
+ * @kept: the file that has it too, as QEMU has it no more; empty: none has
+ * @pid: of that QEMU
  */
 struct ftconsole {
 	char id[64];
@@ -28,6 +30,8 @@ struct ftconsole {
 	bool live;
 	char *line;
 	size_t len;
+	char kept[192];
+	pid_t pid;
 };
 
 /* Parse "ID=tty:PATH", "ID=file:PATH", "ID=socket:PATH", "ID=pty". 0 or -EINVAL. */
@@ -63,6 +67,13 @@ int ftcon_mute(struct ftqmp *q, struct ftconsole *con, struct fterr *err);
  * Return: bytes that were there, or -errno
  */
 ssize_t ftcon_collect(struct ftqmp *q, struct ftconsole *con, bool all, struct fterr *err);
+/*
+ * From here on con->line is kept in @path, until it is said: ftd may be killed
+ * meanwhile. What a former ftd collected from QEMU @pid is taken up.
+ */
+void ftcon_keep_in(struct ftconsole *con, const char *path, pid_t pid);
+/* Write it there; ftcon_collect() does. */
+void ftcon_keep(const struct ftconsole *con);
 /* Say con->line to the world (a tty or a file; others are skipped) and forget it. */
 int ftcon_repeat(struct ftconsole *con, struct fterr *err);
 

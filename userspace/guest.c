@@ -62,8 +62,12 @@ void guest_drop(struct guest *g)
 	if (g->pidfd >= 0)
 		close(g->pidfd);
 	ftqmp_close(&g->qmp);
-	for (i = 0; i < g->ncons; i++)
+	for (i = 0; i < g->ncons; i++) {
+		/* when ftd ends, the next one may say it */
+		if (*g->cons[i].kept && *ftd_state_path)
+			unlink(g->cons[i].kept);
 		ftcon_free(&g->cons[i]);
+	}
 	free(g->cons);
 	free(g->final);
 	free(g);

@@ -80,6 +80,8 @@ void op_stop_guest(struct guest *g);
 /* Used by op_pair too: the work of attaching, and what follows it. */
 void attach_work(struct op *op);
 void attach_settle(struct op *op);
+/* A former ftd may have been killed as it promoted the guest: join its consoles. */
+void promote_resume(struct op *op);
 /* Take "qmp" and "consoles" from a request into a new guest's op. */
 int attach_params(struct op *op, json_t *request, struct fterr *err);
 /* Make the guest that is to be attached. 0 or -errno. */

@@ -55,6 +55,22 @@ static int attach_consoles(struct op *op, bool adopted)
 	return 0;
 }
 
+/* Another ftd may take the guest over from us, and we from another. */
+static void keep_lines(struct op *op, bool adopted)
+{
+	struct guest *g = op->guest;
+	char path[512];
+	size_t i;
+
+	/* it is empty when ftd ends */
+	for (i = 0; *ftd_state_path && i < g->ncons; i++) {
+		snprintf(path, sizeof(path), "%s.%s.%zu.line", ftd_state_path, g->name, i);
+		if (!adopted)
+			unlink(path);
+		ftcon_keep_in(&g->cons[i], path, g->pid);
+	}
+}
+
 /* A remark, not a refusal: the module decides at pairing. */
 static void warn_if_ran(struct op *op)
 {
@@ -108,6 +124,10 @@ void attach_work(struct op *op)
 	if (!op->ret && !adopted)
 		warn_if_ran(op);
 	op->attached = !op->ret;
+	if (op->attached)
+		keep_lines(op, adopted);
+	if (op->attached && adopted)
+		promote_resume(op);
 	if (op->attached)
 		ft_log(SD_NOTICE, "guest %s (process %d) is %s", op->name, g->pid,
 		       adopted ? "under control again" : "attached");

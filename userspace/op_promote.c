@@ -145,6 +145,29 @@ static void promote_work(struct op *op)
 	op->result = json_pack("{s:I}", "takeover_ns", (json_int_t)takeover_ns);
 }
 
+void promote_resume(struct op *op)
+{
+	int64_t deadline = ft_now_ms() + DRAIN_STALL_MS;
+	struct guest *g = op->guest;
+	struct ftreplica r = { 0 };
+	struct fterr err;
+	size_t i;
+
+	for (i = 0; i < g->ncons && g->cons[i].live; i++)
+		;
+	if (i == g->ncons)
+		return;
+	while (!ftnl_get(op->name, &r, &err) && r.state == FTKVM_UAPI_STATE_TAKEOVER &&
+	       ft_now_ms() < deadline)
+		usleep(DRAIN_POLL_MS * 1000);
+	if (r.role != FTKVM_UAPI_ROLE_BACKUP || r.state != FTKVM_UAPI_STATE_SOLO)
+		return;
+	ft_log(SD_NOTICE, "guest %s went live without its consoles: joining them", op->name);
+	if (collect(op, true) < 0)
+		op_warn(op, "%s", op->err.text);
+	join_consoles(op);
+}
+
 /* ftd does not know the guest: no consoles to join, but the guest can be saved. */
 static void promote_bare_work(struct op *op)
 {

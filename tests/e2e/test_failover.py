@@ -2,7 +2,7 @@
 """One host goes, the guest stays: power cut, QEMU killed, promotion, force, unpairing."""
 import shlex
 
-from harness import add, console, guests, need, pairing, paths, test
+from harness import add, console, guests, need, output, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
 
@@ -301,3 +301,35 @@ def ftd_killed_and_started_again(t):
     pairing.promote(t.b)
     pair.goes_on(t.b, 10)
     pair.one_machine(promoted=True)
+
+
+@test()
+def ftd_killed_as_it_promotes(t):
+    """It has the shadow console's end in hand, QEMU has it no more: the next ftd says it."""
+    path = "/run/console"
+    pair = t.pair("loop", append=LONG, attach=False)
+    pairing.attach(t.a, pair.label)
+    t.ftctl(t.b, "attach", pair.label, "--qmp", pairing.QMP, "--console",
+            f"{pairing.CONSOLE}=file:{path}")
+    pair.join()
+    pair.lockstep(10)
+    # a console that takes nothing: there ftd waits
+    t.b.run(f"rm -f {path} {path}.full; mkfifo {path}")
+    pipe = t.job(t.b, f"exec 3<>{path}; head -c 65536 /dev/zero >&3; : > {path}.full; "
+                 "exec sleep 600")
+    t.b.run(f"until [ -e {path}.full ]; do sleep 0.05; done")
+    pair.guests["a"].kill(9)
+    pair.wait_state(t.b, "orphan")
+    t.job(t.b, shlex.join([paths.ftctl(), "promote", pair.label]))
+    t.b.run(f"until readlink /proc/$(cat /run/ftd.pid)/fd/* | grep -qx {path}; do sleep 0.05; "
+            f"done; kill -9 $(cat /run/ftd.pid); rm -f {pairing.CONTROL}")
+    pipe.kill(9)
+    t.b.run(f"rm -f {path} {path}.full")
+    pairing.start_daemon(t.b)
+    pairing.promote(t.b)
+    t.b.run(f"until [ $(wc -l < {path}) -gt 10 ]; do sleep 0.1; done")
+    seen = output.compare(pair.live(t.a), pair.shadow(t.b), t.b.run(f"cat {path}").out)
+    need(seen["same_output"], f"the outputs part: {seen['difference']}")
+    need(not seen["lost"], f"{seen['lost']} lines were lost")
+    need(seen["repeated"] <= 1, f"{seen['repeated']} lines were repeated")
+    t.b.run(f"rm -f {path}; ! ls /run/ftkvm/*.line")

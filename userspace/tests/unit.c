@@ -260,6 +260,48 @@ static void repeat_to_file(void)
 	ftcon_free(&con);
 }
 
+/* ftd is killed with a line in hand: the next one has it, and says it once. */
+static void line_outlives_ftd(void)
+{
+	char dir[] = "/tmp/ftkvm-unit-XXXXXX", kept[64], path[64], got[32] = "";
+	struct ftconsole first = { .id = "x", .kind = FTCON_FILE }, next = first, late = first, other = first;
+	struct fterr err;
+	int fd;
+
+	CHECK(mkdtemp(dir));
+	snprintf(kept, sizeof(kept), "%s/kept", dir);
+	snprintf(path, sizeof(path), "%s/console", dir);
+	ftcon_keep_in(&first, kept, 7);
+	CHECK(!first.len);
+	CHECK(!ftcon_append(&first, "one\nt\0w", 7, false));
+	ftcon_keep(&first);
+	ftcon_free(&first);
+
+	snprintf(next.path, sizeof(next.path), "%s", path);
+	ftcon_keep_in(&next, kept, 7);
+	CHECK(next.len == 3 && !memcmp(next.line, "t\0w", 3));
+	CHECK(!ftcon_append(&next, "o\n", 2, false));
+	CHECK(!ftcon_repeat(&next, &err));
+	fd = open(path, O_RDONLY);
+	CHECK(fd >= 0 && read(fd, got, sizeof(got)) == 5 && !memcmp(got, "t\0wo\n", 5));
+	close(fd);
+	ftcon_free(&next);
+
+	/* it is said: nobody has it any more */
+	ftcon_keep_in(&late, kept, 7);
+	CHECK(!late.len);
+	CHECK(!ftcon_append(&late, "late", 4, false));
+	ftcon_keep(&late);
+	ftcon_free(&late);
+
+	/* another QEMU's is none of ours */
+	ftcon_keep_in(&other, kept, 8);
+	CHECK(!other.len && access(kept, F_OK));
+	ftcon_free(&other);
+	unlink(path);
+	CHECK(!rmdir(dir));
+}
+
 /* --- JSON ------------------------------------------------------------------ */
 
 static void peers_lines(void)
@@ -512,6 +554,7 @@ const struct unit_test unit_tests[] = {
 	{ "console_tail", console_tail },
 	{ "base64", base64 },
 	{ "repeat_to_file", repeat_to_file },
+	{ "line_outlives_ftd", line_outlives_ftd },
 	{ "peers_lines", peers_lines },
 	{ "settings", settings },
 	{ "problems", problems },
