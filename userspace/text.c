@@ -170,8 +170,12 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 			 "then here: ftctl pair %s --peer HOST", n);
 		break;
 	case FTKVM_UAPI_STATE_ORPHAN:
-		snprintf(buf, size, "if the other host%s%s is really down, run: ftctl promote %s",
-			 *r->peer ? " " : "", r->peer, n);
+		if (r->reason == FTKVM_REASON_GUEST_ENDED)
+			snprintf(buf, size, "run: ftctl promote %s", n);
+		else
+			snprintf(buf, size, "if the other host%s%s is really down, and the guest did not go on alone "
+				 "there before (solo), run: ftctl promote %s; if it did, this one is out of date: "
+				 "ftctl unpair %s", *r->peer ? " " : "", r->peer, n, n);
 		break;
 	case FTKVM_UAPI_STATE_SOLO:
 		snprintf(buf, size, "nothing is lost yet, but the next failure ends the guest: mend the other "

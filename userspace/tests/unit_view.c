@@ -102,6 +102,14 @@ static void every_trouble_has_a_next_step(void)
 	}
 	ft_next_step(&r, true, text, sizeof(text));
 	CHECK(strstr(text, "ftctl detach web"));
+	/* only of a primary that said so is it known that it did not go on alone */
+	r.state = FTKVM_UAPI_STATE_ORPHAN;
+	r.reason = FTKVM_REASON_PEER_SILENT;
+	ft_next_step(&r, false, text, sizeof(text));
+	CHECK(strstr(text, "solo") && strstr(text, "ftctl unpair web"));
+	r.reason = FTKVM_REASON_GUEST_ENDED;
+	ft_next_step(&r, false, text, sizeof(text));
+	CHECK(strstr(text, "ftctl promote web") && !strstr(text, "unpair"));
 }
 
 static json_t *answer(void)
