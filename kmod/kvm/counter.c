@@ -12,6 +12,10 @@
 #define COUNTER_LOOPS	1000	/* to see whether an event counts */
 #define COUNTER_TRIES	8
 
+/* AMD64 APM volume 2, 13.2.1; what perf takes them for */
+#define COUNTER_BITS	48
+#define COUNTER_MASK	GENMASK_ULL(COUNTER_BITS - 1, 0)
+
 static void counter_overflow(struct perf_event *event, struct perf_sample_data *data,
 			     struct pt_regs *regs)
 {
@@ -76,7 +80,7 @@ static int counter_of_loop(struct perf_event *ev, u64 *count)
 		ret = counter_value(ev, &after);
 	}
 	local_irq_enable();
-	*count = (after - before) & GENMASK_ULL(47, 0);
+	*count = (after - before) & COUNTER_MASK;
 	return ret;
 }
 
@@ -220,12 +224,38 @@ int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count)
 	if (ret)
 		return counter_lost(r, ret);
 	/*
-	 * The hardware has 48 bits, and perf can see a wrap that was none when an
+	 * The hardware's bits are limited, and perf can see a wrap that was none when an
 	 * overflow comes as the counter is set. Steps are small: only they count.
 	 */
-	*count = r->now.count + ((val - r->ctr.raw) & GENMASK_ULL(47, 0));
+	*count = r->now.count + ((val - r->ctr.raw) & COUNTER_MASK);
 	r->ctr.raw = val;
 	return 0;
+}
+
+/*
+ * Set the counter to overflow after @left events. It counts in the guest only, so it
+ * stands still now and need not be stopped for it, which takes perf several times as
+ * long. An overflow whose NMI is still to come is perf's to wait for, by its stop().
+ *
+ * Wherever an NMI of another counter makes perf update this one meanwhile, what
+ * the guest did is counted already, and what perf then makes of the counter's two
+ * values is gone with @raw.
+ * Return: false: nothing was done.
+ */
+static bool counter_set(struct ftkvm_replica *r, struct perf_event *ev, u64 left)
+{
+	struct hw_perf_event *hwc = &ev->hw;
+
+	if (hwc->state || !hwc->event_base ||
+	    !(local64_read(&hwc->prev_count) & BIT_ULL(COUNTER_BITS - 1)))
+		return false;
+	wrmsrl(hwc->event_base, -left & COUNTER_MASK);
+	local64_set(&hwc->prev_count, -left);
+	hwc->sample_period = left;
+	hwc->last_period = left;
+	local64_set(&hwc->period_left, left);
+	r->ctr.raw = local64_read(&ev->count);
+	return true;
 }
 
 /**
@@ -253,11 +283,13 @@ int ftkvm_counter_arm(struct ftkvm_replica *r, u64 until)
 	if (r->ctr.armed == until && !(hwc->state & PERF_HES_STOPPED))
 		return 0;
 	left = max(until - r->now.count, 2ull);
-	ev->pmu->stop(ev, PERF_EF_UPDATE);
-	hwc->sample_period = left;
-	hwc->last_period = left;
-	local64_set(&hwc->period_left, left);
-	ev->pmu->start(ev, PERF_EF_RELOAD);
+	if (!counter_set(r, ev, left)) {
+		ev->pmu->stop(ev, PERF_EF_UPDATE);
+		hwc->sample_period = left;
+		hwc->last_period = left;
+		local64_set(&hwc->period_left, left);
+		ev->pmu->start(ev, PERF_EF_RELOAD);
+	}
 	r->ctr.armed = until;
 	return 0;
 }
