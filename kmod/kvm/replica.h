@@ -332,6 +332,7 @@ void ftkvm_counter_quiet(struct ftkvm_replica *r);
 #define FTKVM_SYNC_TSC	BIT(2)	/* it reads the clock */
 
 int ftkvm_lead_prepare(struct ftkvm_replica *r);
+bool ftkvm_lead_again(struct ftkvm_replica *r);
 int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what);
 bool ftkvm_lead_tsc(struct ftkvm_replica *r, u64 *tsc);
 void ftkvm_lead_late_output(struct ftkvm_replica *r);

@@ -618,7 +618,13 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	if (fp == EXIT_FASTPATH_REENTER_GUEST && ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
 		/* KVM emulated something: the plan was made for another point */
 		return svm_replan(r);
-	if (fp != EXIT_FASTPATH_NONE || !svm_is_tsc_exit(r))
+	if (fp != EXIT_FASTPATH_NONE)
+		return fp;
+	/* KVM has nothing to do for an NMI: the host took it as the guest was left */
+	if (svm_vmcb(vcpu)->control.exit_code == SVM_EXIT_NMI)
+		return ftkvm_mode(r) == FTKVM_MODE_LEAD && ftkvm_lead_again(r) ?
+			EXIT_FASTPATH_REENTER_GUEST : fp;
+	if (!svm_is_tsc_exit(r))
 		return fp;
 
 	/* the fast path of a clock read: no lock, no wait, no leaving */
