@@ -66,19 +66,24 @@ static u64 ftkvm_digest_reg(const struct ftkvm_regs *regs, int reg)
  * crc32c() takes many more instructions to find out how it is done than to do it, and
  * a clock read has a digest. Where the CPU has no CRC32 (or is no x86), it has to do.
  */
-static u32 ftkvm_digest_crc(u32 crc, const __le64 *le, int n)
+static u32 ftkvm_digest_crc(const struct ftkvm_regs *regs)
 {
+	__le64 le[FTKVM_NREGS];
+	int i;
+
 #ifdef CONFIG_X86_64
 	if (boot_cpu_has(X86_FEATURE_XMM4_2)) {
-		u64 sum = crc;
-		int i;
+		u64 sum = (u32)~0;
 
-		for (i = 0; i < n; i++)
-			asm("crc32q %1, %0" : "+r" (sum) : "rm" (le[i]));
+#pragma GCC unroll 24
+		for (i = 0; i < FTKVM_NREGS; i++)
+			asm("crc32q %1, %0" : "+r" (sum) : "rm" (ftkvm_digest_reg(regs, i)));
 		return sum;
 	}
 #endif
-	return crc32c(crc, le, n * sizeof(*le));
+	for (i = 0; i < FTKVM_NREGS; i++)
+		le[i] = cpu_to_le64(ftkvm_digest_reg(regs, i));
+	return crc32c(~0, le, sizeof(le));
 }
 
 /**
@@ -92,12 +97,7 @@ static u32 ftkvm_digest_crc(u32 crc, const __le64 *le, int n)
  */
 u32 ftkvm_digest(const struct ftkvm_regs *regs)
 {
-	__le64 le[FTKVM_NREGS];
-	int i;
-
-	for (i = 0; i < FTKVM_NREGS; i++)
-		le[i] = cpu_to_le64(ftkvm_digest_reg(regs, i));
-	return ~ftkvm_digest_crc(~0, le, FTKVM_NREGS);
+	return ~ftkvm_digest_crc(regs);
 }
 
 /**

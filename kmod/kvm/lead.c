@@ -23,6 +23,16 @@ static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 		ftkvm_digest_each(&regs, rec->hash);
 }
 
+/* The backup does not stop at an epoch end that delivers nothing: no registers to compare. */
+static void lead_fill_bare(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
+{
+	rec->type = type;
+	rec->base = 0;
+	rec->point = (struct ftkvm_point) { .count = r->now.count, .rip = r->now.rip };
+	rec->digest = 0;
+	memset(rec->hash, 0, sizeof(rec->hash));
+}
+
 /* Epochs that the backup is behind. What it says may be wrong, but not harmful. */
 static u64 lead_lag(const struct ftkvm_replica *r)
 {
@@ -66,14 +76,19 @@ static int lead_wait_close(struct ftkvm_replica *r)
 static void lead_end(struct ftkvm_replica *r, u8 flags)
 {
 	struct ftkvm_rec rec;
-	int n;
+	int n = 0;
 
-	n = ftkvm_inputs_take(r, rec.end.inputs, FTKVM_REC_MAX_INPUTS);
+	if (ftkvm_inputs_any(r))
+		n = ftkvm_inputs_take(r, rec.end.inputs, FTKVM_REC_MAX_INPUTS);
 	ftkvm_fault(FTKVM_FAULT_LEAD_END);
 	rec.end.ninputs = n;
-	lead_fill(r, &rec, FTKVM_REC_END);
+	if (n || (flags & FTKVM_RECF_SNAP))
+		lead_fill(r, &rec, FTKVM_REC_END);
+	else
+		lead_fill_bare(r, &rec, FTKVM_REC_END);
 	rec.flags = flags;
-	ftkvm_put_base(r, &rec);
+	if (n)
+		ftkvm_put_base(r, &rec);
 	rec.end.next_len = ftkvm_epoch_end(&r->epoch, rec.point.count, n);
 	if (!ftkvm_log_append(r, &rec)) {
 		r->st.epochs++;
