@@ -51,7 +51,7 @@ static void lead_count_lag(struct ftkvm_replica *r)
 
 static bool lead_close(const struct ftkvm_replica *r)
 {
-	return lead_lag(r) < FTKVM_LAG_LIMIT || ftkvm_mode(r) != FTKVM_MODE_LEAD;
+	return lead_lag(r) < r->lag_limit || ftkvm_mode(r) != FTKVM_MODE_LEAD;
 }
 
 /*

@@ -67,7 +67,7 @@ void ftkvm_log_flush(struct ftkvm_replica *r)
  */
 void ftkvm_log_flush_batch(struct ftkvm_replica *r)
 {
-	if (r->epoch.nr - r->flushed_epoch >= FTKVM_BATCH_EPOCHS ||
+	if (r->epoch.nr - r->flushed_epoch >= r->batch ||
 	    r->now.count - r->flushed_count >= FTKVM_BATCH_EVENTS ||
 	    READ_ONCE(r->log.head) - r->flushed_off >= FTKVM_BATCH_BYTES)
 		ftkvm_log_flush(r);
@@ -216,7 +216,7 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	 * arrives meanwhile is acknowledged as it arrives.
 	 */
 	if (l && (log_all_consumed(r) ||
-		  r->epoch.nr - r->acked_epoch >= FTKVM_BATCH_EPOCHS ||
+		  r->epoch.nr - r->acked_epoch >= r->batch ||
 		  r->consumed - r->acked >= FTKVM_LOG_SIZE / 8)) {
 		r->acked = r->consumed;
 		r->acked_epoch = r->epoch.nr;

@@ -401,6 +401,9 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->verify = (struct ftkvm_verify) { .sums = r->verify.sums, .page = r->verify.page };
 	ftkvm_dirty_free(r);
 	ftkvm_epoch_init(&r->epoch, r->period_min, r->period_max);
+	r->lag_limit = clamp_t(u64, FTKVM_LAG_EVENTS / r->period_max, FTKVM_LAG_EPOCHS,
+			       FTKVM_LAG_EPOCHS_MOST);
+	r->batch = r->lag_limit / 4;
 	spin_lock_irq(&r->lock);
 	r->reason = 0;
 	r->detail[0] = 0;

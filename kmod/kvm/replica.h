@@ -38,11 +38,13 @@
 
 #define FTKVM_LOG_SIZE		BIT(20)
 #define FTKVM_LOG_RESERVE	(16u << 10)	/* what one trip of the vCPU may write */
-#define FTKVM_LAG_LIMIT		128	/* epochs that a backup may be behind */
-#define FTKVM_BATCH_EPOCHS	(FTKVM_LAG_LIMIT / 4)	/* sent together, acknowledged together */
-#define FTKVM_BATCH_EVENTS	4000000		/* a millisecond or so of guest */
+/* a backup may be this far behind, in events or, if that is more, in epochs */
+#define FTKVM_LAG_EVENTS	(128 * 400000)
+#define FTKVM_LAG_EPOCHS	128
+#define FTKVM_LAG_EPOCHS_MOST	1024
+#define FTKVM_BATCH_EVENTS	(FTKVM_LAG_EVENTS / 4)	/* some milliseconds of guest */
 #define FTKVM_BATCH_BYTES	(FTKVM_LOG_SIZE / 32)
-#define FTKVM_LAG_BUCKETS	(FTKVM_LAG_LIMIT + 2)
+#define FTKVM_LAG_BUCKETS	(FTKVM_LAG_EPOCHS_MOST + 2)
 #define FTKVM_EXTINTS		16		/* two 8259s have no more lines */
 
 #define FTKVM_DEFAULT_PERIOD_MIN	100000
@@ -203,6 +205,8 @@ struct ftkvm_replica {
 	struct ftkvm_counter ctr;
 	struct ftkvm_codec codec;
 	struct ftkvm_epoch epoch;
+	u32 lag_limit;				/* epochs that the backup may be behind */
+	u32 batch;				/* epochs sent, acknowledged together */
 	struct ftkvm_point now;			/* at the last exit */
 	struct ftkvm_plan plan;
 	/* primary: up to where the send thread was told of the log */
