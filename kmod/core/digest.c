@@ -62,18 +62,27 @@ static u64 ftkvm_digest_reg(const struct ftkvm_regs *regs, int reg)
 	return regs->r[reg];
 }
 
+/* Apart: its buffer is cleared at each call. */
+static noinline u32 ftkvm_digest_copy(const struct ftkvm_regs *regs)
+{
+	__le64 le[FTKVM_NREGS];
+	int i;
+
+	for (i = 0; i < FTKVM_NREGS; i++)
+		le[i] = cpu_to_le64(ftkvm_digest_reg(regs, i));
+	return crc32c(~0, le, sizeof(le));
+}
+
 /*
  * crc32c() takes many more instructions to find out how it is done than to do it, and
  * a clock read has a digest. Where the CPU has no CRC32 (or is no x86), it has to do.
  */
 static u32 ftkvm_digest_crc(const struct ftkvm_regs *regs)
 {
-	__le64 le[FTKVM_NREGS];
-	int i;
-
 #ifdef CONFIG_X86_64
 	if (boot_cpu_has(X86_FEATURE_XMM4_2)) {
 		u64 sum = (u32)~0;
+		int i;
 
 #pragma GCC unroll 24
 		for (i = 0; i < FTKVM_NREGS; i++)
@@ -81,9 +90,7 @@ static u32 ftkvm_digest_crc(const struct ftkvm_regs *regs)
 		return sum;
 	}
 #endif
-	for (i = 0; i < FTKVM_NREGS; i++)
-		le[i] = cpu_to_le64(ftkvm_digest_reg(regs, i));
-	return crc32c(~0, le, sizeof(le));
+	return ftkvm_digest_copy(regs);
 }
 
 /**

@@ -11,16 +11,16 @@
 
 static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
-	struct ftkvm_regs regs;
+	struct ftkvm_regs *regs = &r->lead_regs;
 
 	rec->type = type;
 	rec->flags = 0;
 	rec->base = 0;
 	rec->point = ftkvm_here(r);
-	ftkvm_vendor()->regs(r->vcpu, &regs);
-	rec->digest = ftkvm_digest(&regs);
+	ftkvm_vendor()->regs(r->vcpu, regs);
+	rec->digest = ftkvm_digest(regs);
 	if (type != FTKVM_REC_TSC)
-		ftkvm_digest_each(&regs, rec->hash);
+		ftkvm_digest_each(regs, rec->hash);
 }
 
 /* The backup does not stop at an epoch end that delivers nothing: no registers to compare. */
@@ -75,22 +75,22 @@ static int lead_wait_close(struct ftkvm_replica *r)
 /* End the epoch here, with FTKVM_RECF_* @flags, and deliver its inputs. */
 static void lead_end(struct ftkvm_replica *r, u8 flags)
 {
-	struct ftkvm_rec rec;
+	struct ftkvm_rec *rec = &r->lead_rec;
 	int n = 0;
 
 	if (ftkvm_inputs_any(r))
-		n = ftkvm_inputs_take(r, rec.end.inputs, FTKVM_REC_MAX_INPUTS);
+		n = ftkvm_inputs_take(r, rec->end.inputs, FTKVM_REC_MAX_INPUTS);
 	ftkvm_fault(FTKVM_FAULT_LEAD_END);
-	rec.end.ninputs = n;
+	rec->end.ninputs = n;
 	if (n || (flags & FTKVM_RECF_SNAP))
-		lead_fill(r, &rec, FTKVM_REC_END);
+		lead_fill(r, rec, FTKVM_REC_END);
 	else
-		lead_fill_bare(r, &rec, FTKVM_REC_END);
-	rec.flags = flags;
+		lead_fill_bare(r, rec, FTKVM_REC_END);
+	rec->flags = flags;
 	if (n)
-		ftkvm_put_base(r, &rec);
-	rec.end.next_len = ftkvm_epoch_end(&r->epoch, rec.point.count, n);
-	if (!ftkvm_log_append(r, &rec)) {
+		ftkvm_put_base(r, rec);
+	rec->end.next_len = ftkvm_epoch_end(&r->epoch, rec->point.count, n);
+	if (!ftkvm_log_append(r, rec)) {
 		r->st.epochs++;
 		if (flags & FTKVM_RECF_SNAP)
 			r->st.snapped++;
@@ -105,7 +105,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 	}
 	ftkvm_fault(FTKVM_FAULT_LEAD_ENDED);
 	/* a pairing that just ended does not lose the guest its inputs */
-	ftkvm_inputs_apply(r, rec.end.inputs, n);
+	ftkvm_inputs_apply(r, rec->end.inputs, n);
 	ftkvm_fault(FTKVM_FAULT_LEAD_APPLIED);
 }
 
@@ -308,18 +308,18 @@ void ftkvm_lead_late_output(struct ftkvm_replica *r)
  */
 bool ftkvm_lead_tsc(struct ftkvm_replica *r, u64 *tsc)
 {
-	struct ftkvm_rec rec;
+	struct ftkvm_rec *rec = &r->lead_rec;
 
-	lead_fill(r, &rec, FTKVM_REC_TSC);
+	lead_fill(r, rec, FTKVM_REC_TSC);
 	*tsc = kvm_read_l1_tsc(r->vcpu, rdtsc());
-	rec.tsc = *tsc;
+	rec->tsc = *tsc;
 	if (ftkvm_inputs_any(r)) {
-		rec.flags = FTKVM_RECF_SNAP;
+		rec->flags = FTKVM_RECF_SNAP;
 		r->snap_after = true;
 	}
 	r->last_tsc = *tsc;
 	r->st.env[FTKVM_ENV_TSC]++;
-	return !ftkvm_log_append(r, &rec);
+	return !ftkvm_log_append(r, rec);
 }
 
 /**

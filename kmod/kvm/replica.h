@@ -209,6 +209,9 @@ struct ftkvm_replica {
 	u32 batch;				/* epochs sent, acknowledged together */
 	struct ftkvm_point now;			/* at the last exit */
 	struct ftkvm_plan plan;
+	/* primary: not on the stack, which costs more to clear than these to fill */
+	struct ftkvm_rec lead_rec;
+	struct ftkvm_regs lead_regs;
 	/* primary: up to where the send thread was told of the log */
 	u64 flushed_epoch, flushed_count, flushed_off;
 	bool started;
