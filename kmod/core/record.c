@@ -41,35 +41,38 @@ static const u8 ftkvm_rec_flags[] = {
 	[FTKVM_REC_PAGES] = FTKVM_RECF_SNAP | FTKVM_RECF_HALT | FTKVM_RECF_BASE,
 };
 
-/* Writing. Bytes behind the end are counted, not stored. */
+/*
+ * Writing. Bytes behind the end are counted, not stored. All inline: as calls, they
+ * take several times the instructions.
+ */
 struct ftkvm_put {
 	u8 *buf;
 	size_t size;
 	size_t pos;
 };
 
-static void put_bytes(struct ftkvm_put *p, const void *data, size_t len)
+static __always_inline void put_bytes(struct ftkvm_put *p, const void *data, size_t len)
 {
 	if (len <= p->size && p->pos <= p->size - len)
 		memcpy(p->buf + p->pos, data, len);
 	p->pos += len;
 }
 
-static void put_u8(struct ftkvm_put *p, u8 val)
+static __always_inline void put_u8(struct ftkvm_put *p, u8 val)
 {
 	if (p->pos < p->size)
 		p->buf[p->pos] = val;
 	p->pos++;
 }
 
-static void put_le32(struct ftkvm_put *p, u32 val)
+static __always_inline void put_le32(struct ftkvm_put *p, u32 val)
 {
 	__le32 le = cpu_to_le32(val);
 
 	put_bytes(p, &le, sizeof(le));
 }
 
-static void put_varint(struct ftkvm_put *p, u64 val)
+static __always_inline void put_varint(struct ftkvm_put *p, u64 val)
 {
 	while (val >= 0x80) {
 		put_u8(p, val | 0x80);
@@ -79,14 +82,14 @@ static void put_varint(struct ftkvm_put *p, u64 val)
 }
 
 /* Differences wrap: all of u64 is reachable from everywhere. */
-static void put_delta(struct ftkvm_put *p, u64 val, u64 prev)
+static __always_inline void put_delta(struct ftkvm_put *p, u64 val, u64 prev)
 {
 	u64 d = val - prev;
 
 	put_varint(p, (d << 1) ^ ((s64)d >> 63));
 }
 
-static void put_hash_low(struct ftkvm_put *p, const u8 hash[FTKVM_NREGS])
+static __always_inline void put_hash_low(struct ftkvm_put *p, const u8 hash[FTKVM_NREGS])
 {
 	int i;
 
@@ -253,14 +256,14 @@ static bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
 }
 
 /* What it takes to land, beside the point that all records have. */
-static void ftkvm_put_place(struct ftkvm_put *p, const struct ftkvm_rec *rec)
+static __always_inline void ftkvm_put_place(struct ftkvm_put *p, const struct ftkvm_rec *rec)
 {
 	put_varint(p, rec->point.rcx);
 	if (rec->flags & FTKVM_RECF_BASE)
 		put_varint(p, rec->base);
 }
 
-static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
+static __always_inline void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 			   const struct ftkvm_rec *rec)
 {
 	int i;
@@ -305,6 +308,15 @@ static void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
 	}
 }
 
+static noinline size_t ftkvm_put_body_again(u8 *buf, size_t size, const struct ftkvm_codec *c,
+					    const struct ftkvm_rec *rec)
+{
+	struct ftkvm_put body = { .buf = buf, .size = size };
+
+	ftkvm_put_body(&body, c, rec);
+	return body.pos;
+}
+
 static void ftkvm_codec_advance(struct ftkvm_codec *c, const struct ftkvm_rec *rec)
 {
 	c->count = rec->point.count;
@@ -343,10 +355,8 @@ int ftkvm_rec_encode(struct ftkvm_codec *c, const struct ftkvm_rec *rec,
 	put_varint(&prefix, body.pos);
 	if (body.pos > size || prefix.pos > size - body.pos)
 		return -ENOSPC;
-	if (prefix.pos > 1) {
-		body = (struct ftkvm_put) { .buf = buf + prefix.pos, .size = size - prefix.pos };
-		ftkvm_put_body(&body, c, rec);
-	}
+	if (prefix.pos > 1)
+		body.pos = ftkvm_put_body_again(buf + prefix.pos, size - prefix.pos, c, rec);
 
 	ftkvm_codec_advance(c, rec);
 	return prefix.pos + body.pos;

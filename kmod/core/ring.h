@@ -32,6 +32,9 @@ u32 ftkvm_ring_used(const struct ftkvm_ring *r);
 u32 ftkvm_ring_space(const struct ftkvm_ring *r);
 /* All or nothing: -ENOSPC leaves the ring as it was. */
 int ftkvm_ring_write(struct ftkvm_ring *r, const void *data, u32 len);
+/* The same in place: NULL, or where up to @len bytes go; so many have been written. */
+u8 *ftkvm_ring_room(const struct ftkvm_ring *r, u32 len);
+void ftkvm_ring_wrote(struct ftkvm_ring *r, u32 len);
 /* Copy up to @len bytes from offset @off (tail <= off <= head). Return: copied. */
 u32 ftkvm_ring_peek(const struct ftkvm_ring *r, u64 off, void *data, u32 len);
 /* Give up to @len bytes from the tail back to the producer. */

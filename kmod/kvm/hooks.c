@@ -69,6 +69,10 @@ static long hooks_busy(void)
 	return sum;
 }
 
+/*
+ * Calls nothing that could be traced, so ftrace need not protect it against recursion:
+ * where it believed to have found one, it would leave a hook out.
+ */
 static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
@@ -134,8 +138,8 @@ static int hooks_on(void)
 	/* ftrace_free_filter() leaves pointers behind in the ops */
 	memset(&hooks_ops, 0, sizeof(hooks_ops));
 	hooks_ops.func = hook_redirect;
-	hooks_ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_RECURSION |
-			  FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT;
+	hooks_ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_DYNAMIC |
+			  FTRACE_OPS_FL_PERMANENT;
 	ret = ftrace_set_filter_ips(&hooks_ops, sites, ARRAY_SIZE(sites), 0, 1);
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_HOOKS_REGISTER) ?:

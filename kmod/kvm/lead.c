@@ -105,7 +105,8 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 	}
 	ftkvm_fault(FTKVM_FAULT_LEAD_ENDED);
 	/* a pairing that just ended does not lose the guest its inputs */
-	ftkvm_inputs_apply(r, rec->end.inputs, n);
+	if (n)
+		ftkvm_inputs_apply(r, rec->end.inputs, n);
 	ftkvm_fault(FTKVM_FAULT_LEAD_APPLIED);
 }
 
@@ -189,7 +190,7 @@ int ftkvm_lead_prepare(struct ftkvm_replica *r)
  *
  * Most epochs end so, with no input to deliver and nothing to wait for; then all that
  * ftkvm_lead_prepare() would do can be done right here, at a tenth of the instructions.
- * Context: vCPU thread, interrupts off.
+ * Context: vCPU thread, interrupts off, at a point that is fit for an epoch's end.
  * Return: true with a plan: the guest may be entered again; false: nothing was done, it
  * is up to ftkvm_lead_prepare().
  */
@@ -198,8 +199,7 @@ bool ftkvm_lead_again(struct ftkvm_replica *r)
 	/* an epoch end's fault points may sleep */
 	if (IS_ENABLED(CONFIG_FTKVM_FAULTS))
 		return false;
-	if (r->out_logged || r->env_open || r->snap_after || !ftkvm_vendor()->fit(r->vcpu) ||
-	    ftkvm_inputs_any(r) || ftkvm_verify_due(r) || !ftkvm_log_room_now(r) ||
+	if (r->out_logged || r->env_open || r->snap_after || ftkvm_inputs_any(r) || ftkvm_verify_due(r) || !ftkvm_log_room_now(r) ||
 	    !lead_close(r))
 		return false;
 	if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC, true, false))

@@ -20,18 +20,25 @@
  */
 int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
-	int len = ftkvm_rec_encode(&r->codec, rec, r->encbuf, FTKVM_REC_MAX);
+	/* not at the ring's end, where it would not be in one piece */
+	u8 *room = ftkvm_ring_room(&r->log, FTKVM_REC_MAX);
+	u8 *buf = room ?: r->encbuf;
+	int len = ftkvm_rec_encode(&r->codec, rec, buf, FTKVM_REC_MAX);
+	int ret = len;
 
 	if (len > 0)
-		len = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_LOG_END, FTKVM_FAULT_LOG_STOP,
-							 rec->type), r->encbuf, len) ?:
-		      ftkvm_ring_write(&r->log, r->encbuf, len);
-	if (len < 0) {
+		ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_LOG_END, FTKVM_FAULT_LOG_STOP,
+							 rec->type), buf, len);
+	if (!ret && !room)
+		ret = ftkvm_ring_write(&r->log, buf, len);
+	if (ret) {
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
 				    "a log record of type %u could not be written (error %d)",
-				    rec->type, len);
-		return len;
+				    rec->type, ret);
+		return ret;
 	}
+	if (room)
+		ftkvm_ring_wrote(&r->log, len);
 	trace_ftkvm_log(r->epoch.nr, rec);
 	r->st.records++;
 	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_LOGGED_END, FTKVM_FAULT_LOGGED_STOP, rec->type));

@@ -622,7 +622,7 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 		return fp;
 	/* KVM has nothing to do for an NMI: the host took it as the guest was left */
 	if (svm_vmcb(vcpu)->control.exit_code == SVM_EXIT_NMI)
-		return ftkvm_mode(r) == FTKVM_MODE_LEAD && ftkvm_lead_again(r) ?
+		return ftkvm_mode(r) == FTKVM_MODE_LEAD && svm_fit(vcpu) && ftkvm_lead_again(r) ?
 			EXIT_FASTPATH_REENTER_GUEST : fp;
 	if (!svm_is_tsc_exit(r))
 		return fp;

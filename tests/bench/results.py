@@ -87,7 +87,6 @@ def _row(counted, plain):
     loaded = row.setup == "plain" and counted is not plain
     out = {"guest": row.guest, "setup": "loaded" if loaded else row.setup, "epoch": row.epoch,
            "slowdown": round(host / plain.host, 4),
-           "slowdown_of_cpu": round(counted.insns("cpu") / plain.insns("cpu"), 4),
            "host_insns": host, "host_insns_plain": plain.host}
     if row.setup != "paired":
         return out

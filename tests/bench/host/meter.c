@@ -13,12 +13,13 @@
  *
  *	vcpu	QEMU's vCPU thread
  *	tx, rx	ftkvm's link threads of REPLICA
- *	cpu	all that runs on the CPU: the same and QEMU's main thread,
- *		interrupts that hit others, the idle loop
  *
  * with peer_ before them, the same of PEER. It prints one JSON object: begin and
  * end, each with these counts and what the module counts for the replicas; then
  * it ends.
+ *
+ * No more events than these: at each of the guest's epoch ends the host looks at all that
+ * count on the CPU.
  *
  * CPU 0 is the primary's, CPU 1 the backup's: this process puts ftkvm's threads
  * where they belong.
@@ -50,9 +51,8 @@ struct count {
 
 static struct count counts[] = {
 	{ .name = "vcpu", .fd = -1 }, { .name = "tx", .fd = -1 }, { .name = "rx", .fd = -1 },
-	{ .name = "cpu", .fd = -1 },
 	{ .name = "peer_vcpu", .fd = -1 }, { .name = "peer_tx", .fd = -1 },
-	{ .name = "peer_rx", .fd = -1 }, { .name = "peer_cpu", .fd = -1 },
+	{ .name = "peer_rx", .fd = -1 },
 };
 
 static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -126,7 +126,7 @@ static void keep_on(pid_t pid, int cpu)
 		die("thread %d can't be kept on CPU %d: %s", pid, cpu, strerror(errno));
 }
 
-static int open_counter(const char *name, pid_t pid, int cpu)
+static int open_counter(const char *name, pid_t pid)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_HARDWARE,
@@ -134,21 +134,21 @@ static int open_counter(const char *name, pid_t pid, int cpu)
 		.config = PERF_COUNT_HW_INSTRUCTIONS,
 		.pinned = 1,
 	};
-	int fd = syscall(SYS_perf_event_open, &attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	int fd = syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
 
 	if (fd < 0)
 		die("no counter for %s: %s", name, strerror(errno));
 	return fd;
 }
 
-static void count(const char *name, pid_t pid, int cpu)
+static void count(const char *name, pid_t pid)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(counts); i++)
 		if (!strcmp(counts[i].name, name))
 			break;
-	counts[i].fd = open_counter(name, pid, cpu);
+	counts[i].fd = open_counter(name, pid);
 }
 
 static void count_side(const char *prefix, pid_t qemu, const char *replica, int cpu)
@@ -163,9 +163,7 @@ static void count_side(const char *prefix, pid_t qemu, const char *replica, int 
 	if (!pid)
 		die("QEMU (process %d) has no vCPU thread", qemu);
 	snprintf(label, sizeof(label), "%svcpu", prefix);
-	count(label, pid, -1);
-	snprintf(label, sizeof(label), "%scpu", prefix);
-	count(label, -1, cpu);
+	count(label, pid);
 	for (i = 0; replica && i < ARRAY_SIZE(threads); i++) {
 		snprintf(name, sizeof(name), "ftkvm-%s/%.6s", threads[i], replica);
 		pid = find("/proc", name);
@@ -173,7 +171,7 @@ static void count_side(const char *prefix, pid_t qemu, const char *replica, int 
 			die("there is no thread %s", name);
 		keep_on(pid, cpu);
 		snprintf(label, sizeof(label), "%s%s", prefix, threads[i]);
-		count(label, pid, -1);
+		count(label, pid);
 	}
 }
 
@@ -276,7 +274,7 @@ int main(int argc, char **argv)
 	 * A host's first event of a thread makes perf wait for all CPUs, and
 	 * the guest would run on meanwhile. So have one before, and keep it.
 	 */
-	open_counter("itself", 0, -1);
+	open_counter("itself", 0);
 
 	await(mark, 'B');
 	count_side("", pid_from(argv[2]), replica, PRIMARY_CPU);
