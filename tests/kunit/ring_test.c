@@ -124,6 +124,43 @@ static void ring_write_is_all_or_nothing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, filled(data, 0, SIZE));
 }
 
+/* In place where the room is in one piece, and only there; the bytes are as written. */
+static void ring_room_in_place(struct kunit *test)
+{
+	struct ftkvm_ring *r = test->priv;
+	u8 *data = kunit_kzalloc(test, SIZE, GFP_KERNEL);
+	struct rnd_state rnd;
+	u64 off = 0;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, data);
+	prandom_seed_state(&rnd, 4711);
+	for (i = 0; i < 5000; i++) {
+		u32 most = 1 + prandom_u32_state(&rnd) % (SIZE / 2);
+		u32 len = prandom_u32_state(&rnd) % (most + 1);
+		u32 left = SIZE - (off & (SIZE - 1));
+		u8 *room = ftkvm_ring_room(r, most);
+
+		KUNIT_ASSERT_EQ(test, !!room, most <= left && most <= ftkvm_ring_space(r));
+		if (room) {
+			fill(room, off, len);
+			/* not in the ring before it is said so */
+			KUNIT_ASSERT_EQ(test, ftkvm_ring_peek(r, off, data, 1), 0);
+			ftkvm_ring_wrote(r, len);
+		} else if (len <= ftkvm_ring_space(r)) {
+			fill(data, off, len);
+			KUNIT_ASSERT_EQ(test, ftkvm_ring_write(r, data, len), 0);
+		} else {
+			ftkvm_ring_release(r, len);
+			continue;
+		}
+		KUNIT_ASSERT_EQ(test, ftkvm_ring_peek(r, off, data, len), len);
+		KUNIT_ASSERT_TRUE(test, filled(data, off, len));
+		off += len;
+	}
+	KUNIT_EXPECT_GT(test, off, 10 * SIZE);
+}
+
 static void ring_peek_bounds(struct kunit *test)
 {
 	struct ftkvm_ring *r = test->priv;
@@ -395,6 +432,7 @@ static struct kunit_case ftkvm_ring_cases[] = {
 	KUNIT_CASE(ring_init_sizes),
 	KUNIT_CASE(ring_fill_and_drain),
 	KUNIT_CASE(ring_write_is_all_or_nothing),
+	KUNIT_CASE(ring_room_in_place),
 	KUNIT_CASE(ring_peek_bounds),
 	KUNIT_CASE(ring_release_clamps),
 	KUNIT_CASE(ring_random),
