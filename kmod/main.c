@@ -8,21 +8,6 @@
 #include "kvm/vendor.h"
 #include "kvm/buildid.h"
 
-const struct ftkvm_vendor *ftkvm_vendor(void)
-{
-	switch (boot_cpu_data.x86_vendor) {
-	case X86_VENDOR_AMD:
-	case X86_VENDOR_HYGON:
-		return &ftkvm_svm;
-	case X86_VENDOR_INTEL:
-	case X86_VENDOR_CENTAUR:
-	case X86_VENDOR_ZHAOXIN:
-		return &ftkvm_vmx;
-	default:
-		return NULL;
-	}
-}
-
 /* Another KVM's structures are not those that this module knows: refuse early. */
 static int ftkvm_match(void)
 {

@@ -223,7 +223,7 @@ static bool ftkvm_sums_valid(const struct ftkvm_rec *rec, u32 size)
 	return rec->image.len && rec->image.len <= FTKVM_REC_MAX_DATA && !(rec->image.len % size);
 }
 
-static bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
+static __always_inline bool ftkvm_rec_valid(const struct ftkvm_rec *rec)
 {
 	int i;
 
@@ -264,7 +264,7 @@ static __always_inline void ftkvm_put_place(struct ftkvm_put *p, const struct ft
 }
 
 static __always_inline void ftkvm_put_body(struct ftkvm_put *p, const struct ftkvm_codec *c,
-			   const struct ftkvm_rec *rec)
+					   const struct ftkvm_rec *rec)
 {
 	int i;
 

@@ -16,54 +16,58 @@
 #define COUNTER_BITS	48
 #define COUNTER_MASK	GENMASK_ULL(COUNTER_BITS - 1, 0)
 
+/* perf's period: no epoch is as long */
+#define COUNTER_FAR	BIT_ULL(44)
+
+/*
+ * The exit is all that is wanted of an overflow. perf is told of a period so long that it
+ * never sees its end: counter_set().
+ */
 static void counter_overflow(struct perf_event *event, struct perf_sample_data *data,
 			     struct pt_regs *regs)
 {
-	unsigned int *overflows = event->overflow_handler_context;
-
-	/* NMI context: the exit is all that was wanted; but see counter_value() */
-	WRITE_ONCE(*overflows, *overflows + 1);
 }
 
 /*
  * perf's own reading of an event sleeps; with interrupts off on the CPU where
- * the event is active, its count is at hand.
+ * the event is active, its count is at hand: what perf had summed up when it
+ * last looked, and what the counter has counted since.
  *
- * An overflow's NMI may come in the midst of perf's update, late as it can be.
- * perf sees to it by comparing the value that the counter was set to last, and
- * the NMI sets it to the very same, with the same period: what was counted
- * before is added twice then, and the next update takes it off again.
+ * Any counter's NMI makes perf look. Where it comes in between, the value that the
+ * counter is said to have had then has changed, as this counter has at least once
+ * counted, or been set to another, far value.
  */
 static int counter_value(struct perf_event *ev, u64 *count)
 {
-	unsigned int *overflows = ev->overflow_handler_context;
-	unsigned int before;
+	struct hw_perf_event *hwc = &ev->hw;
+	u64 prev, raw;
 
 	lockdep_assert_irqs_disabled();
 	if (ev->state != PERF_EVENT_STATE_ACTIVE || ev->oncpu != smp_processor_id())
 		return -EBUSY;
 	do {
-		before = READ_ONCE(*overflows);
-		ev->pmu->read(ev);
-	} while (before != READ_ONCE(*overflows));
-	*count = local64_read(&ev->count);
+		prev = local64_read(&hwc->prev_count);
+		*count = local64_read(&ev->count);
+		rdpmcl(hwc->event_base_rdpmc, raw);
+	} while (prev != local64_read(&hwc->prev_count));
+	*count += (raw - prev) & COUNTER_MASK;
 	return 0;
 }
 
-static struct perf_event *counter_create(u32 code, bool guest, unsigned int *overflows)
+static struct perf_event *counter_create(u32 code, bool guest)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_RAW,
 		.size = sizeof(attr),
 		.config = code,
-		.sample_period = 1ull << 40,
+		.sample_period = COUNTER_FAR,
 		.pinned = 1,
 		.exclude_host = guest,
 		.exclude_guest = !guest,
 		.exclude_user = !guest,
 	};
 
-	return perf_event_create_kernel_counter(&attr, -1, current, counter_overflow, overflows);
+	return perf_event_create_kernel_counter(&attr, -1, current, counter_overflow, NULL);
 }
 
 /* What the event counts of a loop of the host's; 0 or -errno. */
@@ -90,8 +94,7 @@ static int counter_of_loop(struct perf_event *ev, u64 *count)
  */
 static int counter_sane(u32 code)
 {
-	unsigned int overflows = 0;
-	struct perf_event *ev = counter_create(code, false, &overflows);
+	struct perf_event *ev = counter_create(code, false);
 	u64 count = 0, last;
 	int ret, i;
 
@@ -124,8 +127,7 @@ static int counter_sane(u32 code)
 int ftkvm_counter_probe(u32 code)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_PROBE);
-	unsigned int overflows = 0;
-	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code, true, &overflows);
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code, true);
 	u64 count;
 
 	if (IS_ERR(ev))
@@ -174,8 +176,7 @@ const char *ftkvm_counter_why(int err, const char **remedy)
 int ftkvm_counter_open(struct ftkvm_replica *r)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_OPEN);
-	struct perf_event *ev = ret ? ERR_PTR(ret) :
-				      counter_create(r->counter_code, true, &r->ctr.overflows);
+	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(r->counter_code, true);
 
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);
@@ -235,27 +236,31 @@ int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count)
 /*
  * Set the counter to overflow after @left events. It counts in the guest only, so it
  * stands still now and need not be stopped for it, which takes perf several times as
- * long. An overflow whose NMI is still to come is perf's to wait for, by its stop().
+ * long. What the guest did is counted already: so @raw begins anew, whatever perf makes
+ * of the two values if another counter's NMI comes in between.
  *
- * Wherever an NMI of another counter makes perf update this one meanwhile, what
- * the guest did is counted already, and what perf then makes of the counter's two
- * values is gone with @raw.
- * Return: false: nothing was done.
+ * perf's period has not ended when the overflow comes: it accounts for no sample
+ * then, never stops the counter for having too many of them, and sets it to what is
+ * left of the period.
  */
-static bool counter_set(struct ftkvm_replica *r, struct perf_event *ev, u64 left)
+static void counter_set(struct ftkvm_replica *r, struct perf_event *ev, u64 left)
 {
 	struct hw_perf_event *hwc = &ev->hw;
 
-	if (hwc->state || !hwc->event_base ||
-	    !(local64_read(&hwc->prev_count) & BIT_ULL(COUNTER_BITS - 1)))
-		return false;
-	wrmsrl(hwc->event_base, -left & COUNTER_MASK);
-	local64_set(&hwc->prev_count, -left);
-	hwc->sample_period = left;
-	hwc->last_period = left;
-	local64_set(&hwc->period_left, left);
+	r->ctr.set = -left;
+	wrmsrl(hwc->event_base, r->ctr.set & COUNTER_MASK);
+	local64_set(&hwc->prev_count, r->ctr.set);
+	local64_set(&hwc->period_left, COUNTER_FAR);
 	r->ctr.raw = local64_read(&ev->count);
-	return true;
+}
+
+/* Has it overflowed, and is the NMI still to come? Or is it stopped? */
+static bool counter_unsettled(const struct hw_perf_event *hwc)
+{
+	u64 raw;
+
+	rdpmcl(hwc->event_base_rdpmc, raw);
+	return hwc->state || !(raw & BIT_ULL(COUNTER_BITS - 1));
 }
 
 /**
@@ -272,24 +277,21 @@ int ftkvm_counter_arm(struct ftkvm_replica *r, u64 until)
 {
 	struct perf_event *ev = r->ctr.event;
 	struct hw_perf_event *hwc;
-	u64 left;
 
 	if (ftkvm_fault(FTKVM_FAULT_COUNTER_ARM) || ev->state != PERF_EVENT_STATE_ACTIVE ||
 	    ev->oncpu != smp_processor_id())
 		return counter_lost(r, -EBUSY);
 	hwc = &ev->hw;
-	/* perf would stop a counter that overflows too often for a profiler */
-	hwc->interrupts = 0;
-	if (r->ctr.armed == until && !(hwc->state & PERF_HES_STOPPED))
+	/* perf sets it to other values when the thread comes back to a CPU */
+	if (r->ctr.armed == until && local64_read(&hwc->prev_count) == r->ctr.set && !hwc->state)
 		return 0;
-	left = max(until - r->now.count, 2ull);
-	if (!counter_set(r, ev, left)) {
+	/* perf waits for a late NMI */
+	if (counter_unsettled(hwc)) {
 		ev->pmu->stop(ev, PERF_EF_UPDATE);
-		hwc->sample_period = left;
-		hwc->last_period = left;
-		local64_set(&hwc->period_left, left);
+		local64_set(&hwc->period_left, COUNTER_FAR);
 		ev->pmu->start(ev, PERF_EF_RELOAD);
 	}
+	counter_set(r, ev, max(until - r->now.count, 2ull));
 	r->ctr.armed = until;
 	return 0;
 }

@@ -64,9 +64,9 @@ enum ftkvm_mode {
 
 struct ftkvm_counter {
 	struct perf_event *event;
-	u64 raw;		/* perf's count when last read */
+	u64 raw;		/* the event's count when last read */
+	u64 set;		/* what the hardware was set to */
 	u64 armed;		/* overflow is due at this count; 0: not known */
-	unsigned int overflows;	/* NMIs of it so far */
 };
 
 /* Inputs that arrived and wait for an epoch end. */

@@ -6,6 +6,7 @@
 #define FTKVM_VENDOR_H
 
 #include <linux/kvm_host.h>
+#include <asm/processor.h>
 #include "replica.h"
 
 /**
@@ -45,7 +46,20 @@ extern const struct ftkvm_vendor ftkvm_svm;
 extern const struct ftkvm_vendor ftkvm_vmx;
 
 /* The vendor of this host's CPU; NULL when it is neither. Any context. */
-const struct ftkvm_vendor *ftkvm_vendor(void);
+static inline const struct ftkvm_vendor *ftkvm_vendor(void)
+{
+	switch (boot_cpu_data.x86_vendor) {
+	case X86_VENDOR_AMD:
+	case X86_VENDOR_HYGON:
+		return &ftkvm_svm;
+	case X86_VENDOR_INTEL:
+	case X86_VENDOR_CENTAUR:
+	case X86_VENDOR_ZHAOXIN:
+		return &ftkvm_vmx;
+	default:
+		return NULL;
+	}
+}
 
 /* The replica's point now, the digest of its registers. vCPU thread. */
 static inline struct ftkvm_point ftkvm_here(const struct ftkvm_replica *r)
