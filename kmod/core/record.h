@@ -61,9 +61,9 @@ enum ftkvm_rec_type {
  * @flags: FTKVM_RECF_*
  * @point: where in the guest's execution; rcx is carried by END, IMAGE, PAGES only
  * @base: with FTKVM_RECF_BASE only: that of the code segment at @point, else 0
- * @digest: ftkvm_digest() of the registers at @point; 0, as are @hash and RCX, of
- *	    an END that neither delivers inputs nor is at a synchronising exit: the
- *	    backup does not stop there
+ * @digest: ftkvm_digest() of the registers at @point. An END that neither delivers
+ *	    inputs nor is at a synchronising exit has none, no @hash, RIP or RCX,
+ *	    either: the backup does not stop there
  * @hash: END, ENV, OUT: ftkvm_digest_each() of the registers at @point. Of ENV
  *	  and OUT only the low four bits go into the log: after a decode the
  *	  others are zero (see ftkvm_digest_differs_low()). TSC and STOP carry

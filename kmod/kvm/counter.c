@@ -37,10 +37,10 @@ static void counter_overflow(struct perf_event *event, struct perf_sample_data *
  * counter is said to have had then has changed, as this counter has at least once
  * counted, or been set to another, far value.
  */
-static int counter_value(struct perf_event *ev, u64 *count)
+static __always_inline int counter_value(struct perf_event *ev, u64 *count, u64 *raw)
 {
 	struct hw_perf_event *hwc = &ev->hw;
-	u64 prev, raw;
+	u64 prev;
 
 	lockdep_assert_irqs_disabled();
 	if (ev->state != PERF_EVENT_STATE_ACTIVE || ev->oncpu != smp_processor_id())
@@ -48,9 +48,9 @@ static int counter_value(struct perf_event *ev, u64 *count)
 	do {
 		prev = local64_read(&hwc->prev_count);
 		*count = local64_read(&ev->count);
-		rdpmcl(hwc->event_base_rdpmc, raw);
+		rdpmcl(hwc->event_base_rdpmc, *raw);
 	} while (prev != local64_read(&hwc->prev_count));
-	*count += (raw - prev) & COUNTER_MASK;
+	*count += (*raw - prev) & COUNTER_MASK;
 	return 0;
 }
 
@@ -74,14 +74,14 @@ static struct perf_event *counter_create(u32 code, bool guest)
 static int counter_of_loop(struct perf_event *ev, u64 *count)
 {
 	unsigned long loops = COUNTER_LOOPS;
-	u64 before, after = 0;
+	u64 before, after = 0, raw;
 	int ret;
 
 	local_irq_disable();
-	ret = counter_value(ev, &before);
+	ret = counter_value(ev, &before, &raw);
 	if (!ret) {
 		asm volatile("1: dec %0; jnz 1b" : "+r" (loops) : : "cc");
-		ret = counter_value(ev, &after);
+		ret = counter_value(ev, &after, &raw);
 	}
 	local_irq_enable();
 	*count = (after - before) & COUNTER_MASK;
@@ -128,12 +128,12 @@ int ftkvm_counter_probe(u32 code)
 {
 	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_PROBE);
 	struct perf_event *ev = ret ? ERR_PTR(ret) : counter_create(code, true);
-	u64 count;
+	u64 count, raw;
 
 	if (IS_ERR(ev))
 		return PTR_ERR(ev);
 	local_irq_disable();
-	ret = counter_value(ev, &count);
+	ret = counter_value(ev, &count, &raw);
 	local_irq_enable();
 	perf_event_release_kernel(ev);
 	return ret ?: counter_sane(code);
@@ -220,13 +220,14 @@ static int counter_lost(struct ftkvm_replica *r, int err)
 int ftkvm_counter_read(struct ftkvm_replica *r, u64 *count)
 {
 	u64 val;
-	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_READ) ?: counter_value(r->ctr.event, &val);
+	int ret = ftkvm_fault(FTKVM_FAULT_COUNTER_READ) ?:
+		  counter_value(r->ctr.event, &val, &r->ctr.hw);
 
 	if (ret)
 		return counter_lost(r, ret);
 	/*
-	 * The hardware's bits are limited, and perf can see a wrap that was none when an
-	 * overflow comes as the counter is set. Steps are small: only they count.
+	 * The hardware's bits are limited, and perf can see a wrap that was none when its
+	 * NMI comes as the counter is set. Steps are small: only they count.
 	 */
 	*count = r->now.count + ((val - r->ctr.raw) & COUNTER_MASK);
 	r->ctr.raw = val;
@@ -254,15 +255,6 @@ static void counter_set(struct ftkvm_replica *r, struct perf_event *ev, u64 left
 	r->ctr.raw = local64_read(&ev->count);
 }
 
-/* Has it overflowed, and is the NMI still to come? Or is it stopped? */
-static bool counter_unsettled(const struct hw_perf_event *hwc)
-{
-	u64 raw;
-
-	rdpmcl(hwc->event_base_rdpmc, raw);
-	return hwc->state || !(raw & BIT_ULL(COUNTER_BITS - 1));
-}
-
 /**
  * ftkvm_counter_arm() - let the counter overflow at a count
  * @r: the replica
@@ -285,8 +277,8 @@ int ftkvm_counter_arm(struct ftkvm_replica *r, u64 until)
 	/* perf sets it to other values when the thread comes back to a CPU */
 	if (r->ctr.armed == until && local64_read(&hwc->prev_count) == r->ctr.set && !hwc->state)
 		return 0;
-	/* perf waits for a late NMI */
-	if (counter_unsettled(hwc)) {
+	/* stopped; or it had overflowed, and the NMI is still to come: perf waits for it */
+	if (hwc->state || !(r->ctr.hw & BIT_ULL(COUNTER_BITS - 1))) {
 		ev->pmu->stop(ev, PERF_EF_UPDATE);
 		local64_set(&hwc->period_left, COUNTER_FAR);
 		ev->pmu->start(ev, PERF_EF_RELOAD);

@@ -23,12 +23,15 @@ static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 		ftkvm_digest_each(regs, rec->hash);
 }
 
-/* The backup does not stop at an epoch end that delivers nothing: no registers to compare. */
+/*
+ * The backup does not stop at an epoch end that delivers nothing: no registers to
+ * compare; RIP is the one that takes the least room.
+ */
 static void lead_fill_bare(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
 	rec->type = type;
 	rec->base = 0;
-	rec->point = (struct ftkvm_point) { .count = r->now.count, .rip = r->now.rip };
+	rec->point = (struct ftkvm_point) { .count = r->now.count, .rip = r->codec.rip };
 	rec->digest = 0;
 	memset(rec->hash, 0, sizeof(rec->hash));
 }

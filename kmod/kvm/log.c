@@ -80,12 +80,6 @@ void ftkvm_log_flush_batch(struct ftkvm_replica *r)
 		ftkvm_log_flush(r);
 }
 
-/* Room for what one trip of the vCPU may write? Any context. */
-bool ftkvm_log_room_now(const struct ftkvm_replica *r)
-{
-	return ftkvm_ring_space(&r->log) >= FTKVM_LOG_RESERVE;
-}
-
 /*
  * Wait, with kvm->srcu dropped as vcpu_block() does. @cond is looked at again
  * whenever r->wq is woken. 0, or -EINTR when a signal is pending.

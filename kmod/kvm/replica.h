@@ -41,10 +41,10 @@
 /* a backup may be this far behind, in events or, if that is more, in epochs */
 #define FTKVM_LAG_EVENTS	(128 * 400000)
 #define FTKVM_LAG_EPOCHS	128
-#define FTKVM_LAG_EPOCHS_MOST	1024
+#define FTKVM_LAG_EPOCHS_MOST	4096
 #define FTKVM_BATCH_EVENTS	(FTKVM_LAG_EVENTS / 4)	/* some milliseconds of guest */
 #define FTKVM_BATCH_BYTES	(FTKVM_LOG_SIZE / 32)
-#define FTKVM_LAG_BUCKETS	(FTKVM_LAG_EPOCHS_MOST + 2)
+#define FTKVM_LAG_BUCKETS	1024		/* the last one: or more */
 #define FTKVM_EXTINTS		16		/* two 8259s have no more lines */
 
 #define FTKVM_DEFAULT_PERIOD_MIN	100000
@@ -65,7 +65,8 @@ enum ftkvm_mode {
 struct ftkvm_counter {
 	struct perf_event *event;
 	u64 raw;		/* the event's count when last read */
-	u64 set;		/* what the hardware was set to */
+	u64 hw;			/* the hardware's value then */
+	u64 set;		/* what it was set to */
 	u64 armed;		/* overflow is due at this count; 0: not known */
 };
 
@@ -297,7 +298,6 @@ int ftkvm_ram_crc(struct kvm *kvm, u32 *crc);
 /* ---- log.c: records in and out ---- */
 int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 int ftkvm_log_room(struct ftkvm_replica *r);
-bool ftkvm_log_room_now(const struct ftkvm_replica *r);
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable);
 struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r);
 void ftkvm_log_consume(struct ftkvm_replica *r);
@@ -306,6 +306,12 @@ int ftkvm_log_wait_killable(struct ftkvm_replica *r);
 int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r);
 void ftkvm_log_flush(struct ftkvm_replica *r);
 void ftkvm_log_flush_batch(struct ftkvm_replica *r);
+
+/* Room for what one trip of the vCPU may write? Any context. */
+static inline bool ftkvm_log_room_now(const struct ftkvm_replica *r)
+{
+	return ftkvm_ring_space(&r->log) >= FTKVM_LOG_RESERVE;
+}
 
 /* ---- input.c ---- */
 void ftkvm_inputs_init(struct ftkvm_inputs *in);
