@@ -49,18 +49,19 @@ struct ftkvm_put {
 	u8 *buf;
 	size_t size;
 	size_t pos;
+	bool fits;	/* for sure */
 };
 
 static __always_inline void put_bytes(struct ftkvm_put *p, const void *data, size_t len)
 {
-	if (len <= p->size && p->pos <= p->size - len)
+	if (p->fits || (len <= p->size && p->pos <= p->size - len))
 		memcpy(p->buf + p->pos, data, len);
 	p->pos += len;
 }
 
 static __always_inline void put_u8(struct ftkvm_put *p, u8 val)
 {
-	if (p->pos < p->size)
+	if (p->fits || p->pos < p->size)
 		p->buf[p->pos] = val;
 	p->pos++;
 }
@@ -308,8 +309,8 @@ static __always_inline void ftkvm_put_body(struct ftkvm_put *p, const struct ftk
 	}
 }
 
-static noinline size_t ftkvm_put_body_again(u8 *buf, size_t size, const struct ftkvm_codec *c,
-					    const struct ftkvm_rec *rec)
+static noinline size_t ftkvm_put_body_checked(u8 *buf, size_t size, const struct ftkvm_codec *c,
+					      const struct ftkvm_rec *rec)
 {
 	struct ftkvm_put body = { .buf = buf, .size = size };
 
@@ -341,22 +342,23 @@ int ftkvm_rec_encode(struct ftkvm_codec *c, const struct ftkvm_rec *rec,
 		     u8 *buf, size_t size)
 {
 	struct ftkvm_put prefix = { .buf = buf, .size = size };
-	struct ftkvm_put body = {};
+	struct ftkvm_put body = { .buf = buf + 1, .fits = true };
 
 	if (!ftkvm_rec_valid(rec) || rec->point.count < c->count)
 		return -EINVAL;
 
 	/* Nearly all bodies are so short that their length takes one byte. */
-	if (size > 1) {
-		body.buf = buf + 1;
-		body.size = size - 1;
-	}
-	ftkvm_put_body(&body, c, rec);
+	if (likely(size >= FTKVM_REC_MAX))
+		ftkvm_put_body(&body, c, rec);
+	else if (size)
+		body.pos = ftkvm_put_body_checked(buf + 1, size - 1, c, rec);
+	else
+		body.pos = ftkvm_put_body_checked(NULL, 0, c, rec);
 	put_varint(&prefix, body.pos);
 	if (body.pos > size || prefix.pos > size - body.pos)
 		return -ENOSPC;
 	if (prefix.pos > 1)
-		body.pos = ftkvm_put_body_again(buf + prefix.pos, size - prefix.pos, c, rec);
+		body.pos = ftkvm_put_body_checked(buf + prefix.pos, size - prefix.pos, c, rec);
 
 	ftkvm_codec_advance(c, rec);
 	return prefix.pos + body.pos;

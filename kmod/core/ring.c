@@ -117,35 +117,6 @@ int ftkvm_ring_write(struct ftkvm_ring *r, const void *data, u32 len)
 }
 
 /**
- * ftkvm_ring_room() - where the next bytes can be written in place
- * @r: the ring
- * @len: how many at most
- *
- * Context: Any; lock-free; one producer at a time.
- * Return: the place, for ftkvm_ring_wrote(); NULL where so many bytes have no room in
- * one piece: then ftkvm_ring_write() may still have it.
- */
-u8 *ftkvm_ring_room(const struct ftkvm_ring *r, u32 len)
-{
-	u32 at = r->head & (r->size - 1);
-
-	return len <= r->size - at && len <= ftkvm_ring_space(r) ? r->buf + at : NULL;
-}
-
-/**
- * ftkvm_ring_wrote() - append the bytes that were written in place
- * @r: the ring
- * @len: how many; no more than ftkvm_ring_room() was asked for
- *
- * Context: Any; lock-free; one producer at a time.
- */
-void ftkvm_ring_wrote(struct ftkvm_ring *r, u32 len)
-{
-	/* Pairs with the acquire of head: the bytes come before it. */
-	smp_store_release(&r->head, r->head + len);
-}
-
-/**
  * ftkvm_ring_peek() - copy bytes out, leaving them in the ring
  * @r: the ring
  * @off: offset of the first, from the log's beginning

@@ -8,6 +8,7 @@
 
 #include <linux/cache.h>
 #include <linux/types.h>
+#include <asm/barrier.h>
 
 /**
  * struct ftkvm_ring - bytes of the log, by their offset from its beginning
@@ -32,13 +33,39 @@ u32 ftkvm_ring_used(const struct ftkvm_ring *r);
 u32 ftkvm_ring_space(const struct ftkvm_ring *r);
 /* All or nothing: -ENOSPC leaves the ring as it was. */
 int ftkvm_ring_write(struct ftkvm_ring *r, const void *data, u32 len);
-/* The same in place: NULL, or where up to @len bytes go; so many have been written. */
-u8 *ftkvm_ring_room(const struct ftkvm_ring *r, u32 len);
-void ftkvm_ring_wrote(struct ftkvm_ring *r, u32 len);
 /* Copy up to @len bytes from offset @off (tail <= off <= head). Return: copied. */
 u32 ftkvm_ring_peek(const struct ftkvm_ring *r, u64 off, void *data, u32 len);
 /* Give up to @len bytes from the tail back to the producer. */
 void ftkvm_ring_release(struct ftkvm_ring *r, u32 len);
+
+/**
+ * ftkvm_ring_room() - where the next bytes can be written in place
+ * @r: the ring
+ * @len: how many at most
+ *
+ * Context: Any; lock-free; one producer at a time.
+ * Return: the place, for ftkvm_ring_wrote(); NULL where so many bytes have no room in
+ * one piece: then ftkvm_ring_write() may still have it.
+ */
+static inline u8 *ftkvm_ring_room(const struct ftkvm_ring *r, u32 len)
+{
+	u32 at = r->head & (r->size - 1);
+
+	return len <= r->size - at && len <= ftkvm_ring_space(r) ? r->buf + at : NULL;
+}
+
+/**
+ * ftkvm_ring_wrote() - append the bytes that were written in place
+ * @r: the ring
+ * @len: how many; no more than ftkvm_ring_room() was asked for
+ *
+ * Context: Any; lock-free; one producer at a time.
+ */
+static inline void ftkvm_ring_wrote(struct ftkvm_ring *r, u32 len)
+{
+	/* Pairs with the acquire of head: the bytes come before it. */
+	smp_store_release(&r->head, r->head + len);
+}
 
 /**
  * struct ftkvm_flow - how far the log got; all offsets from its beginning

@@ -47,17 +47,7 @@ static struct ftkvm_hook hooks[] = {
 
 static DEFINE_MUTEX(hooks_lock);
 static unsigned int hooks_users;
-static DEFINE_PER_CPU(long, hooks_inside);
-
-void ftkvm_hook_enter(void)
-{
-	this_cpu_inc(hooks_inside);
-}
-
-void ftkvm_hook_leave(void)
-{
-	this_cpu_dec(hooks_inside);
-}
+DEFINE_PER_CPU(long, ftkvm_hooks_inside);
 
 static long hooks_busy(void)
 {
@@ -65,7 +55,7 @@ static long hooks_busy(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(per_cpu(hooks_inside, cpu));
+		sum += READ_ONCE(per_cpu(ftkvm_hooks_inside, cpu));
 	return sum;
 }
 

@@ -9,6 +9,7 @@
 
 #include <linux/kvm_host.h>
 #include <linux/kvm.h>
+#include <linux/percpu.h>
 
 struct kvm_lapic;
 struct dest_map;
@@ -71,7 +72,16 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t exit_fastpath);
  * Every hook is bracketed by these: once the hooks are removed, the module
  * waits until no task is inside one. Any context; they nest.
  */
-void ftkvm_hook_enter(void);
-void ftkvm_hook_leave(void);
+DECLARE_PER_CPU(long, ftkvm_hooks_inside);
+
+static inline void ftkvm_hook_enter(void)
+{
+	this_cpu_inc(ftkvm_hooks_inside);
+}
+
+static inline void ftkvm_hook_leave(void)
+{
+	this_cpu_dec(ftkvm_hooks_inside);
+}
 
 #endif

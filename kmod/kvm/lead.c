@@ -9,7 +9,7 @@
 #include "replica.h"
 #include "vendor.h"
 
-static void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
+static __always_inline void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
 	struct ftkvm_regs *regs = &r->lead_regs;
 
@@ -202,12 +202,16 @@ bool ftkvm_lead_again(struct ftkvm_replica *r)
 	/* an epoch end's fault points may sleep */
 	if (IS_ENABLED(CONFIG_FTKVM_FAULTS))
 		return false;
-	if (r->out_logged || r->env_open || r->snap_after || ftkvm_inputs_any(r) || ftkvm_verify_due(r) || !ftkvm_log_room_now(r) ||
-	    !lead_close(r))
+	if (r->out_logged || r->env_open || r->snap_after || ftkvm_inputs_any(r) ||
+	    ftkvm_verify_due(r) || !ftkvm_log_room_now(r) || !lead_close(r))
 		return false;
-	if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC, true, false))
+	if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC, true, false)) {
 		lead_end(r, 0);
-	lead_plan(r);
+		r->plan.step = FTKVM_STEP_RUN;
+		r->plan.until = r->now.count + r->epoch.len;
+	} else {
+		lead_plan(r);
+	}
 	return ftkvm_mode(r) == FTKVM_MODE_LEAD;
 }
 

@@ -16,6 +16,16 @@ static DEFINE_MUTEX(replicas_lock);		/* writers, and lookup by name */
 static DECLARE_WAIT_QUEUE_HEAD(replicas_wq);	/* a last reference was put */
 struct workqueue_struct *ftkvm_replica_work;
 
+static __always_inline struct ftkvm_replica *replica_of(struct kvm *kvm)
+{
+	struct ftkvm_replica *r;
+
+	hash_for_each_possible_rcu(replicas, r, node, (unsigned long)kvm, irqs_disabled())
+		if (r->kvm == kvm && refcount_inc_not_zero(&r->ref))
+			return r;
+	return NULL;
+}
+
 /**
  * ftkvm_replica_get() - the replica of a VM, if it has one
  * @kvm: the VM
@@ -28,13 +38,21 @@ struct ftkvm_replica *ftkvm_replica_get(struct kvm *kvm)
 	struct ftkvm_replica *r;
 
 	rcu_read_lock();
-	hash_for_each_possible_rcu(replicas, r, node, (unsigned long)kvm)
-		if (r->kvm == kvm && refcount_inc_not_zero(&r->ref))
-			goto out;
-	r = NULL;
-out:
+	r = replica_of(kvm);
 	rcu_read_unlock();
 	return r;
+}
+
+/**
+ * ftkvm_replica_get_irqoff() - the same at every exit, a little quicker
+ * @kvm: the VM
+ *
+ * Context: interrupts off, which is as good as rcu_read_lock().
+ * Return: the replica with a reference, NULL.
+ */
+struct ftkvm_replica *ftkvm_replica_get_irqoff(struct kvm *kvm)
+{
+	return replica_of(kvm);
 }
 
 /**

@@ -254,6 +254,7 @@ struct ftkvm_replica {
 
 /* ---- replica.c: life, lookup ---- */
 struct ftkvm_replica *ftkvm_replica_get(struct kvm *kvm);
+struct ftkvm_replica *ftkvm_replica_get_irqoff(struct kvm *kvm);
 void ftkvm_replica_put(struct ftkvm_replica *r);
 void ftkvm_replica_gone(struct ftkvm_replica *r);
 struct ftkvm_replica *ftkvm_replica_named(const char *name, char *why, size_t size);

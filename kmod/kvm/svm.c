@@ -664,7 +664,7 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 	fastpath_t fp;
 
 	ftkvm_hook_enter();
-	r = ftkvm_replica_get(vcpu->kvm);
+	r = ftkvm_replica_get_irqoff(vcpu->kvm);
 	if (!r) {
 		ftkvm_hook_leave();
 		return false;
