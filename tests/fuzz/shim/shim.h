@@ -61,6 +61,9 @@ typedef unsigned int gfp_t;
 #define __ro_after_init
 #undef __counted_by
 #define __counted_by(n)
+#undef __always_inline
+#define __always_inline	inline __attribute__((always_inline))
+#define noinline		__attribute__((noinline))
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define EXPORT_SYMBOL(name)
