@@ -69,7 +69,8 @@ bool ftkvm_epoch_due(const struct ftkvm_epoch *e, u64 count, enum ftkvm_place pl
 
 static void ftkvm_epoch_next(struct ftkvm_epoch *e, u64 count, u64 len)
 {
-	e->nr++;
+	/* the link tells the peer of it meanwhile */
+	WRITE_ONCE(e->nr, e->nr + 1);
 	e->start = count;
 	e->len = len;
 }

@@ -11,18 +11,20 @@ int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
 		       u32 *reason, char *why, size_t size)
 {
 	struct ftkvm_replica *r;
+	enum ftkvm_state state;
+	bool ran;
 	int ret;
 
 	r = ftkvm_replica_command(name, &ret, why, size);
 	if (!r)
 		return ret;
-	if (r->state != FTKVM_STATE_IDLE) {
-		snprintf(why, size,
-			 r->state == FTKVM_STATE_SOLO || r->state == FTKVM_STATE_STOPPED ?
+	state = ftkvm_state(r);
+	if (state != FTKVM_STATE_IDLE) {
+		ran = state == FTKVM_STATE_SOLO || state == FTKVM_STATE_STOPPED;
+		snprintf(why, size, ran ?
 			 "guest %s has run already: start it anew on both hosts, with -S" :
 			 "guest %s is paired already", name);
-		ret = r->state == FTKVM_STATE_SOLO || r->state == FTKVM_STATE_STOPPED ?
-		      -EOPNOTSUPP : -EBUSY;
+		ret = ran ? -EOPNOTSUPP : -EBUSY;
 	} else {
 		ret = ftkvm_replica_fit(r->kvm, p->counter ?: r->counter_code, why, size);
 		if (ret)
@@ -45,11 +47,11 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 		return ret;
 	ftkvm_fault(FTKVM_FAULT_UNPAIR);
 	ret = -EINVAL;
-	if (r->state != FTKVM_STATE_IDLE)
+	if (ftkvm_state(r) != FTKVM_STATE_IDLE)
 		ret = ftkvm_pair_unpair(r);
 	if (ret && ret != -EINTR)
 		snprintf(why, size, "guest %s is not paired (it is %s)", name,
-			 ftkvm_state_name(r->state));
+			 ftkvm_state_name(ftkvm_state(r)));
 	ftkvm_replica_done(r);
 	return ret;
 }
@@ -106,6 +108,7 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 			  char *why, size_t size)
 {
 	struct ftkvm_replica *r;
+	enum ftkvm_state state;
 	struct ftkvm_link *l;
 	bool alive;
 	int ret;
@@ -116,25 +119,26 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 	l = r->link;
 	alive = l && ftkvm_link_alive(l);
 	/* what the peer said last may be unread: that it is solo, and this one to stop */
-	if (!alive && r->state == FTKVM_STATE_BACKUP &&
-	    wait_event_interruptible_timeout(r->wq, READ_ONCE(r->state) != FTKVM_STATE_BACKUP,
-					     2 * msecs_to_jiffies(r->timeout_ms)) < 0) {
+	if (!alive && ftkvm_state(r) == FTKVM_STATE_BACKUP &&
+	    wait_event_interruptible_timeout(r->wq, ftkvm_state(r) != FTKVM_STATE_BACKUP,
+					     2 * msecs_to_jiffies(READ_ONCE(r->timeout_ms))) < 0) {
 		ftkvm_replica_done(r);
 		return -EINTR;
 	}
-	if (r->state != FTKVM_STATE_BACKUP && r->state != FTKVM_STATE_ORPHAN) {
+	state = ftkvm_state(r);
+	if (state != FTKVM_STATE_BACKUP && state != FTKVM_STATE_ORPHAN) {
 		snprintf(why, size, "guest %s is %s: only a backup can be promoted", name,
-			 ftkvm_state_name(r->state));
+			 ftkvm_state_name(state));
 		ret = -EINVAL;
-	} else if (r->state == FTKVM_STATE_BACKUP && !alive) {
+	} else if (state == FTKVM_STATE_BACKUP && !alive) {
 		snprintf(why, size, "the link of %s is still ending: promote it again", name);
 		ret = -EBUSY;
-	} else if (r->state == FTKVM_STATE_BACKUP && !force) {
+	} else if (state == FTKVM_STATE_BACKUP && !force) {
 		snprintf(why, size,
 			 "the primary of %s is alive: power its host off first, or --force",
 			 name);
 		ret = -EBUSY;
-	} else if (r->state == FTKVM_STATE_BACKUP) {
+	} else if (state == FTKVM_STATE_BACKUP) {
 		ret = promote_fence(r, why, size);
 		ftkvm_replica_put(r);
 		return ret;
@@ -146,11 +150,11 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 	}
 	mutex_unlock(&r->cmd);
 	ftkvm_fault(FTKVM_FAULT_PROMOTING);
-	if (!ret && wait_event_interruptible(r->wq, READ_ONCE(r->state) != FTKVM_STATE_TAKEOVER ||
+	if (!ret && wait_event_interruptible(r->wq, ftkvm_state(r) != FTKVM_STATE_TAKEOVER ||
 					     READ_ONCE(r->detaching)))
 		ret = -EINTR;
 	ftkvm_fault(FTKVM_FAULT_PROMOTED);
-	if (!ret && READ_ONCE(r->state) != FTKVM_STATE_SOLO) {
+	if (!ret && ftkvm_state(r) != FTKVM_STATE_SOLO) {
 		spin_lock_irq(&r->lock);
 		snprintf(why, size, "guest %s could not go live: %s", name, r->detail);
 		spin_unlock_irq(&r->lock);
@@ -175,9 +179,9 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 		return ret;
 	ret = 0;
 	if ((mask & ~(FTKVM_SET_TIMEOUT_MS | FTKVM_SET_VERIFY_EVERY)) &&
-	    r->state != FTKVM_STATE_IDLE) {
+	    ftkvm_state(r) != FTKVM_STATE_IDLE) {
 		snprintf(why, size, "epochs and counter of %s are fixed while it is %s", name,
-			 ftkvm_state_name(r->state));
+			 ftkvm_state_name(ftkvm_state(r)));
 		ret = -EBUSY;
 		goto out;
 	}
@@ -206,7 +210,7 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 	if (mask & FTKVM_SET_VERIFY_EVERY)
 		WRITE_ONCE(r->verify_every, p->verify_every);
 	if (mask & FTKVM_SET_TIMEOUT_MS) {
-		r->timeout_ms = p->timeout_ms ?: FTKVM_DEFAULT_TIMEOUT_MS;
+		WRITE_ONCE(r->timeout_ms, p->timeout_ms ?: FTKVM_DEFAULT_TIMEOUT_MS);
 		if (r->link)
 			ftkvm_link_set_timeout(r->link, r->timeout_ms);
 	}
@@ -236,7 +240,7 @@ int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv,
 	}
 	ftkvm_check_host(counter, cb, priv);
 	/* a guest that is paired has passed, and has run since */
-	if (kvm && (!r || r->state == FTKVM_STATE_IDLE))
+	if (kvm && (!r || ftkvm_state(r) == FTKVM_STATE_IDLE))
 		ftkvm_check_guest(kvm, cb, priv);
 	if (r)
 		ftkvm_replica_put(r);

@@ -299,7 +299,7 @@ void ftkvm_counter_quiet(struct ftkvm_replica *r)
 	struct perf_event *ev = r->ctr.event;
 	unsigned long flags;
 
-	if (!ev || current != r->thread)
+	if (!ev || current != READ_ONCE(r->thread))
 		return;
 	local_irq_save(flags);
 	if (ev->state == PERF_EVENT_STATE_ACTIVE && ev->oncpu == smp_processor_id())

@@ -107,7 +107,7 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 		 * a primary that went solo may end later, and is no reason to promote.
 		 * But one that has yet to say that it unpairs was not alone.
 		 */
-		if ((ev == FTKVM_EV_FENCE || (replica_says_bye(ev) && !r->peer_bye)) &&
+		if ((ev == FTKVM_EV_FENCE || (replica_says_bye(ev) && !READ_ONCE(r->peer_bye))) &&
 		    (!r->bye || from == FTKVM_STATE_PRIMARY)) {
 			r->bye = true;
 			r->bye_reason = r->reason;

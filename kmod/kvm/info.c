@@ -4,39 +4,15 @@
  */
 #include "replica.h"
 
-/**
- * ftkvm_replica_fill() - a replica as userspace sees it
- * @r: the replica
- * @info: filled in
- *
- * Figures of the vCPU thread are read as it runs, each for itself.
- * Context: process context, may sleep.
+/*
+ * What the vCPU thread counts, without asking it to stop: each figure is one that
+ * was true lately, and nothing is decided by it. So these races are no findings.
  */
-void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
+static void __no_kcsan info_figures(const struct ftkvm_replica *r, u64 *s)
 {
-	struct ftkvm_stats *st = &r->st;
-	struct ftkvm_link *l;
-	u64 *s = info->stat, seen = 0, total = 0, received, consumed, epoch;
-	unsigned long flags;
+	const struct ftkvm_stats *st = &r->st;
+	u64 seen = 0, total = 0;
 	int i;
-
-	memset(info, 0, sizeof(*info));
-	strscpy(info->name, r->name);
-	info->pid = r->pid;
-	spin_lock_irqsave(&r->lock, flags);
-	/* the enumerations agree (pair.c asserts it) */
-	info->state = (u32)r->state;
-	info->role = (u32)r->role;
-	info->reason = r->reason;
-	strscpy(info->detail, r->detail);
-	strscpy(info->peer, r->peer);
-	spin_unlock_irqrestore(&r->lock, flags);
-	info->period_min = r->period_min;
-	info->period_max = r->period_max;
-	info->margin = r->margin;
-	info->counter = r->counter_code;
-	info->timeout_ms = r->timeout_ms;
-	info->verify_every = r->verify_every;
 
 	s[FTKVM_STAT_EPOCHS] = st->epochs;
 	s[FTKVM_STAT_EPOCHS_SNAPPED] = st->snapped;
@@ -78,6 +54,40 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 			break;
 	}
 	s[FTKVM_STAT_LAG_MEDIAN] = total ? i : 0;
+}
+
+/**
+ * ftkvm_replica_fill() - a replica as userspace sees it
+ * @r: the replica
+ * @info: filled in
+ *
+ * Context: process context, may sleep.
+ */
+void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
+{
+	struct ftkvm_link *l;
+	u64 *s = info->stat, received, consumed, epoch;
+	unsigned long flags;
+
+	memset(info, 0, sizeof(*info));
+	strscpy(info->name, r->name);
+	info->pid = r->pid;
+	spin_lock_irqsave(&r->lock, flags);
+	/* the enumerations agree (pair.c asserts it) */
+	info->state = (u32)r->state;
+	info->role = (u32)r->role;
+	info->reason = r->reason;
+	strscpy(info->detail, r->detail);
+	strscpy(info->peer, r->peer);
+	spin_unlock_irqrestore(&r->lock, flags);
+	info->period_min = r->period_min;
+	info->period_max = r->period_max;
+	info->margin = r->margin;
+	info->counter = r->counter_code;
+	info->timeout_ms = READ_ONCE(r->timeout_ms);
+	info->verify_every = READ_ONCE(r->verify_every);
+
+	info_figures(r, s);
 	if (r->role == FTKVM_ROLE_PRIMARY) {
 		spin_lock_irqsave(&r->flow_lock, flags);
 		received = r->flow.received;
@@ -85,7 +95,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 		epoch = r->flow.epoch;
 		spin_unlock_irqrestore(&r->flow_lock, flags);
 		s[FTKVM_STAT_LOG_BYTES] = READ_ONCE(r->log.head);
-		s[FTKVM_STAT_LAG_EPOCHS] = st->epochs - min(st->epochs, epoch);
+		s[FTKVM_STAT_LAG_EPOCHS] = s[FTKVM_STAT_EPOCHS] - min(s[FTKVM_STAT_EPOCHS], epoch);
 		s[FTKVM_STAT_LAG_BYTES] = s[FTKVM_STAT_LOG_BYTES] - consumed;
 		if (READ_ONCE(r->verify.proof) && consumed >= READ_ONCE(r->verify.proof))
 			s[FTKVM_STAT_VERIFIES]++;

@@ -290,7 +290,7 @@ void ftkvm_inputs_noted(struct ftkvm_replica *r)
  */
 static bool input_own(const struct ftkvm_replica *r)
 {
-	return r->in_guest_op && in_task() && current == r->thread;
+	return in_task() && current == READ_ONCE(r->thread) && r->in_guest_op;
 }
 
 static u8 apic_timer_vector(struct kvm_lapic *apic)

@@ -91,7 +91,7 @@ static struct ftkvm_replica *io_replica(struct kvm_vcpu *vcpu)
 {
 	struct ftkvm_replica *r = ftkvm_replica_get(vcpu->kvm);
 
-	if (!r || (r->started && vcpu == r->vcpu && current == r->thread))
+	if (!r || (r->started && vcpu == r->vcpu && current == READ_ONCE(r->thread)))
 		return r;
 	ftkvm_replica_put(r);
 	return NULL;

@@ -215,7 +215,7 @@ static void pair_drain(struct ftkvm_replica *r)
 	ftkvm_link_kick(r->link);
 	wait_event_timeout(r->wq, !ftkvm_link_alive(r->link) ||
 			   READ_ONCE(r->flow.received) >= end,
-			   msecs_to_jiffies(r->timeout_ms));
+			   msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
 	ftkvm_fault(FTKVM_FAULT_DRAINED);
 }
 
@@ -450,9 +450,9 @@ static int pair_settings(struct ftkvm_replica *r, const struct ftkvm_pair_params
 	r->period_max = max;
 	r->margin = p->margin ?: r->margin;
 	r->counter_code = p->counter ?: r->counter_code;
-	r->timeout_ms = p->timeout_ms ?: r->timeout_ms;
+	WRITE_ONCE(r->timeout_ms, p->timeout_ms ?: r->timeout_ms);
 	if (p->verify_every != FTKVM_VERIFY_KEEP)
-		r->verify_every = p->verify_every;
+		WRITE_ONCE(r->verify_every, p->verify_every);
 	spin_lock_irq(&r->lock);
 	strscpy(r->peer, p->peer);
 	spin_unlock_irq(&r->lock);

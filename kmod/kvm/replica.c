@@ -184,7 +184,7 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	ftkvm_fault(FTKVM_FAULT_DETACH);
 	WRITE_ONCE(r->detaching, true);
 	wake_up_all(&r->wq);
-	if (!gone && r->mode == FTKVM_MODE_HALT) {
+	if (!gone && ftkvm_mode(r) == FTKVM_MODE_HALT) {
 		/* its other replica lives on: this one must never run */
 		kvm_vm_dead(kvm);
 	} else if (!gone && replica_settled(r, true)) {
@@ -464,7 +464,7 @@ int ftkvm_replica_detach(const char *name, char *why, size_t size)
 	r = ftkvm_replica_command(name, &ret, why, size);
 	if (!r)
 		return ret;
-	switch (READ_ONCE(r->state)) {
+	switch (ftkvm_state(r)) {
 	case FTKVM_STATE_IDLE:
 	case FTKVM_STATE_SOLO:
 	case FTKVM_STATE_STOPPED:

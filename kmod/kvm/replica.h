@@ -280,6 +280,12 @@ static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 	return READ_ONCE(r->mode);
 }
 
+/* Without @lock: it may be another one by the time this returns. */
+static inline enum ftkvm_state ftkvm_state(const struct ftkvm_replica *r)
+{
+	return READ_ONCE(r->state);
+}
+
 /* ---- pair.c: pairing and the link's upcalls ---- */
 int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		     u32 *reason, char *why, size_t size);

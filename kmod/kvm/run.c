@@ -32,7 +32,7 @@ static int run_before(struct ftkvm_replica *r)
 {
 	int ret = 0;
 
-	r->thread = current;
+	WRITE_ONCE(r->thread, current);
 	ftkvm_fault(FTKVM_FAULT_KVM_RUN);
 	for (;;) {
 		switch (ftkvm_mode(r)) {

@@ -582,7 +582,7 @@ static bool svm_before_entry(struct ftkvm_replica *r, struct svm_bp *bp)
 	if (r->plan.until <= r->now.count)
 		return false;
 	svm_arm(r->vcpu);
-	r->armed_vmcb = true;
+	WRITE_ONCE(r->armed_vmcb, true);
 	if (ftkvm_counter_arm(r, r->plan.until))
 		return false;
 	if (r->plan.step == FTKVM_STEP_SEEK)

@@ -437,11 +437,11 @@ int ftkvm_replica_verify(const char *name, char *why, size_t size)
 	if (!r)
 		return ret;
 	ret = 0;
-	if (READ_ONCE(r->state) != FTKVM_STATE_PRIMARY) {
-		snprintf(why, size, r->state == FTKVM_STATE_BACKUP ?
+	if (ftkvm_state(r) != FTKVM_STATE_PRIMARY) {
+		snprintf(why, size, ftkvm_state(r) == FTKVM_STATE_BACKUP ?
 			 "guest %s is a backup here: verify it on its primary's host" :
 			 "guest %s is %s: it has no replica to be compared with", name,
-			 ftkvm_state_name(r->state));
+			 ftkvm_state_name(ftkvm_state(r)));
 		ret = -EINVAL;
 	} else if (READ_ONCE(r->verify.wanted)) {
 		snprintf(why, size, "guest %s is being verified already", name);
