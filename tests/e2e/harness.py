@@ -16,19 +16,16 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "testbed"))
 from ftbed import guest as guests	# noqa: E402
-from ftbed import console, output, pairing, paths	# noqa: E402, F401
+from ftbed import console, output, pairing, paths, reports	# noqa: E402, F401
 from ftbed.agent import CommandFailed, HostDied	# noqa: E402, F401
 from ftbed.guest import CPU, DRIVER_QMP, QMP, Guest	# noqa: E402, F401
 from ftbed.hosts import Hosts	# noqa: E402
 from ftbed.run import Options, Run	# noqa: E402
 
-# What a kernel says when something is wrong with it.
-TROUBLE = re.compile(r"WARNING:|BUG:|Oops|Call Trace|general protection|stall|refcount_t|"
-                     r"Kernel panic|blocked for more than|UBSAN|KASAN|lockdep|scheduling while|"
-                     r"unable to handle|ODEBUG|INFO: task")
+TROUBLE = reports.TITLE
 
 # Limits are for things that hang, not for slow machines.
-SLACK = 3
+SLACK = 3 * paths.SLOWNESS
 
 TESTS = []
 
@@ -71,6 +68,8 @@ class Pool:
     """Hosts of one kind at a time, booted when there are none."""
 
     def __init__(self, quiet=True):
+        self.leaks = []		# what hosts had left behind when they were dropped
+        self.others = 0		# data races of the kernel's own
         self.hosts = None
         self.kind = None
         self.boots = 0
@@ -92,10 +91,28 @@ class Pool:
         if not self.hosts:
             return None
         hosts, self.hosts = self.hosts, None
-        if keep:
+        left = [] if keep else leftovers(hosts)
+        if left:
+            self.leaks += left + [f"logs: {hosts.log_dir}"]
+        if keep or left:
             hosts.keep()
         hosts.__exit__(None, None, None)
         return hosts.log_dir if keep else None
+
+
+def leftovers(hosts):
+    """What only a debug kernel can tell of hosts that are done with; a list."""
+    found = []
+    for host in hosts if paths.KIND else ():
+        try:
+            leaks = reports.leaks(host)
+            if leaks:
+                found.append(f"host {host.name}: {leaks}")
+            if reports.lockdep_off(host):
+                found.append(f"host {host.name}: lockdep has switched itself off")
+        except (HostDied, CommandFailed, TimeoutError) as error:
+            found.append(f"host {host.name}: {error}")
+    return found
 
 
 class Test:
@@ -189,13 +206,15 @@ class Test:
         return host.dmesg.text(self._dmesg[host.name])
 
     def trouble(self):
-        """Lines of the hosts' kernels that must not be."""
-        found = []
+        """What the hosts' kernels complain of: (reports in full, how many races of others)."""
+        found, others = [], 0
         for host in self.hosts:
-            text = self.dmesg(host)
-            found += [f"host {host.name}: {line}" for line in text.splitlines()
-                      if TROUBLE.search(line)]
-        return found
+            for one in reports.find(self.dmesg(host)):
+                if one.race_of_others:
+                    others += 1
+                else:
+                    found.append(f"host {host.name}: {one.text}")
+        return found, others
 
     # --- guests --------------------------------------------------------------
 

@@ -174,9 +174,9 @@ def _changed_module(old, new):
 def refuse_other_module_version(t):
     """A and B run different versions of ftkvm."""
     other = "0.0.9-other"
-    kernel = os.path.join(paths.BUILD, "kernel")
+    kernel = paths.host_kernel_dir()
     release = paths.kernel_release()
-    out = os.path.join(paths.WORK, "other-version", "kmod")
+    out = os.path.join(paths.WORK, "other-version" + paths.KIND, "kmod")
     subprocess.run(["make", "-s", "-C", paths.TOP, "kmod", f"KREL={release}",
                     f"KDIR={kernel}/headers", f"KOUT={out}", f"FTKVM_VERSION={other}",
                     f"KMODS={kernel}/lib/modules/{release}/kernel/arch/x86/kvm"],

@@ -4,6 +4,7 @@ import struct
 import threading
 import time
 
+from . import paths
 from .channel import connect
 
 HEADER = struct.Struct("<III")
@@ -157,7 +158,7 @@ class Agent:
             job.write(stdin)
         job.close_input()
         try:
-            result = job.wait(timeout)
+            result = job.wait(paths.SLOWNESS * timeout)
         except TimeoutError:
             job.kill(9)
             raise

@@ -53,7 +53,7 @@ class Emulator:
                  f"ftbed.clock={int(time.time())}"]
         self.command = [
             binary, "-accel", "tcg", "-cpu", cpu, "-M", "pc,hpet=off,vmport=off",
-            "-m", str(memory), "-nodefaults", "-display", "none", "-no-reboot",
+            "-m", str(memory + paths.MORE_MEMORY), "-nodefaults", "-display", "none", "-no-reboot",
             "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-kernel", paths.host_kernel(), "-initrd", paths.host_image(),
             "-append", " ".join(words),
@@ -112,7 +112,7 @@ class Emulator:
         self.agent = Agent(self.name, self._pump, self._at("agent"), lambda: self.alive)
 
     def wait_up(self, timeout=120):
-        self.agent.wait_up(timeout)
+        self.agent.wait_up(paths.SLOWNESS * timeout)
 
     def run(self, command, **options):
         return self.agent.run(command, **options)

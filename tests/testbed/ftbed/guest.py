@@ -74,6 +74,7 @@ class Guest:
     def await_ready(self, timeout=60):
         """A Job that ends when QEMU's monitors are there."""
         sockets = [DRIVER_QMP] + ([QMP] if "-S" in self.command else [])
+        timeout *= paths.SLOWNESS
         there = " && ".join(f"[ -S {path} ]" for path in sockets)
         return self.host.start(f"n=0; until {there}; do sleep 0.05; n=$((n+1)); "
                                f"[ $n -lt {int(timeout * 20)} ] || exit 1; done")
@@ -115,7 +116,7 @@ class Guest:
 
     def ends_soon(self, patience=2.0):
         """Whether it has ended, or does so right now."""
-        end = time.monotonic() + patience
+        end = time.monotonic() + paths.SLOWNESS * patience
         while self.running and time.monotonic() < end:
             time.sleep(0.02)
         return not self.running
@@ -126,6 +127,7 @@ class Guest:
 
     def qmp(self, execute, timeout=20, **arguments):
         """One command on the driver's own monitor; its answer."""
+        timeout *= paths.SLOWNESS
         order = {"execute": execute}
         if arguments:
             order["arguments"] = arguments

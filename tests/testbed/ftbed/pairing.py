@@ -16,7 +16,7 @@ NAME = "guest"
 def load_module_script(path=None):
     """insmod ftkvm.ko and, before it, the stock modules it needs."""
     path = shlex.quote(path or paths.module())
-    kernel = shlex.quote(paths.BUILD + "/kernel")
+    kernel = shlex.quote(paths.host_kernel_dir())
     return (f"for m in $(modinfo -F depends {path} | tr , ' '); do "
             f"modprobe -d {kernel} $m || exit 1; done; insmod {path} || exit 1")
 
@@ -48,7 +48,7 @@ def bring_up(hosts):
 def finish(jobs, timeout=60):
     """Wait for commands that must succeed."""
     for job in jobs:
-        result = job.wait(timeout)
+        result = job.wait(paths.SLOWNESS * timeout)
         if result.code:
             raise CommandFailed(result)
 
@@ -92,7 +92,7 @@ def promote(host, name=NAME, force=False, patience=30, on_refusal=None):
             return now - began
         if on_refusal:
             on_refusal(result)
-        if now - began > patience:
+        if now - began > paths.SLOWNESS * patience:
             raise CommandFailed(result)
         time.sleep(0.2)
 

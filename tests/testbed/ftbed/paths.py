@@ -9,6 +9,13 @@ GUESTS = os.path.join(TOP, "tests", "guests")
 BUILD = os.path.join(TOP, "build")
 WORK = os.path.join(BUILD, "testbed")
 
+# The kernel of the emulated hosts: the stock one, or one of tests/testbed/debug,
+# which does the same with more instructions.
+KIND = os.environ.get("FTKVM_KERNEL", "")
+SLOWNESS = 5 if KIND else 1
+MORE_MEMORY = 1024 if KIND else 0	# MiB of a host: shadows, quarantine
+_SUFFIX = "-" + KIND if KIND else ""
+
 
 class SetupError(Exception):
     """Something has not been made yet; the text says how to make it."""
@@ -23,16 +30,28 @@ def _last_line(command):
     return out.strip().splitlines()[-1]
 
 
-def kernel_release():
+def _release(directory):
     try:
-        with open(os.path.join(BUILD, "kernel", "release"), encoding="ascii") as file:
+        with open(os.path.join(directory, "release"), encoding="ascii") as file:
             return file.read().strip()
     except OSError as error:
         raise SetupError("no kernel yet: run tests/testbed/setup") from error
 
 
+def host_kernel_dir():
+    """Release, modules and headers of the hosts' kernel."""
+    return os.path.join(BUILD, "kernel" + _SUFFIX)
+
+
+def kernel_release():
+    """Of the hosts' kernel."""
+    return _release(host_kernel_dir())
+
+
 def kernel_image():
-    return os.path.join(BUILD, "kernel", "boot", "vmlinuz-" + kernel_release())
+    """A Linux guest's kernel: always the stock one."""
+    stock = os.path.join(BUILD, "kernel")
+    return os.path.join(stock, "boot", "vmlinuz-" + _release(stock))
 
 
 def emulator():
@@ -72,7 +91,8 @@ def product(name, variable, *places):
 
 
 def module():
-    return product("ftkvm.ko", "FTKVM_MODULE", "build/kmod/ftkvm.ko", "kmod/ftkvm.ko")
+    return product("ftkvm.ko", "FTKVM_MODULE", f"build/kmod{_SUFFIX}/ftkvm.ko",
+                   *([] if KIND else ["kmod/ftkvm.ko"]))
 
 
 def ftd():

@@ -13,7 +13,7 @@ from .guest import DRIVER_QMP, QMP, Guest
 from .hosts import Hosts
 
 
-PATIENCE = 20.0	# how long a kill waits for the guest to begin, on a slow machine
+PATIENCE = 20.0 * paths.SLOWNESS	# how long a kill waits for the guest to begin, on a slow machine
 
 
 class Options:
