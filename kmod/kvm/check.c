@@ -77,6 +77,15 @@ static bool check_pmu(struct kvm_vcpu *vcpu)
 	return (e && (e->eax & 0xff)) || check_has(vcpu, &perfctr);
 }
 
+static bool check_hyperv(const struct kvm_vcpu *vcpu)
+{
+#ifdef CONFIG_KVM_HYPERV
+	return vcpu->arch.hyperv_enabled;
+#else
+	return false;
+#endif
+}
+
 /**
  * ftkvm_check_host() - what keeps this host from protecting guests
  * @counter: raw PMU event that is to count
@@ -155,7 +164,7 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 	if (vcpu->arch.last_vmentry_cpu != -1)
 		fn(priv, FTKVM_SCOPE_GUEST, "the guest has run already",
 		   "start it anew with -S on both hosts, pair, then let it run");
-	if (vcpu->arch.hyperv_enabled)
+	if (check_hyperv(vcpu))
 		fn(priv, FTKVM_SCOPE_GUEST, "Hyper-V enlightenments are on",
 		   "start QEMU without hv_* in -cpu");
 	if (!kvm_find_cpuid_entry(vcpu, 0))
