@@ -5,7 +5,7 @@
 #   make                    for the running kernel (needs its headers)
 #   make KREL=6.12.x-amd64  for another one that is installed
 #   sudo make install
-#   make check              all tests; torture, faults, fuzz, bench: longer ones
+#   make check              all tests; torture, faults, fuzz, bench, check-debug: longer ones
 
 KREL ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KREL)/build
@@ -21,7 +21,7 @@ KCC ?= $(shell command -v gcc-12 || echo gcc)
 
 export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
 
-.PHONY: all kmod userspace install check kunit torture faults fuzz model pmu-qualify bench demo testbed clean
+.PHONY: all kmod userspace install check kunit torture faults fuzz model pmu-qualify bench check-debug demo testbed clean
 
 all: kmod userspace
 
@@ -103,6 +103,10 @@ pmu-qualify:
 bench:
 	@$(python3)
 	@tests/bench/run
+
+# On kernels that look after themselves, built once: half an hour or more
+check-debug:
+	@tests/check-debug
 
 clean:
 	rm -rf $(O)/kmod $(O)/kmod-* $(O)/userspace $(O)/include

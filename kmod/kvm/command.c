@@ -63,7 +63,7 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 static int promote_fence(struct ftkvm_replica *r, char *why, size_t size)
 {
 	/* its own wait, and one for the answer to come */
-	long left = 2 * msecs_to_jiffies(r->timeout_ms);
+	long left = 2 * msecs_to_jiffies(READ_ONCE(r->timeout_ms));
 	char detail[FTKVM_DETAIL_MAX + 1];
 	enum ftkvm_state state;
 	u32 reason;
@@ -79,7 +79,7 @@ static int promote_fence(struct ftkvm_replica *r, char *why, size_t size)
 			 r->name, ret);
 		return -EHOSTUNREACH;
 	}
-	left = wait_event_interruptible_timeout(r->wq, READ_ONCE(r->state) != FTKVM_STATE_BACKUP,
+	left = wait_event_interruptible_timeout(r->wq, ftkvm_state(r) != FTKVM_STATE_BACKUP,
 						left);
 	if (left < 0)
 		return -EINTR;

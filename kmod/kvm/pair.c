@@ -226,7 +226,7 @@ static void pair_drain(struct ftkvm_replica *r)
  */
 static void pair_fenced(struct ftkvm_replica *r)
 {
-	unsigned long end = jiffies + msecs_to_jiffies(r->timeout_ms);
+	unsigned long end = jiffies + msecs_to_jiffies(READ_ONCE(r->timeout_ms));
 
 	ftkvm_fault(FTKVM_FAULT_FENCE_WAIT);
 	while (!ftkvm_lead_stopped(r) && ftkvm_link_alive(r->link) && time_before(jiffies, end)) {
@@ -244,7 +244,7 @@ static void pair_fenced(struct ftkvm_replica *r)
 
 static bool pair_leads(const struct ftkvm_replica *r)
 {
-	enum ftkvm_state state = READ_ONCE(r->state);
+	enum ftkvm_state state = ftkvm_state(r);
 
 	return r->role == FTKVM_ROLE_PRIMARY &&
 	       (state == FTKVM_STATE_ARMED || state == FTKVM_STATE_PRIMARY);
@@ -255,7 +255,7 @@ static void pair_unpairing(struct ftkvm_replica *r)
 {
 	pair_send_bye(r, FTKVM_REASON_UNPAIRED, UNPAIRED);
 	ftkvm_fault(FTKVM_FAULT_UNPAIRING);
-	wait_event_timeout(r->wq, !pair_leads(r), msecs_to_jiffies(r->timeout_ms));
+	wait_event_timeout(r->wq, !pair_leads(r), msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
 	/* too late: then without it */
 	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED, "%s", UNPAIRED);
 	ftkvm_link_fail(r->link, FTKVM_REASON_UNPAIRED, UNPAIRED);
