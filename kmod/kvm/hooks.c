@@ -81,7 +81,7 @@ static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
  * (never armed) kprobe tells the address; the site is the function's first
  * instruction, or the second behind an ENDBR.
  */
-static unsigned long hook_site(const struct ftkvm_hook *h)
+static int hook_site(const struct ftkvm_hook *h, unsigned long *site)
 {
 	static const u8 nop5[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 	struct kprobe kp = { .symbol_name = h->name, .flags = KPROBE_FLAG_DISABLED };
@@ -89,19 +89,21 @@ static unsigned long hook_site(const struct ftkvm_hook *h)
 	int skip, ret;
 	u8 insn[5];
 
-	ret = register_kprobe(&kp);
+	ret = ftkvm_fault(FTKVM_FAULT_HOOKS_SITE) ?: register_kprobe(&kp);
 	if (ret)
-		return 0;
+		return ret;
 	addr = (unsigned long)kp.addr;
 	unregister_kprobe(&kp);
 	/* kprobes moves its address behind the ENDBR; so look from there too */
 	for (skip = 0; skip <= 4; skip += 4) {
 		if (copy_from_kernel_nofault(insn, (void *)(addr + skip), sizeof(insn)))
+			break;
+		if (insn[0] == CALL_INSN_OPCODE || !memcmp(insn, nop5, sizeof(nop5))) {
+			*site = addr + skip;
 			return 0;
-		if (insn[0] == CALL_INSN_OPCODE || !memcmp(insn, nop5, sizeof(nop5)))
-			return addr + skip;
+		}
 	}
-	return 0;
+	return -ENODEV;
 }
 
 static struct ftrace_ops hooks_ops;
@@ -116,11 +118,15 @@ static int hooks_on(void)
 	int i, ret;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		sites[i] = ftkvm_fault(FTKVM_FAULT_HOOKS_SITE) ? 0 : hook_site(&hooks[i]);
-		if (!sites[i]) {
+		ret = hook_site(&hooks[i], &sites[i]);
+		if (ret == -ENOENT || ret == -ENODEV) {
 			pr_err("no function %s to redirect: is this the kernel that ftkvm was built for?\n",
 			       hooks[i].name);
 			return -ENODEV;
+		}
+		if (ret) {
+			pr_err("function %s can't be looked at (error %d)\n", hooks[i].name, ret);
+			return ret;
 		}
 		hooks[i].site = sites[i];
 		WRITE_ONCE(*hooks[i].cont, sites[i] + MCOUNT_INSN_SIZE);
