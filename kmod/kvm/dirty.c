@@ -85,7 +85,7 @@ static bool dirty_fits(struct ftkvm_replica *r, u64 total)
 	ftkvm_dirty_free(r);
 	/* asked once: a guest that is too large for it goes without */
 	r->dirty.total = total;
-	r->dirty.map = kvzalloc(BITS_TO_LONGS(total) * sizeof(long),
+	r->dirty.map = kvcalloc(BITS_TO_LONGS(total), sizeof(long),
 				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	return r->dirty.map;
 }

@@ -371,7 +371,8 @@ static int verify_differs(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 			r->verify.marked++;
 			break;
 		case FTKVM_PAGE_DIFFERS:
-			ftkvm_follow_diverged(r, "memory differs in the page at %#llx (sum %#x here, %#x there)",
+			ftkvm_follow_diverged(r,
+					      "memory differs in the page at %#llx (sum %#x here, %#x there)",
 					      gfn_to_gpa(gfn), le32_to_cpu(sum.whole),
 					      le32_to_cpu(sums[i].whole));
 			return -ESTALE;
