@@ -215,17 +215,17 @@ u32 ftkvm_cpuid_crc(struct kvm_vcpu *vcpu)
 u32 ftkvm_slots_crc(struct kvm *kvm, u64 *ram_bytes)
 {
 	struct kvm_memory_slot *slot;
+	struct kvm_memslots *slots;
 	struct rb_node *node;
 	u32 crc = ~0u;
 	int idx;
 
 	*ram_bytes = 0;
 	idx = srcu_read_lock(&kvm->srcu);
-	for (node = rb_first(&kvm_memslots(kvm)->gfn_tree); node; node = rb_next(node)) {
+	slots = kvm_memslots(kvm);
+	ftkvm_for_each_slot(slot, node, slots) {
 		u64 v[3];
 
-		slot = container_of(node, struct kvm_memory_slot,
-				    gfn_node[kvm_memslots(kvm)->node_idx]);
 		v[0] = slot->base_gfn;
 		v[1] = slot->npages;
 		v[2] = slot->flags & KVM_MEM_READONLY;
@@ -248,6 +248,7 @@ u32 ftkvm_slots_crc(struct kvm *kvm, u64 *ram_bytes)
 int ftkvm_ram_crc(struct kvm *kvm, u32 *crc)
 {
 	struct kvm_memslots *slots = kvm_memslots(kvm);
+	struct kvm_memory_slot *slot;
 	struct rb_node *node;
 	void *page = kmalloc(PAGE_SIZE, GFP_KERNEL);
 	int ret = 0;
@@ -255,9 +256,7 @@ int ftkvm_ram_crc(struct kvm *kvm, u32 *crc)
 	*crc = ~0u;
 	if (!page)
 		return -ENOMEM;
-	for (node = rb_first(&slots->gfn_tree); node && !ret; node = rb_next(node)) {
-		struct kvm_memory_slot *slot = container_of(node, struct kvm_memory_slot,
-							    gfn_node[slots->node_idx]);
+	ftkvm_for_each_slot(slot, node, slots) {
 		gfn_t gfn = slot->base_gfn, end = gfn + slot->npages;
 
 		for (; gfn < end && !ret; gfn++) {
@@ -271,6 +270,8 @@ int ftkvm_ram_crc(struct kvm *kvm, u32 *crc)
 			*crc = crc32c(*crc, &gfn, sizeof(gfn));
 			*crc = crc32c(*crc, page, PAGE_SIZE);
 		}
+		if (ret)
+			break;
 	}
 	kfree(page);
 	return ret;

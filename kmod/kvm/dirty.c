@@ -18,8 +18,6 @@
 
 #define TABLE_BITS	9
 #define TABLE_ENTRIES	BIT(TABLE_BITS)
-#define ENTRY_PRESENT	BIT_ULL(0)
-#define ENTRY_LARGE	BIT_ULL(7)
 #define ENTRY_ADDRESS	GENMASK_ULL(51, PAGE_SHIFT)
 
 /* Frames that an entry of a table at @level (1: of pages) spans. */
@@ -43,9 +41,9 @@ static u64 *dirty_entry(struct kvm_vcpu *vcpu, gfn_t gfn, int *level)
 		entry = (u64 *)__va(__sme_clr(table) & ENTRY_ADDRESS) +
 			((gfn / dirty_span(*level)) & (TABLE_ENTRIES - 1));
 		table = READ_ONCE(*entry);
-		if (!(table & ENTRY_PRESENT))
+		if (!(table & _PAGE_PRESENT))
 			return NULL;
-		if (*level == 1 || (table & ENTRY_LARGE))
+		if (*level == 1 || (table & _PAGE_PSE))
 			return entry;
 	}
 }
@@ -109,8 +107,7 @@ void ftkvm_dirty_gather(struct ftkvm_replica *r, u64 total)
 	if (!ftkvm_vendor()->dirty_bit || !r->vcpu->arch.mmu->root_role.direct ||
 	    !dirty_fits(r, total))
 		return;
-	for (node = rb_first(&slots->gfn_tree); node; node = rb_next(node)) {
-		slot = container_of(node, struct kvm_memory_slot, gfn_node[slots->node_idx]);
+	ftkvm_for_each_slot(slot, node, slots) {
 		if (!(slot->flags & KVM_MEM_READONLY))
 			dirty_slot(r, slot, first);
 		first += slot->npages;

@@ -286,6 +286,13 @@ static inline enum ftkvm_state ftkvm_state(const struct ftkvm_replica *r)
 	return READ_ONCE(r->state);
 }
 
+/* All memory slots of a VM by address; kvm->srcu or slots_lock held. */
+#define ftkvm_slot_of(node, slots) \
+	container_of(node, struct kvm_memory_slot, gfn_node[(slots)->node_idx])
+#define ftkvm_for_each_slot(slot, node, slots)					\
+	for (node = rb_first(&(slots)->gfn_tree);				\
+	     node && ((slot) = ftkvm_slot_of(node, slots), true); node = rb_next(node))
+
 /* ---- pair.c: pairing and the link's upcalls ---- */
 int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		     u32 *reason, char *why, size_t size);

@@ -174,8 +174,7 @@ static gfn_t verify_gfn(struct kvm *kvm, u64 page)
 	struct kvm_memory_slot *slot;
 	struct rb_node *node;
 
-	for (node = rb_first(&slots->gfn_tree); node; node = rb_next(node)) {
-		slot = container_of(node, struct kvm_memory_slot, gfn_node[slots->node_idx]);
+	ftkvm_for_each_slot(slot, node, slots) {
 		if (page < slot->npages)
 			return slot->base_gfn + page;
 		page -= slot->npages;
