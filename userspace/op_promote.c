@@ -81,6 +81,14 @@ static void join_consoles(struct op *op)
 	}
 }
 
+/* The guest is live already: all that it printed muted is said, too. */
+static void join_consoles_late(struct op *op)
+{
+	if (collect(op, true) < 0)
+		op_warn(op, "%s", op->err.text);
+	join_consoles(op);
+}
+
 static void mute_consoles(struct op *op)
 {
 	struct guest *g = op->guest;
@@ -133,11 +141,8 @@ static void promote_work(struct op *op)
 			mute_consoles(op);
 		return;
 	}
-	if (!early) {
-		if (collect(op, true) < 0)
-			op_warn(op, "%s", op->err.text);
-		join_consoles(op);
-	}
+	if (!early)
+		join_consoles_late(op);
 	if (!takeover_ns && !ftnl_get(op->name, &r, &op->err))
 		takeover_ns = r.stats[FTKVM_STAT_TAKEOVER_NS];
 	ft_log(SD_NOTICE, "guest %s is live here (takeover in %s)", op->name,
@@ -163,9 +168,7 @@ void promote_resume(struct op *op)
 	if (r.role != FTKVM_UAPI_ROLE_BACKUP || r.state != FTKVM_UAPI_STATE_SOLO)
 		return;
 	ft_log(SD_NOTICE, "guest %s went live without its consoles: joining them", op->name);
-	if (collect(op, true) < 0)
-		op_warn(op, "%s", op->err.text);
-	join_consoles(op);
+	join_consoles_late(op);
 }
 
 /* ftd does not know the guest: no consoles to join, but the guest can be saved. */

@@ -126,6 +126,11 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 		return -EINTR;
 	}
 	state = ftkvm_state(r);
+	if (state == FTKVM_STATE_BACKUP && alive && force) {
+		ret = promote_fence(r, why, size);
+		ftkvm_replica_put(r);
+		return ret;
+	}
 	if (state != FTKVM_STATE_BACKUP && state != FTKVM_STATE_ORPHAN) {
 		snprintf(why, size, "guest %s is %s: only a backup can be promoted", name,
 			 ftkvm_state_name(state));
@@ -133,15 +138,11 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 	} else if (state == FTKVM_STATE_BACKUP && !alive) {
 		snprintf(why, size, "the link of %s is still ending: promote it again", name);
 		ret = -EBUSY;
-	} else if (state == FTKVM_STATE_BACKUP && !force) {
+	} else if (state == FTKVM_STATE_BACKUP) {
 		snprintf(why, size,
 			 "the primary of %s is alive: power its host off first, or --force",
 			 name);
 		ret = -EBUSY;
-	} else if (state == FTKVM_STATE_BACKUP) {
-		ret = promote_fence(r, why, size);
-		ftkvm_replica_put(r);
-		return ret;
 	} else {
 		ret = 0;
 		ftkvm_fault(FTKVM_FAULT_PROMOTE);
@@ -171,6 +172,7 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 {
 	const char *what, *mend;
 	struct ftkvm_replica *r;
+	enum ftkvm_state state;
 	u64 min, max;
 	int ret;
 
@@ -178,10 +180,11 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 	if (!r)
 		return ret;
 	ret = 0;
+	state = ftkvm_state(r);
 	if ((mask & ~(FTKVM_SET_TIMEOUT_MS | FTKVM_SET_VERIFY_EVERY)) &&
-	    ftkvm_state(r) != FTKVM_STATE_IDLE) {
+	    state != FTKVM_STATE_IDLE) {
 		snprintf(why, size, "epochs and counter of %s are fixed while it is %s", name,
-			 ftkvm_state_name(ftkvm_state(r)));
+			 ftkvm_state_name(state));
 		ret = -EBUSY;
 		goto out;
 	}

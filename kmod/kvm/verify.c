@@ -432,17 +432,19 @@ int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 int ftkvm_replica_verify(const char *name, char *why, size_t size)
 {
 	struct ftkvm_replica *r;
+	enum ftkvm_state state;
 	int ret;
 
 	r = ftkvm_replica_command(name, &ret, why, size);
 	if (!r)
 		return ret;
 	ret = 0;
-	if (ftkvm_state(r) != FTKVM_STATE_PRIMARY) {
-		snprintf(why, size, ftkvm_state(r) == FTKVM_STATE_BACKUP ?
+	state = ftkvm_state(r);
+	if (state != FTKVM_STATE_PRIMARY) {
+		snprintf(why, size, state == FTKVM_STATE_BACKUP ?
 			 "guest %s is a backup here: verify it on its primary's host" :
 			 "guest %s is %s: it has no replica to be compared with", name,
-			 ftkvm_state_name(ftkvm_state(r)));
+			 ftkvm_state_name(state));
 		ret = -EINVAL;
 	} else if (READ_ONCE(r->verify.wanted)) {
 		snprintf(why, size, "guest %s is being verified already", name);
