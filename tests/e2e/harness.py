@@ -244,6 +244,15 @@ class Test:
         pair.start()
         return pair
 
+    def lone(self, name="hello", append=None, args=(), **options):
+        """A guest on A alone that waits to be attached and to run."""
+        arguments = [*guests.table()[name].qemu_args(append), *args]
+        one = Guest(self.a, "pc", arguments, paired=True, **options)
+        one.start()
+        self.things.append(one)
+        one.wait_ready(one.await_ready())
+        return one
+
     def close(self):
         for thing in reversed(self.things):
             try:

@@ -76,10 +76,7 @@ def ftctl_check(t):
     t.up(t.a)
     answer = t.json(t.a, "check")
     need(answer["protectable"] and not answer["problems"], f"check: {answer}")
-    one = Guest(t.a, "pc", guests.table()["hello"].qemu_args(), paired=True)
-    one.start()
-    t.things.append(one)
-    one.wait_ready(one.await_ready())
+    t.lone()
     t.ftctl(t.a, "attach", "one", "--qmp", QMP)
     answer = t.json(t.a, "check", "one")
     need(answer["protectable"] and not answer["problems"], f"check of a guest: {answer}")
@@ -138,10 +135,7 @@ def hooks_only_while_attached(t):
     """KVM runs unmodified code unless a guest is attached; the guest does not notice."""
     t.up(t.a)
     t.unhooked(t.a)
-    one = Guest(t.a, "pc", guests.table()["loop"].qemu_args("rounds=20 work=100"), paired=True)
-    one.start()
-    t.things.append(one)
-    one.wait_ready(one.await_ready())
+    one = t.lone("loop", "rounds=20 work=100")
     for _ in range(3):
         t.ftctl(t.a, "attach", "one", "--qmp", QMP)
         need(t.hooked(t.a), "no hooks while a guest is attached")

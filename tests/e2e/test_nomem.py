@@ -6,7 +6,7 @@ their stack, and fails one of them. Whatever was ordered then succeeds, or fails
 with a message and leaves nothing behind: seen by the lists, the hooks, and
 (when the hosts are done with) kmemleak.
 """
-from harness import Guest, QMP, Failed, guests, need, pairing, paths, replicas, test
+from harness import QMP, Failed, need, pairing, paths, replicas, test
 
 FAILSLAB = "/sys/kernel/debug/failslab"
 LONG = "rounds=100000 work=150"
@@ -48,10 +48,7 @@ if paths.KIND == "debug":
     def nomem_attach(t):
         """Attach and detach; commands that only look."""
         t.up(t.a)
-        one = Guest(t.a, "pc", guests.table()["hello"].qemu_args(), paired=True)
-        one.start()
-        t.things.append(one)
-        one.wait_ready(one.await_ready())
+        t.lone()
         _prepare(t.a)
         failed = unreached = 0
         for nth in range(1, ROUNDS + 1):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 
-from harness import (CPU, QMP, Guest, add, guests, need, need_match, pairing, paths, test)
+from harness import CPU, QMP, add, need, need_match, pairing, paths, test
 
 
 def _without(word):
@@ -35,10 +35,7 @@ GUESTS = {
 def _refused_guest(cpu, args, cause, remedy):
     def run(t):
         t.up(t.a)
-        one = Guest(t.a, "pc", guests.table()["hello"].qemu_args() + args, paired=True, cpu=cpu)
-        one.start()
-        t.things.append(one)
-        one.wait_ready(one.await_ready())
+        t.lone(args=args, cpu=cpu)
         t.refused(t.a, "attach", "odd", "--qmp", QMP, cause=cause, remedy=remedy)
         t.unhooked(t.a)
         check = t.ftctl(t.a, "-j", "check", check=False)
@@ -74,10 +71,7 @@ add("refuse_different_memory_layout",
 def refuse_two_vcpus_past_ftd(t):
     """The module itself looks, too: a caller that is not ftd gets no further."""
     t.up(t.a)
-    one = Guest(t.a, "pc", guests.table()["hello"].qemu_args() + ["-smp", "2"], paired=True)
-    one.start()
-    t.things.append(one)
-    one.wait_ready(one.await_ready())
+    t.lone(args=["-smp", "2"])
     pid = t.a.run("pidof qemu-system-x86_64").out.split()[0]
     answer = t.tool(t.a, "attach", "odd", pid)
     need(answer["errno"], "attached a guest with 2 vCPUs")
@@ -124,10 +118,7 @@ def refuse_without_a_counter(t):
     end = t.hosts.now() + 30
     while b"held" not in taker.out:
         need(taker.running and t.hosts.now() < end, f"no counters taken: {bytes(taker.err)}")
-    one = Guest(t.a, "pc", guests.table()["hello"].qemu_args(), paired=True)
-    one.start()
-    t.things.append(one)
-    one.wait_ready(one.await_ready())
+    t.lone()
     t.refused(t.a, "attach", "odd", "--qmp", QMP, cause="counter", remedy="perf|other users")
     check = t.ftctl(t.a, "check", check=False)
     need(check.code, "ftctl check finds nothing wrong")
@@ -222,10 +213,7 @@ def refuse_other_kvm_build(t):
 def refuse_unload_while_attached(t):
     """rmmod with a guest attached: busy; without: gone."""
     t.up(t.a)
-    one = Guest(t.a, "pc", guests.table()["hello"].qemu_args(), paired=True)
-    one.start()
-    t.things.append(one)
-    one.wait_ready(one.await_ready())
+    t.lone()
     t.ftctl(t.a, "attach", "one", "--qmp", QMP)
     need(t.hooked(t.a), "no hooks while a guest is attached")
     result = t.a.run("rmmod ftkvm", check=False)
