@@ -117,6 +117,12 @@ static inline u8 ror8(u8 val, unsigned int by)
 #define le16_to_cpu(v)		((u16)(v))
 #define le32_to_cpu(v)		((u32)(v))
 #define le64_to_cpu(v)		((u64)(v))
+#define __cpu_to_virtio16(le, v)	cpu_to_le16(v)
+#define __cpu_to_virtio32(le, v)	cpu_to_le32(v)
+#define __cpu_to_virtio64(le, v)	cpu_to_le64(v)
+#define __virtio16_to_cpu(le, v)	le16_to_cpu(v)
+#define __virtio32_to_cpu(le, v)	le32_to_cpu(v)
+#define __virtio64_to_cpu(le, v)	le64_to_cpu(v)
 #define ntohs(v)		__builtin_bswap16(v)
 #define ntohl(v)		__builtin_bswap32(v)
 
@@ -126,6 +132,9 @@ static inline u8 ror8(u8 val, unsigned int by)
 #define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
 #define smp_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define smp_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define smp_rmb()		__atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_wmb()		__atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_mb()		__atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define smp_mb__after_atomic()	__atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 /* ---- memory ---- */
@@ -146,12 +155,34 @@ static inline void *kzalloc(size_t size, gfp_t flags)
 	return shim_out_of_memory() ? NULL : calloc(1, size);
 }
 
+#define struct_size(p, member, n)	(sizeof(*(p)) + (n) * sizeof((p)->member[0]))
 #define kvmalloc(size, flags)		kmalloc(size, flags)
 #define kvzalloc(size, flags)		kzalloc(size, flags)
 #define kmalloc_array(n, size, flags)	kmalloc((n) * (size), flags)
 #define krealloc(p, size, flags)	(shim_out_of_memory() ? NULL : realloc(p, size))
 #define kfree(p)			free((void *)(p))
 #define kvfree(p)			free(p)
+
+struct kref {
+	int n;
+};
+
+static inline void kref_init(struct kref *ref)
+{
+	ref->n = 1;
+}
+
+static inline void kref_get(struct kref *ref)
+{
+	WARN_ON(ref->n++ <= 0);
+}
+
+static inline void kref_put(struct kref *ref, void (*release)(struct kref *ref))
+{
+	WARN_ON(ref->n <= 0);
+	if (!--ref->n)
+		release(ref);
+}
 
 /* ---- text ---- */
 
