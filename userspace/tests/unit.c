@@ -585,5 +585,6 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 4 && !strcmp(argv[1], "console"))
 		return unit_console(argv[2], argv[3]);
-	return run_all(unit_tests) + run_all(unit_nl_tests) + run_all(unit_view_tests) ? 1 : 0;
+	return run_all(unit_tests) + run_all(unit_nl_tests) + run_all(unit_vhost_tests) +
+	       run_all(unit_view_tests) ? 1 : 0;
 }
