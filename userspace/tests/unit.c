@@ -579,12 +579,14 @@ static int run_all(const struct unit_test *test)
 	return failed;
 }
 
-/* "unit": all tests; "unit console QMP BACKEND": see tests/check. */
+/* "unit": all tests; "unit console QMP BACKEND", "unit vhost SOCKET KIND": see tests/check. */
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 4 && !strcmp(argv[1], "console"))
 		return unit_console(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "vhost"))
+		return unit_vhost(argv[2], argv[3]);
 	return run_all(unit_tests) + run_all(unit_nl_tests) + run_all(unit_vhost_tests) +
 	       run_all(unit_view_tests) ? 1 : 0;
 }

@@ -25,5 +25,7 @@ extern const struct unit_test unit_tests[], unit_nl_tests[], unit_vhost_tests[],
 
 /* Drive the functions for consoles on the chardev "con0" of a QEMU. */
 int unit_console(const char *qmp, const char *backend);
+/* Be a vhost-user device, and say what a QEMU does with it. */
+int unit_vhost(const char *path, const char *kind);
 
 #endif

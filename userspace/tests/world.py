@@ -132,6 +132,22 @@ class World:
         wait_for(up, "QEMU comes up")
         return paths
 
+    @staticmethod
+    def qmp(path, *commands):
+        """Say commands, (name, argument=value ...), to a monitor that nobody else holds."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.settimeout(60)
+            with sock.makefile("rw") as file:
+                file.readline()
+                for name, arguments in (("qmp_capabilities", {}), *commands):
+                    file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+                    file.flush()
+                    answer = {}
+                    while "event" in answer or not answer:
+                        answer = json.loads(file.readline())
+                    need("return" in answer, f"QEMU refuses {name}: {answer}")
+
     def server(self, name, talk):
         """A UNIX socket whose every client is given to talk(); its path."""
         path = self.path(name)
