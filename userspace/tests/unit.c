@@ -449,6 +449,10 @@ static void words_for_all(void)
 		CHECK(strcmp(ft_reason_name(i), "unknown"));
 	for (i = FTKVM_STAT_PAD + 1; i <= FTKVM_STAT_MAX; i++)
 		CHECK(ft_stat_name(i) && ft_stat_words(i));
+	for (i = FTKVM_DEV_STAT_PAD + 1; i <= FTKVM_DEV_STAT_MAX; i++)
+		CHECK(ft_dev_stat_name(i));
+	for (i = FTKVM_UAPI_DEV_BLK; i <= FTKVM_UAPI_DEV_NET; i++)
+		CHECK(strcmp(ft_dev_kind_name(i), "unknown"));
 	CHECK(!strcmp(ft_state_name(1000), "unknown"));
 	CHECK(!strcmp(ft_role_name(1000), "unknown"));
 	CHECK(!ft_stat_name(FTKVM_STAT_MAX + 1));
