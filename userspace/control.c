@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "control.h"
+#include "device.h"
 #include "op.h"
 #include "peer.h"
 #include "replica_json.h"
@@ -112,6 +113,32 @@ static int op_info(struct client *c, json_t *request, struct fterr *err)
 	return 0;
 }
 
+static int op_device_add(struct client *c, json_t *request, struct fterr *err)
+{
+	int ret = device_add(request, err);
+
+	if (!ret)
+		client_answer(c, json_pack("{s:b}", "ok", 1));
+	return ret;
+}
+
+static int op_device_del(struct client *c, json_t *request, struct fterr *err)
+{
+	int ret = device_del(request_string(request, "name"), err);
+
+	if (!ret)
+		client_answer(c, json_pack("{s:b}", "ok", 1));
+	return ret;
+}
+
+static int op_devices(struct client *c, json_t *request, struct fterr *err)
+{
+	(void)request;
+	(void)err;
+	client_answer(c, json_pack("{s:b, s:o}", "ok", 1, "devices", devices_json()));
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	bool bare;	/* needs no guest's name */
@@ -124,6 +151,9 @@ static const struct {
 	{ "promote", false, op_promote },
 	{ "check", false, op_check },
 	{ "info", true, op_info },
+	{ "device-add", true, op_device_add },
+	{ "device-del", true, op_device_del },
+	{ "devices", true, op_devices },
 };
 
 static int dispatch(struct client *c, json_t *request, struct fterr *err)

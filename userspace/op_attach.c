@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "device.h"
 #include "op.h"
 
 /*
@@ -140,6 +141,7 @@ void attach_settle(struct op *op)
 		return;
 	}
 	op->guest->attached = true;
+	devices_check_guest(op->guest);
 	guests_save();
 }
 
