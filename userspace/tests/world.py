@@ -56,10 +56,10 @@ class World:
         self.processes.append(process)
         return process
 
-    def ftd(self, name="ftd", *extra, env=None, wait=True):
+    def ftd(self, name="ftd", *extra, env=None, wait=True, program="ftd"):
         control, log = self.path(name + ".sock"), self.path(name + ".log")
         with open(log, "ab") as out:
-            process = self.start([*self.wrap, os.path.join(self.build, "ftd"), "--control", control,
+            process = self.start([*self.wrap, os.path.join(self.build, program), "--control", control,
                                   "--listen", "127.0.0.1:0", *extra], stdout=out, stderr=out,
                                  env=dict(os.environ, **(env or {})))
         self.daemons.append((process, log))
