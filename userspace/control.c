@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "control.h"
+#include "device.h"
 #include "op.h"
 #include "peer.h"
 #include "replica_json.h"
@@ -114,6 +113,32 @@ static int op_info(struct client *c, json_t *request, struct fterr *err)
 	return 0;
 }
 
+static int op_device_add(struct client *c, json_t *request, struct fterr *err)
+{
+	int ret = device_add(request, err);
+
+	if (!ret)
+		client_answer(c, json_pack("{s:b}", "ok", 1));
+	return ret;
+}
+
+static int op_device_del(struct client *c, json_t *request, struct fterr *err)
+{
+	int ret = device_del(request_string(request, "name"), err);
+
+	if (!ret)
+		client_answer(c, json_pack("{s:b}", "ok", 1));
+	return ret;
+}
+
+static int op_devices(struct client *c, json_t *request, struct fterr *err)
+{
+	(void)request;
+	(void)err;
+	client_answer(c, json_pack("{s:b, s:o}", "ok", 1, "devices", devices_json()));
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	bool bare;	/* needs no guest's name */
@@ -126,6 +151,9 @@ static const struct {
 	{ "promote", false, op_promote },
 	{ "check", false, op_check },
 	{ "info", true, op_info },
+	{ "device-add", true, op_device_add },
+	{ "device-del", true, op_device_del },
+	{ "devices", true, op_devices },
 };
 
 static int dispatch(struct client *c, json_t *request, struct fterr *err)
@@ -257,62 +285,13 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 	return 0;
 }
 
-/* Nobody answers there: it is a leftover of an ftd that did not end well. */
-static int remove_stale(const struct sockaddr_un *addr, struct fterr *err)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int ret;
-
-	if (fd < 0)
-		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
-	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
-	close(fd);
-	if (!ret || ret == -EAGAIN)
-		return ft_fail(err, -EADDRINUSE, "another ftd serves %s already", addr->sun_path);
-	if (ret == -ECONNREFUSED)
-		unlink(addr->sun_path);
-	return 0;
-}
-
-/* Its directory, for a socket in one that the system does not make for us. */
-static void make_directory(const char *path)
-{
-	char dir[sizeof(socket_path)];
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
-		return;
-	*slash = '\0';
-	mkdir(dir, 0755);	/* if that fails, bind() tells */
-}
-
 int control_listen(const char *path, struct fterr *err)
 {
-	struct sockaddr_un addr;
-	mode_t mask;
 	int ret;
 
-	if (ft_unix_address(&addr, path))
-		return ft_fail(err, -ENAMETOOLONG, "the control socket's path is empty or too long");
-	make_directory(path);
-	ret = remove_stale(&addr, err);
-	if (ret)
-		return ret;
-	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	listen_fd = ft_unix_listen(path, CLIENTS_MAX, err);
 	if (listen_fd < 0)
-		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
-	mask = umask(0177);
-	ret = bind(listen_fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
-	umask(mask);
-	if (!ret && listen(listen_fd, CLIENTS_MAX))
-		ret = -errno;
-	if (ret) {
-		close(listen_fd);
-		listen_fd = -1;
-		return ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret));
-	}
+		return listen_fd;
 	snprintf(socket_path, sizeof(socket_path), "%s", path);
 	ret = sd_event_add_io(ftd_loop, &listen_source, listen_fd, EPOLLIN, on_connection, NULL);
 	return ret < 0 ? ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret)) : 0;

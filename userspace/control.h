@@ -9,6 +9,12 @@
  *	{"cmd": "promote", "name": ..., "force": bool}
  *	{"cmd": "detach" | "unpair" | "check", "name": ...}
  *	{"cmd": "info"}
+ *	{"cmd": "device-add", "name": ..., "guest": ..., "kind": "blk", "no": N, "socket": PATH,
+ *	 "file": PATH, ["readonly": bool], ["discard": bool], ["user": ...]}
+ *	{"cmd": "device-add", "name": ..., "guest": ..., "kind": "net", "no": N, "socket": PATH,
+ *	 "tap": NAME, ["user": ...]}
+ *	{"cmd": "device-del", "name": ...}
+ *	{"cmd": "devices"}
  *
  *	{"ok": true, ...}, {"error": TEXT, "errno": N}; either with {"warning": TEXT}
  */

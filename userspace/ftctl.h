@@ -29,7 +29,17 @@ struct ftctl {
 	struct ftsettings set;
 	bool force;
 	uint64_t watch;		/* seconds; 0: once */
+
+	unsigned int verb;	/* of a command that has some: which; 0: none, or the first */
+	struct {
+		const char *guest, *kind, *socket, *file, *tap, *user;
+		uint64_t no;
+		bool no_said, readonly, discard;
+	} device;
 };
+
+/* Of "device" */
+enum { DEVICE_SHOW, DEVICE_ADD, DEVICE_DEL };
 
 /* Which option a command takes; a mask. */
 enum {
@@ -39,6 +49,7 @@ enum {
 	OPT_SETTINGS	= 1 << 3,
 	OPT_FORCE	= 1 << 4,
 	OPT_WATCH	= 1 << 5,
+	OPT_DEVICE	= 1 << 6,
 };
 
 enum ftctl_name { NAME_NONE, NAME_MAY, NAME_MUST };
@@ -49,6 +60,7 @@ struct ftctl_command {
 	unsigned int options;
 	int (*run)(struct ftctl *ctl);
 	const char *usage, *what;
+	const char *const *verbs;	/* ends with NULL; behind verb and name, options need no "--" */
 };
 
 /* In the order in which an abbreviation is looked up; ends with an empty one. */
@@ -80,11 +92,23 @@ int cmd_stats(struct ftctl *ctl);
 int cmd_monitor(struct ftctl *ctl);
 int cmd_set(struct ftctl *ctl);
 int cmd_check(struct ftctl *ctl);
+int cmd_device(struct ftctl *ctl);
 
 /* Say the error; the exit status that goes with it. */
 int ftctl_error(const struct fterr *err);
 /* One line of JSON on standard output; steals the reference. FTCTL_OK. */
 int ftctl_print_json(json_t *json);
+
+/**
+ * ftctl_order() - ask, and print the answer, or let @said say what it means
+ * @request: the reference is stolen
+ * Return: an exit status
+ */
+int ftctl_order(struct ftctl *ctl, json_t *request,
+		void (*said)(const struct ftctl *ctl, json_t *answer));
+
+/* The same file for ftd, whose directory is not ours; NULL with a text. */
+json_t *ftctl_path(const char *path, struct fterr *err);
 
 /**
  * ftctl_ask() - one request to ftd

@@ -143,9 +143,8 @@ json_t *ftctl_ask(const struct ftctl *ctl, json_t *request, struct fterr *err)
 
 /* --- commands for ftd ------------------------------------------------------ */
 
-/* Ask; print the answer, or what @said says of it. */
-static int order(struct ftctl *ctl, json_t *request,
-		 void (*said)(const struct ftctl *ctl, json_t *answer))
+int ftctl_order(struct ftctl *ctl, json_t *request,
+		void (*said)(const struct ftctl *ctl, json_t *answer))
 {
 	struct fterr err;
 	json_t *answer = ftctl_ask(ctl, request, &err);
@@ -164,11 +163,25 @@ static json_t *request(const struct ftctl *ctl, const char *cmd)
 	return json_pack("{s:s, s:s}", "cmd", cmd, "name", ctl->name);
 }
 
-/* "--qmp" and "--console": ftd's directory is not ours. */
+json_t *ftctl_path(const char *path, struct fterr *err)
+{
+	char *cwd = path[0] == '/' ? strdup("") : getcwd(NULL, 0), *whole = NULL;
+	json_t *json = NULL;
+
+	if (cwd && asprintf(&whole, "%s%s%s", cwd, *cwd ? "/" : "", path) >= 0) {
+		json = json_string(whole);	/* NULL: not UTF-8 */
+		free(whole);
+	}
+	free(cwd);
+	if (!json)
+		ft_fail(err, -EINVAL, "cannot tell ftd the path of \"%.100s\"", path);
+	return json;
+}
+
+/* "--qmp" and "--console" */
 static int add_guest(const struct ftctl *ctl, json_t *json, struct fterr *err)
 {
-	json_t *list = json_array();
-	char *cwd, *path = NULL;
+	json_t *list = json_array(), *path;
 	unsigned int i;
 
 	for (i = 0; i < ctl->nconsoles; i++) {
@@ -182,18 +195,10 @@ static int add_guest(const struct ftctl *ctl, json_t *json, struct fterr *err)
 		json_array_append_new(list, json_string(ctl->consoles[i]));
 	}
 	json_object_set_new(json, "consoles", list);
-	if (ctl->qmp[0] == '/') {
-		json_object_set_new(json, "qmp", json_string(ctl->qmp));
-		return 0;
-	}
-	cwd = getcwd(NULL, 0);
-	if (!cwd || asprintf(&path, "%s/%s", cwd, ctl->qmp) < 0)
-		path = NULL;
-	free(cwd);
+	path = ftctl_path(ctl->qmp, err);
 	if (!path)
-		return ft_fail(err, -ENOENT, "cannot tell the path of %s", ctl->qmp);
-	json_object_set_new(json, "qmp", json_string(path));
-	free(path);
+		return err->code;
+	json_object_set_new(json, "qmp", path);
 	return 0;
 }
 
@@ -210,7 +215,7 @@ int cmd_attach(struct ftctl *ctl)
 	struct fterr err;
 
 	if (!add_guest(ctl, json, &err))
-		return order(ctl, json, said_attach);
+		return ftctl_order(ctl, json, said_attach);
 	json_decref(json);
 	ftctl_error(&err);
 	return FTCTL_USAGE;
@@ -234,7 +239,7 @@ int cmd_pair(struct ftctl *ctl)
 	if (ctl->peer_name)
 		json_object_set_new(json, "peer_name", json_string(ctl->peer_name));
 	if (!ctl->qmp || !add_guest(ctl, json, &err))
-		return order(ctl, json, said_pair);
+		return ftctl_order(ctl, json, said_pair);
 	json_decref(json);
 	ftctl_error(&err);
 	return FTCTL_USAGE;
@@ -255,7 +260,7 @@ int cmd_promote(struct ftctl *ctl)
 	json_t *json = request(ctl, "promote");
 
 	json_object_set_new(json, "force", json_boolean(ctl->force));
-	return order(ctl, json, said_promote);
+	return ftctl_order(ctl, json, said_promote);
 }
 
 static void said_unpair(const struct ftctl *ctl, json_t *answer)

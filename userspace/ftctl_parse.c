@@ -8,28 +8,38 @@
 			"[--timeout MS] [--verify-every N]"
 #define CONSOLES	"[--console ID=BACKEND]..."
 
+#define DEVICE		"[show [NAME]] | device del NAME | device add NAME guest GUEST kind blk no N " \
+			"socket PATH file PATH [readonly] [discard] [user USER] | device add NAME " \
+			"guest GUEST kind net no N socket PATH tap NAME [user USER]"
+
+static const char *const device_verbs[] = {
+	[DEVICE_SHOW] = "show", [DEVICE_ADD] = "add", [DEVICE_DEL] = "del", NULL
+};
+
 const struct ftctl_command ftctl_commands[] = {
 	{ "status", NAME_MAY, 0, cmd_status, "status [NAME]",
-	  "how the guests are, the troubled first, and what to do" },
-	{ "list", NAME_NONE, 0, cmd_list, "list", "the guests, one in a line" },
+	  "how the guests are, the troubled first, and what to do", NULL },
+	{ "list", NAME_NONE, 0, cmd_list, "list", "the guests, one in a line", NULL },
 	{ "attach", NAME_MUST, OPT_QMP | OPT_CONSOLE, cmd_attach, "attach NAME --qmp PATH " CONSOLES,
-	  "take a guest of this host into care" },
+	  "take a guest of this host into care", NULL },
 	{ "pair", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE, cmd_pair,
 	  "pair NAME --peer HOST[:PORT] [--peer-name NAME] " SETTINGS " [--qmp PATH " CONSOLES "]",
-	  "protect it: this host leads, the peer follows" },
+	  "protect it: this host leads, the peer follows", NULL },
 	{ "promote", NAME_MUST, OPT_FORCE, cmd_promote, "promote NAME [--force]",
-	  "the other host is down: let the guest go on here" },
+	  "the other host is down: let the guest go on here", NULL },
 	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
-	  "end that: the guest goes on where it is live" },
-	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired" },
+	  "end that: the guest goes on where it is live", NULL },
+	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired", NULL },
 	{ "verify", NAME_MUST, 0, cmd_verify, "verify NAME",
-	  "compare all of the guest's registers and memory with the backup's" },
+	  "compare all of the guest's registers and memory with the backup's", NULL },
 	{ "stats", NAME_MAY, OPT_WATCH, cmd_stats, "stats [NAME] [--watch [SECONDS]]",
-	  "what was counted since the pairing" },
-	{ "monitor", NAME_NONE, 0, cmd_monitor, "monitor", "what happens to the guests, as it happens" },
-	{ "set", NAME_MUST, OPT_SETTINGS, cmd_set, "set NAME " SETTINGS, "change settings" },
+	  "what was counted since the pairing", NULL },
+	{ "monitor", NAME_NONE, 0, cmd_monitor, "monitor", "what happens to the guests, as it happens", NULL },
+	{ "set", NAME_MUST, OPT_SETTINGS, cmd_set, "set NAME " SETTINGS, "change settings", NULL },
 	{ "check", NAME_MAY, OPT_QMP, cmd_check, "check [NAME | --qmp PATH]",
-	  "can this host, and a guest, be protected?" },
+	  "can this host, and a guest, be protected?", NULL },
+	{ "device", NAME_MAY, OPT_DEVICE, cmd_device, "device " DEVICE,
+	  "disks and network cards of guests", device_verbs },
 	{ 0 }
 };
 
@@ -191,6 +201,79 @@ static int take_watch(struct ftctl *ctl, const char *value, struct fterr *err)
 	return value ? number("--watch (seconds)", value, 1, 86400, &ctl->watch, err) : 0;
 }
 
+static int take_guest(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (!ft_name_ok(value))
+		return ft_fail(err, -EINVAL, "guest takes the name that the guest is attached by, not \"%.80s\"",
+			       value);
+	ctl->device.guest = value;
+	return 0;
+}
+
+static int take_kind(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (strcmp(value, "blk") && strcmp(value, "net"))
+		return ft_fail(err, -EINVAL, "kind is blk or net, not \"%.40s\"", value);
+	ctl->device.kind = value;
+	return 0;
+}
+
+static int take_no(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	ctl->device.no_said = true;
+	return number("no", value, 0, FTKVM_DEV_NO_HIGHEST, &ctl->device.no, err);
+}
+
+static int take_path(const char *what, const char *value, const char **path, struct fterr *err)
+{
+	if (!*value)
+		return ft_fail(err, -EINVAL, "%s takes a path", what);
+	*path = value;
+	return 0;
+}
+
+static int take_socket(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return take_path("socket", value, &ctl->device.socket, err);
+}
+
+static int take_file(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return take_path("file", value, &ctl->device.file, err);
+}
+
+static int take_tap(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (!*value)
+		return ft_fail(err, -EINVAL, "tap takes an interface's name, or a macvtap's path");
+	ctl->device.tap = value;
+	return 0;
+}
+
+static int take_user(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (!*value)
+		return ft_fail(err, -EINVAL, "user takes a user's name");
+	ctl->device.user = value;
+	return 0;
+}
+
+static int take_readonly(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->device.readonly = true;
+	return 0;
+}
+
+static int take_discard(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->device.discard = true;
+	return 0;
+}
+
 static const struct option options[] = {
 	{ "json", 0, NO_VALUE, take_json },
 	{ "control", 0, NEEDS_VALUE, take_control },
@@ -207,6 +290,15 @@ static const struct option options[] = {
 	{ "verify-every", OPT_SETTINGS, NEEDS_VALUE, take_verify_every },
 	{ "force", OPT_FORCE, NO_VALUE, take_force },
 	{ "watch", OPT_WATCH, MAY_HAVE_VALUE, take_watch },
+	{ "guest", OPT_DEVICE, NEEDS_VALUE, take_guest },
+	{ "kind", OPT_DEVICE, NEEDS_VALUE, take_kind },
+	{ "no", OPT_DEVICE, NEEDS_VALUE, take_no },
+	{ "socket", OPT_DEVICE, NEEDS_VALUE, take_socket },
+	{ "file", OPT_DEVICE, NEEDS_VALUE, take_file },
+	{ "tap", OPT_DEVICE, NEEDS_VALUE, take_tap },
+	{ "user", OPT_DEVICE, NEEDS_VALUE, take_user },
+	{ "readonly", OPT_DEVICE, NO_VALUE, take_readonly },
+	{ "discard", OPT_DEVICE, NO_VALUE, take_discard },
 };
 
 static bool fits(const struct option *o, const struct ftctl_command *c)
@@ -247,19 +339,22 @@ static const struct option *find_option(const struct ftctl_command *c, const cha
 	return NULL;
 }
 
-/* An option at argv[0]; how many words it took, or -EINVAL. */
+/* An option at argv[0], with dashes or without; how many words it took, or -EINVAL. */
 static int parse_option(struct ftctl *ctl, const struct ftctl_command *c, int argc,
 			char *const *argv, struct fterr *err)
 {
-	const char *name = argv[0] + 2, *value = NULL;
-	size_t len = strcspn(name, "=");
+	const char *name = argv[0], *value = NULL;
 	const struct option *o;
 	int used = 1, ret;
+	size_t len;
 
-	if (!strcmp(argv[0], "-j"))
+	if (!strcmp(name, "-j"))
 		return take_json(ctl, NULL, err) ? : 1;
-	if (strncmp(argv[0], "--", 2))
-		return ft_fail(err, -EINVAL, "there is no option %.40s", argv[0]);
+	if (!strncmp(name, "--", 2))
+		name += 2;
+	else if (*name == '-')
+		return ft_fail(err, -EINVAL, "there is no option %.40s", name);
+	len = strcspn(name, "=");
 	o = find_option(c, name, len, err);
 	if (!o)
 		return -EINVAL;
@@ -285,6 +380,47 @@ static bool asks_for_help(const char *word)
 	       !strcmp(word, "-V");
 }
 
+static int check_device(const struct ftctl *ctl, struct fterr *err)
+{
+	bool blk = ctl->device.kind && !strcmp(ctl->device.kind, "blk");
+	bool anything = ctl->device.guest || ctl->device.kind || ctl->device.socket || ctl->device.file ||
+			ctl->device.tap || ctl->device.user || ctl->device.no_said || ctl->device.readonly ||
+			ctl->device.discard;
+
+	if (ctl->verb != DEVICE_SHOW && !ctl->name)
+		return ft_fail(err, -EINVAL, "device %s: which device?", device_verbs[ctl->verb]);
+	if (ctl->verb != DEVICE_ADD)
+		return anything ? ft_fail(err, -EINVAL, "device %s takes a name and no more",
+					  device_verbs[ctl->verb]) : 0;
+	if (!ctl->device.guest || !ctl->device.kind || !ctl->device.no_said || !ctl->device.socket)
+		return ft_fail(err, -EINVAL, "device add: %s is missing", !ctl->device.guest ? "guest GUEST" :
+			       !ctl->device.kind ? "kind blk|net" : !ctl->device.no_said ? "no N" : "socket PATH");
+	if (blk && !ctl->device.file)
+		return ft_fail(err, -EINVAL, "device add: file PATH is missing: the disk's image or block device");
+	if (!blk && !ctl->device.tap)
+		return ft_fail(err, -EINVAL, "device add: tap NAME is missing: the card's interface on this host");
+	if (blk ? !!ctl->device.tap : !!ctl->device.file || ctl->device.readonly || ctl->device.discard)
+		return ft_fail(err, -EINVAL, "device add: that is nothing for kind %s", ctl->device.kind);
+	if (ctl->device.readonly && ctl->device.discard)
+		return ft_fail(err, -EINVAL, "device add: a read-only disk discards nothing");
+	return 0;
+}
+
+/* A command's second word. */
+static int take_verb(struct ftctl *ctl, const struct ftctl_command *c, const char *word,
+		     struct fterr *err)
+{
+	unsigned int i;
+
+	for (i = 0; c->verbs[i]; i++) {
+		if (!*word || strncmp(c->verbs[i], word, strlen(word)))
+			continue;
+		ctl->verb = i;
+		return 0;
+	}
+	return ft_fail(err, -EINVAL, "%s can't \"%.40s\"; usage: ftctl %s", c->name, word, c->usage);
+}
+
 static int check_whole(const struct ftctl *ctl, const struct ftctl_command *c, struct fterr *err)
 {
 	if (c->takes_name == NAME_MUST && !ctl->name)
@@ -305,13 +441,14 @@ static int check_whole(const struct ftctl *ctl, const struct ftctl_command *c, s
 		return ft_fail(err, -EINVAL, "set: nothing to change is given; usage: ftctl %s", c->usage);
 	if (ctl->set.period_min && ctl->set.period_max && ctl->set.period_min > ctl->set.period_max)
 		return ft_fail(err, -EINVAL, "--period-min is greater than --period-max");
-	return 0;
+	return c->run == cmd_device ? check_device(ctl, err) : 0;
 }
 
 int ftctl_parse(struct ftctl *ctl, const struct ftctl_command **command, int argc,
 		char *const *argv, struct fterr *err)
 {
 	const struct ftctl_command *c = NULL;
+	bool verb = false;
 	int i, used;
 
 	*command = NULL;
@@ -329,12 +466,20 @@ int ftctl_parse(struct ftctl *ctl, const struct ftctl_command **command, int arg
 			c = ftctl_find(argv[i]);
 			if (!c)
 				return ft_fail(err, -EINVAL, "there is no command \"%.40s\"", argv[i]);
+		} else if (c->verbs && !verb) {
+			if (take_verb(ctl, c, argv[i], err))
+				return err->code;
+			verb = true;
 		} else if (c->takes_name != NAME_NONE && !ctl->name) {
 			if (!ft_name_ok(argv[i]))
-				return ft_fail(err, -EINVAL, "\"%.80s\" is no guest's name: 1 to %d letters, "
+				return ft_fail(err, -EINVAL, "\"%.80s\" is no %s's name: 1 to %d letters, "
 					       "digits, '-', '_' or '.', the first a letter or digit", argv[i],
-					       FTKVM_NAME_MAX);
+					       c->verbs ? c->name : "guest", FTKVM_NAME_MAX);
 			ctl->name = argv[i];
+		} else if (c->verbs) {
+			used = parse_option(ctl, c, argc - i, argv + i, err);
+			if (used < 0)
+				return used;
 		} else {
 			return ft_fail(err, -EINVAL, "%s: \"%.40s\" is too much; usage: ftctl %s", c->name,
 				       argv[i], c->usage);

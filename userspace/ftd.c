@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "control.h"
+#include "device.h"
 #include "op.h"
 #include "peer.h"
 #include "text.h"
@@ -126,7 +127,7 @@ static bool anything_busy(void)
 	for (g = ftd_guests; g; g = g->next)
 		if (g->busy)
 			return true;
-	return false;
+	return devices_busy();
 }
 
 static int on_stop_timer(sd_event_source *s, uint64_t usec, void *arg)
@@ -154,6 +155,7 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
 	stopping = true;
 	sd_notify(0, "STOPPING=1");
 	control_close();
+	devices_deaf();
 	return sd_event_add_time_relative(ftd_loop, NULL, CLOCK_MONOTONIC, 0, 0, on_stop_timer, NULL);
 }
 
@@ -184,7 +186,8 @@ static const char usage[] =
 	"  --control PATH   the socket for ftctl (" FT_CONTROL_SOCKET ")\n"
 	"  --listen WHERE   where the other hosts' ftd may connect (all addresses, port "
 	FT_PEER_PORT ")\n"
-	"  --state PATH     the list of attached guests (the control socket's path and \".guests\")\n"
+	"  --state PATH     the list of attached guests (the control socket's path and \".guests\");\n"
+	"                   that of devices is beside it (\".devices\")\n"
 	"  --version, --help\n";
 
 static int usage_error(const char *fmt, const char *what)
@@ -268,6 +271,9 @@ int main(int argc, char **argv)
 	if ((size_t)snprintf(ftd_state_path, sizeof(ftd_state_path), "%s%s", state ? state : control,
 			     state ? "" : ".guests") >= sizeof(ftd_state_path))
 		return usage_error("\"%s\" is too long a path", state ? state : control);
+	if ((size_t)snprintf(ftd_devices_path, sizeof(ftd_devices_path), "%s.devices",
+			     state ? state : control) >= sizeof(ftd_devices_path))
+		return usage_error("\"%s\" is too long a path", state ? state : control);
 
 	ret = start(control, where, &err);
 	if (ret) {
@@ -275,6 +281,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	guests_restore();
+	devices_restore();
 	ft_log(SD_NOTICE, "version %s, peers' port %d, control socket %s", FTKVM_VERSION, peer_port(),
 	       control);
 	sd_notify(0, "READY=1");
@@ -283,6 +290,7 @@ int main(int argc, char **argv)
 		ft_log(SD_ERR, "the event loop broke: %s", strerror(-ret));
 
 	control_close();
+	devices_close();
 	forget_guests();
 	ftnl_close(&events);
 	return ret ? 1 : 0;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/genetlink.h>
+#include "nl_call.h"
 #include "nl_parse.h"
 
 #define NL_BUFFER	(64 * 1024)
@@ -207,21 +208,25 @@ void ftnl_close(struct ftnl *nl)
 
 /* --- commands -------------------------------------------------------------- */
 
+struct nlmsghdr *ftnl_begin(struct ftnl *nl, uint8_t cmd, uint16_t flags, struct fterr *err)
+{
+	if (ftnl_open(nl, err))
+		return NULL;
+	return begin(nl, nl->family, cmd, NLM_F_ACK | flags);
+}
+
 static struct nlmsghdr *open_command(struct ftnl *nl, uint8_t cmd, const char *name,
 				     struct fterr *err)
 {
-	struct nlmsghdr *nlh;
+	struct nlmsghdr *nlh = ftnl_begin(nl, cmd, 0, err);
 
-	if (ftnl_open(nl, err))
-		return NULL;
-	nlh = begin(nl, nl->family, cmd, NLM_F_ACK);
-	if (name)
+	if (nlh && name)
 		mnl_attr_put_strz(nlh, FTKVM_A_NAME, name);
 	return nlh;
 }
 
-static int finish(struct ftnl *nl, struct nlmsghdr *nlh,
-		  void (*fn)(const struct nlmsghdr *nlh, void *arg), void *arg, struct fterr *err)
+int ftnl_finish(struct ftnl *nl, struct nlmsghdr *nlh,
+		void (*fn)(const struct nlmsghdr *nlh, void *arg), void *arg, struct fterr *err)
 {
 	int ret = talk(nl, nlh, fn, arg, err);
 
@@ -234,7 +239,7 @@ static int simple(uint8_t cmd, const char *name, struct fterr *err)
 	struct ftnl nl;
 	struct nlmsghdr *nlh = open_command(&nl, cmd, name, err);
 
-	return nlh ? finish(&nl, nlh, NULL, NULL, err) : err->code;
+	return nlh ? ftnl_finish(&nl, nlh, NULL, NULL, err) : err->code;
 }
 
 static void put_settings(struct nlmsghdr *nlh, const struct ftsettings *set)
@@ -261,7 +266,7 @@ int ftnl_attach(const char *name, int vm_fd, struct fterr *err)
 	if (!nlh)
 		return err->code;
 	mnl_attr_put_u32(nlh, FTKVM_A_VM_FD, vm_fd);
-	return finish(&nl, nlh, NULL, NULL, err);
+	return ftnl_finish(&nl, nlh, NULL, NULL, err);
 }
 
 int ftnl_detach(const char *name, struct fterr *err)
@@ -294,7 +299,7 @@ int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	if (*pair_name)
 		mnl_attr_put_strz(nlh, FTKVM_A_PAIR_NAME, pair_name);
 	put_settings(nlh, set);
-	return finish(&nl, nlh, NULL, NULL, err);
+	return ftnl_finish(&nl, nlh, NULL, NULL, err);
 }
 
 static void on_replica(const struct nlmsghdr *nlh, void *arg)
@@ -314,7 +319,7 @@ int ftnl_promote(const char *name, bool force, uint64_t *takeover_ns, struct fte
 	nlh = open_command(&nl, FTKVM_CMD_PROMOTE, name, err);
 	if (nlh && force)
 		mnl_attr_put(nlh, FTKVM_A_FORCE, 0, NULL);
-	ret = nlh ? finish(&nl, nlh, on_replica, r, err) : err->code;
+	ret = nlh ? ftnl_finish(&nl, nlh, on_replica, r, err) : err->code;
 	*takeover_ns = r->stats[FTKVM_STAT_TAKEOVER_NS];
 	free(r);
 	return ret;
@@ -327,7 +332,7 @@ int ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
 
 	memset(r, 0, sizeof(*r));
 	nlh = open_command(&nl, FTKVM_CMD_GET, name, err);
-	return nlh ? finish(&nl, nlh, on_replica, r, err) : err->code;
+	return nlh ? ftnl_finish(&nl, nlh, on_replica, r, err) : err->code;
 }
 
 struct dump {
@@ -351,15 +356,11 @@ static void on_dump(const struct nlmsghdr *nlh, void *arg)
 int ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err)
 {
 	struct dump d = { 0 };
-	struct nlmsghdr *nlh;
 	struct ftnl nl;
+	struct nlmsghdr *nlh = ftnl_begin(&nl, FTKVM_CMD_GET, NLM_F_DUMP, err);
 	int ret;
 
-	ret = ftnl_open(&nl, err);
-	if (ret)
-		return ret;
-	nlh = begin(&nl, nl.family, FTKVM_CMD_GET, NLM_F_ACK | NLM_F_DUMP);
-	ret = finish(&nl, nlh, on_dump, &d, err);
+	ret = nlh ? ftnl_finish(&nl, nlh, on_dump, &d, err) : err->code;
 	*list = d.list;
 	*n = d.n;
 	return ret;
@@ -373,7 +374,7 @@ int ftnl_set(const char *name, const struct ftsettings *set, struct fterr *err)
 	if (!nlh)
 		return err->code;
 	put_settings(nlh, set);
-	return finish(&nl, nlh, NULL, NULL, err);
+	return ftnl_finish(&nl, nlh, NULL, NULL, err);
 }
 
 static void on_check(const struct nlmsghdr *nlh, void *arg)
@@ -390,7 +391,7 @@ int ftnl_check(const char *name, int vm_fd, struct ftproblems *problems, struct 
 		return err->code;
 	if (vm_fd >= 0)
 		mnl_attr_put_u32(nlh, FTKVM_A_VM_FD, vm_fd);
-	return finish(&nl, nlh, on_check, problems, err);
+	return ftnl_finish(&nl, nlh, on_check, problems, err);
 }
 
 /* --- events ---------------------------------------------------------------- */

@@ -30,6 +30,13 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_REMEDY]	= MNL_TYPE_STRING,
 	[FTKVM_A_SCOPE]		= MNL_TYPE_U32,
 	[FTKVM_A_STATS]		= MNL_TYPE_NESTED,
+	[FTKVM_A_DEV_NAME]	= MNL_TYPE_STRING,
+	[FTKVM_A_DEV_NO]	= MNL_TYPE_U32,
+	[FTKVM_A_DEV_KIND]	= MNL_TYPE_U32,
+	[FTKVM_A_CAPACITY]	= MNL_TYPE_U64,
+	[FTKVM_A_READONLY]	= MNL_TYPE_FLAG,
+	[FTKVM_A_BASE]		= MNL_TYPE_U32,
+	[FTKVM_A_DEV_STATS]	= MNL_TYPE_NESTED,
 };
 
 /* The type, or 0 for an attribute that is unknown or not as it should be. */
@@ -53,18 +60,19 @@ static void get_string(const struct nlattr *attr, char *buf, size_t size)
 	buf[len] = '\0';
 }
 
-static void parse_stats(const struct nlattr *nest, struct ftreplica *r)
+/* Those from @pad, which is none, up to @max. */
+static void parse_stats(const struct nlattr *nest, unsigned int pad, unsigned int max,
+			uint64_t *stats, bool *has_stat)
 {
 	const struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, nest) {
 		unsigned int type = mnl_attr_get_type(attr);
 
-		if (type <= FTKVM_STAT_PAD || type > FTKVM_STAT_MAX ||
-		    mnl_attr_validate(attr, MNL_TYPE_U64) < 0)
+		if (type <= pad || type > max || mnl_attr_validate(attr, MNL_TYPE_U64) < 0)
 			continue;
-		r->stats[type] = mnl_attr_get_u64(attr);
-		r->has_stat[type] = true;
+		stats[type] = mnl_attr_get_u64(attr);
+		has_stat[type] = true;
 	}
 }
 
@@ -121,7 +129,7 @@ void nl_parse_replica(const struct nlmsghdr *nlh, struct ftreplica *r)
 			r->margin = mnl_attr_get_u64(attr);
 			break;
 		case FTKVM_A_STATS:
-			parse_stats(attr, r);
+			parse_stats(attr, FTKVM_STAT_PAD, FTKVM_STAT_MAX, r->stats, r->has_stat);
 			break;
 		}
 	}
@@ -157,6 +165,50 @@ void nl_parse_event(const struct nlmsghdr *nlh, struct ftevent *e)
 			break;
 		}
 	}
+}
+
+void nl_parse_device(const struct nlmsghdr *nlh, struct ftdev *d)
+{
+	const struct nlattr *attr;
+
+	memset(d, 0, sizeof(*d));
+	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
+		switch (attr_type(attr)) {
+		case FTKVM_A_DEV_NAME:
+			get_string(attr, d->name, sizeof(d->name));
+			break;
+		case FTKVM_A_DETAIL:
+			get_string(attr, d->detail, sizeof(d->detail));
+			break;
+		case FTKVM_A_DEV_NO:
+			d->no = mnl_attr_get_u32(attr);
+			break;
+		case FTKVM_A_DEV_KIND:
+			d->kind = mnl_attr_get_u32(attr);
+			break;
+		case FTKVM_A_PID:
+			d->pid = mnl_attr_get_u32(attr);
+			break;
+		case FTKVM_A_CAPACITY:
+			d->capacity = mnl_attr_get_u64(attr);
+			break;
+		case FTKVM_A_READONLY:
+			d->readonly = true;
+			break;
+		case FTKVM_A_DEV_STATS:
+			parse_stats(attr, FTKVM_DEV_STAT_PAD, FTKVM_DEV_STAT_MAX, d->stats, d->has_stat);
+			break;
+		}
+	}
+}
+
+void nl_parse_base(const struct nlmsghdr *nlh, uint32_t *base)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
+		if (attr_type(attr) == FTKVM_A_BASE)
+			*base = mnl_attr_get_u32(attr);
 }
 
 void ftproblem_add(struct ftproblems *p, uint32_t scope, const char *remedy,

@@ -3,11 +3,14 @@
 #ifndef FTKVM_NL_PARSE_H
 #define FTKVM_NL_PARSE_H
 
-#include "nl.h"
+#include "nl_dev.h"
 
 /* Each takes a whole message; what it does not say is zero. */
 void nl_parse_replica(const struct nlmsghdr *nlh, struct ftreplica *r);
 void nl_parse_event(const struct nlmsghdr *nlh, struct ftevent *e);
+void nl_parse_device(const struct nlmsghdr *nlh, struct ftdev *d);
+/* What DEV_STOP answers; @base is left alone if it says nothing. */
+void nl_parse_base(const struct nlmsghdr *nlh, uint32_t *base);
 /* Adds to what @p holds. */
 void nl_parse_problems(const struct nlmsghdr *nlh, struct ftproblems *p);
 

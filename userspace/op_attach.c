@@ -2,17 +2,12 @@
 /* Attach: from a monitor's path to a replica in the module. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "device.h"
 #include "op.h"
-
-static bool process_gone(pid_t pid)
-{
-	return pid > 0 && kill(pid, 0) && errno == ESRCH;
-}
 
 /*
  * The module knows the name. It may be this very guest (ftd was restarted), or
@@ -34,7 +29,7 @@ static int name_taken(struct op *op, int vm_fd, bool *adopted)
 		*adopted = true;
 		return 0;
 	}
-	if (!process_gone(r.pid))
+	if (!ft_process_gone(r.pid))
 		return ft_fail(err, -EEXIST, "another guest (process %u) has the name %s; choose another name, "
 			       "or run: ftctl detach %s", r.pid, op->name, op->name);
 	ret = ftnl_detach(op->name, err);
@@ -146,6 +141,7 @@ void attach_settle(struct op *op)
 		return;
 	}
 	op->guest->attached = true;
+	devices_check_guest(op->guest);
 	guests_save();
 }
 

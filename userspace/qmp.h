@@ -47,6 +47,8 @@ int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg),
 
 /* The KVM VM of a process, as a file descriptor of ours; -errno with a text. */
 int ft_vm_fd(pid_t pid, struct fterr *err);
+/* There is no such process any more. */
+bool ft_process_gone(pid_t pid);
 /* A file descriptor that becomes readable when the process has ended; -errno. */
 int ft_pidfd(pid_t pid);
 

@@ -91,6 +91,24 @@ static const struct words stats[FTKVM_STAT_MAX + 1] = {
 	[FTKVM_STAT_VERIFY_NS]		= { "verify_ns", "  guest stood still for the last" },
 };
 
+static const char *const dev_stats[] = {
+	[FTKVM_DEV_STAT_KICKS]		= "kicks",
+	[FTKVM_DEV_STAT_REQUESTS]	= "requests",
+	[FTKVM_DEV_STAT_COMPLETED]	= "completed",
+	[FTKVM_DEV_STAT_PENDING]	= "pending",
+	[FTKVM_DEV_STAT_ERRORS]		= "errors",
+	[FTKVM_DEV_STAT_IN_BYTES]	= "in_bytes",
+	[FTKVM_DEV_STAT_OUT_BYTES]	= "out_bytes",
+	[FTKVM_DEV_STAT_FLUSHES]	= "flushes",
+	[FTKVM_DEV_STAT_BROKEN]		= "broken",
+	[FTKVM_DEV_STAT_RUNNING]	= "running",
+};
+
+static const char *const dev_kinds[] = {
+	[FTKVM_UAPI_DEV_BLK]	= "blk",
+	[FTKVM_UAPI_DEV_NET]	= "net",
+};
+
 static const char *const roles[] = {
 	[FTKVM_UAPI_ROLE_NONE]	  = "none",
 	[FTKVM_UAPI_ROLE_PRIMARY] = "primary",
@@ -147,6 +165,16 @@ const char *ft_stat_name(unsigned int stat)
 const char *ft_stat_words(unsigned int stat)
 {
 	return stat <= FTKVM_STAT_MAX ? stats[stat].words : NULL;
+}
+
+const char *ft_dev_stat_name(unsigned int stat)
+{
+	return stat <= FTKVM_DEV_STAT_MAX ? dev_stats[stat] : NULL;
+}
+
+const char *ft_dev_kind_name(uint32_t kind)
+{
+	return kind && kind < ARRAY_SIZE(dev_kinds) ? dev_kinds[kind] : "unknown";
 }
 
 bool ft_state_protected(uint32_t state)

@@ -13,6 +13,8 @@ const char *ft_role_name(uint32_t role);
 const char *ft_event_name(uint32_t event);
 const char *ft_reason_name(uint32_t reason);
 const char *ft_stat_name(unsigned int stat);	/* NULL: no such statistic */
+const char *ft_dev_stat_name(unsigned int stat);
+const char *ft_dev_kind_name(uint32_t kind);
 
 /* Sentences for people. */
 const char *ft_state_words(uint32_t state);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -176,6 +177,60 @@ int ft_unix_address(struct sockaddr_un *addr, const char *path)
 		return -ENAMETOOLONG;
 	strcpy(addr->sun_path, path);
 	return 0;
+}
+
+/* Nobody answers there: it is a leftover of an ftd that did not end well. */
+static int remove_stale(const struct sockaddr_un *addr, struct fterr *err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int ret;
+
+	if (fd < 0)
+		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+	close(fd);
+	if (!ret || ret == -EAGAIN)
+		return ft_fail(err, -EADDRINUSE, "another ftd serves %s already", addr->sun_path);
+	if (ret == -ECONNREFUSED)
+		unlink(addr->sun_path);
+	return 0;
+}
+
+/* Its directory, for a socket in one that the system does not make for us. */
+static void make_directory(const char *path)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return;
+	*slash = '\0';
+	mkdir(dir, 0755);	/* if that fails, bind() tells */
+}
+
+int ft_unix_listen(const char *path, int backlog, struct fterr *err)
+{
+	struct sockaddr_un addr;
+	int fd, ret;
+
+	if (ft_unix_address(&addr, path))
+		return ft_fail(err, -ENAMETOOLONG, "the path of a socket is empty or too long: \"%.120s\"", path);
+	make_directory(path);
+	ret = remove_stale(&addr, err);
+	if (ret)
+		return ret;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	/* The file gets the socket's mode; umask() would be other threads' too. */
+	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, backlog))
+		ret = -errno;
+	if (!ret)
+		return fd;
+	close(fd);
+	return ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret));
 }
 
 bool ft_name_ok(const char *name)

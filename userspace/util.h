@@ -69,6 +69,15 @@ int ft_send_json(int fd, json_t *json, int64_t deadline);
 struct sockaddr_un;
 int ft_unix_address(struct sockaddr_un *addr, const char *path);
 
+/*
+ * ft_unix_listen() - listen at a UNIX socket that only our own user may connect to
+ *
+ * Its directory is made if there is none, and what an ftd that did not end well left
+ * behind is removed.
+ * Return: the socket, non-blocking, or -errno with a text
+ */
+int ft_unix_listen(const char *path, int backlog, struct fterr *err);
+
 /* A guest's name: letters, digits, '-', '_', '.', not more than FTKVM_NAME_MAX. */
 bool ft_name_ok(const char *name);
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,11 @@ int ft_pidfd(pid_t pid)
 	int fd = syscall(SYS_pidfd_open, pid, 0);
 
 	return fd < 0 ? -errno : fd;
+}
+
+bool ft_process_gone(pid_t pid)
+{
+	return pid > 0 && kill(pid, 0) && errno == ESRCH;
 }
 
 /* The number of the only kvm-vm descriptor of the process, or -errno. */

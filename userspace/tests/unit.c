@@ -449,6 +449,10 @@ static void words_for_all(void)
 		CHECK(strcmp(ft_reason_name(i), "unknown"));
 	for (i = FTKVM_STAT_PAD + 1; i <= FTKVM_STAT_MAX; i++)
 		CHECK(ft_stat_name(i) && ft_stat_words(i));
+	for (i = FTKVM_DEV_STAT_PAD + 1; i <= FTKVM_DEV_STAT_MAX; i++)
+		CHECK(ft_dev_stat_name(i));
+	for (i = FTKVM_UAPI_DEV_BLK; i <= FTKVM_UAPI_DEV_NET; i++)
+		CHECK(strcmp(ft_dev_kind_name(i), "unknown"));
 	CHECK(!strcmp(ft_state_name(1000), "unknown"));
 	CHECK(!strcmp(ft_role_name(1000), "unknown"));
 	CHECK(!ft_stat_name(FTKVM_STAT_MAX + 1));
@@ -579,11 +583,14 @@ static int run_all(const struct unit_test *test)
 	return failed;
 }
 
-/* "unit": all tests; "unit console QMP BACKEND": see tests/check. */
+/* "unit": all tests; "unit console QMP BACKEND", "unit vhost SOCKET KIND": see tests/check. */
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 4 && !strcmp(argv[1], "console"))
 		return unit_console(argv[2], argv[3]);
-	return run_all(unit_tests) + run_all(unit_nl_tests) + run_all(unit_view_tests) ? 1 : 0;
+	if (argc == 4 && !strcmp(argv[1], "vhost"))
+		return unit_vhost(argv[2], argv[3]);
+	return run_all(unit_tests) + run_all(unit_nl_tests) + run_all(unit_vhost_tests) +
+	       run_all(unit_view_tests) ? 1 : 0;
 }

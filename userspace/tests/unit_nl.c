@@ -107,6 +107,38 @@ static void event(void)
 	CHECK(e.time_ns == 123456789012345);
 }
 
+static void device(void)
+{
+	struct nlmsghdr *nlh = message(FTKVM_CMD_DEV_GET);
+	uint32_t base = 7;
+	struct nlattr *nest;
+	struct ftdev d;
+
+	nl_parse_base(nlh, &base);
+	CHECK(base == 7);
+	mnl_attr_put_strz(nlh, FTKVM_A_DEV_NAME, "disk0");
+	mnl_attr_put_u32(nlh, FTKVM_A_DEV_NO, 3);
+	mnl_attr_put_u32(nlh, FTKVM_A_DEV_KIND, FTKVM_UAPI_DEV_BLK);
+	mnl_attr_put_u32(nlh, FTKVM_A_PID, 4711);
+	mnl_attr_put_u64(nlh, FTKVM_A_CAPACITY, 1ULL << 40);
+	mnl_attr_put(nlh, FTKVM_A_READONLY, 0, NULL);
+	mnl_attr_put_strz(nlh, FTKVM_A_DETAIL, "a chain without an end");
+	mnl_attr_put_u32(nlh, FTKVM_A_BASE, 65535);
+	nest = mnl_attr_nest_start(nlh, FTKVM_A_DEV_STATS);
+	mnl_attr_put_u64(nlh, FTKVM_DEV_STAT_REQUESTS, 5);
+	mnl_attr_put_u64(nlh, FTKVM_DEV_STAT_MAX, 2);
+	mnl_attr_put_u64(nlh, FTKVM_DEV_STAT_MAX + 1, 8);
+	mnl_attr_put_u32(nlh, FTKVM_DEV_STAT_ERRORS, 9);
+	mnl_attr_nest_end(nlh, nest);
+	nl_parse_device(nlh, &d);
+	CHECK(!strcmp(d.name, "disk0") && d.no == 3 && d.kind == FTKVM_UAPI_DEV_BLK && d.pid == 4711);
+	CHECK(d.capacity == 1ULL << 40 && d.readonly && !strcmp(d.detail, "a chain without an end"));
+	CHECK(d.stats[FTKVM_DEV_STAT_REQUESTS] == 5 && d.stats[FTKVM_DEV_STAT_MAX] == 2);
+	CHECK(d.has_stat[FTKVM_DEV_STAT_REQUESTS] && !d.has_stat[FTKVM_DEV_STAT_ERRORS]);
+	nl_parse_base(nlh, &base);
+	CHECK(base == 65535);
+}
+
 static void check_answer(void)
 {
 	struct ftproblems p = { 0 };
@@ -172,6 +204,7 @@ static void spoiled_messages(void)
 		struct nlmsghdr *good = replica_message(), *nlh;
 		struct ftreplica r;
 		struct ftevent e;
+		struct ftdev d;
 		char text[64] = "";
 		unsigned int n;
 		size_t len;
@@ -186,6 +219,7 @@ static void spoiled_messages(void)
 			((char *)nlh)[20 + rand_r(&seed) % (len - 20)] = rand_r(&seed);
 		nl_parse_replica(nlh, &r);
 		nl_parse_event(nlh, &e);
+		nl_parse_device(nlh, &d);
 		nl_parse_problems(nlh, &p);
 		nl_detail_text(nlh, text, sizeof(text));
 		nlh->nlmsg_flags = NLM_F_ACK_TLVS | (i & 1 ? NLM_F_CAPPED : 0);
@@ -201,6 +235,7 @@ const struct unit_test unit_nl_tests[] = {
 	{ "replica_message", replica },
 	{ "bad_attributes", bad_attributes },
 	{ "event_message", event },
+	{ "device_message", device },
 	{ "check_answer", check_answer },
 	{ "error_texts", error_texts },
 	{ "spoiled_messages", spoiled_messages },

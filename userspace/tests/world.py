@@ -56,10 +56,10 @@ class World:
         self.processes.append(process)
         return process
 
-    def ftd(self, name="ftd", *extra, env=None, wait=True):
+    def ftd(self, name="ftd", *extra, env=None, wait=True, program="ftd"):
         control, log = self.path(name + ".sock"), self.path(name + ".log")
         with open(log, "ab") as out:
-            process = self.start([*self.wrap, os.path.join(self.build, "ftd"), "--control", control,
+            process = self.start([*self.wrap, os.path.join(self.build, program), "--control", control,
                                   "--listen", "127.0.0.1:0", *extra], stdout=out, stderr=out,
                                  env=dict(os.environ, **(env or {})))
         self.daemons.append((process, log))
@@ -131,6 +131,22 @@ class World:
             return all(os.path.exists(path) for path in paths)
         wait_for(up, "QEMU comes up")
         return paths
+
+    @staticmethod
+    def qmp(path, *commands):
+        """Say commands, (name, argument=value ...), to a monitor that nobody else holds."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.settimeout(60)
+            with sock.makefile("rw") as file:
+                file.readline()
+                for name, arguments in (("qmp_capabilities", {}), *commands):
+                    file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+                    file.flush()
+                    answer = {}
+                    while "event" in answer or not answer:
+                        answer = json.loads(file.readline())
+                    need("return" in answer, f"QEMU refuses {name}: {answer}")
 
     def server(self, name, talk):
         """A UNIX socket whose every client is given to talk(); its path."""

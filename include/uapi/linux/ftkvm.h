@@ -77,6 +77,55 @@
  *			any divergence does, and names the first register or page.
  *	in:  NAME
  *
+ * A *device* is a virtio disk or network card of a guest whose rings the module
+ * serves. It is named by DEV_NAME, unique on the host, and belongs to a VM, whether
+ * that is attached or not. Userspace ends the vhost-user protocol of the guest's
+ * QEMU and tells what it learned. While a guest is paired, both hosts must have the
+ * same devices: by DEV_NO, with the same DEV_KIND, CAPACITY and READONLY.
+ *
+ *  FTKVM_CMD_DEV_ADD	Give a VM a device. No queue of it runs yet. A device goes
+ *			with its VM, if it is not taken away before.
+ *	in:  DEV_NAME, DEV_NO, DEV_KIND, VM_FD, [BACKEND_FD], [CAPACITY], [READONLY]
+ *			BLK: BACKEND_FD is a regular file or a block device, open for
+ *			what READONLY lets the guest do; CAPACITY must be there, and a
+ *			request beyond it fails, as does one beyond the file's end. What
+ *			GET_ID says is DEV_NAME, cut to 20 bytes. NET: BACKEND_FD is a tap or
+ *			macvtap queue, with IFF_NO_PI, IFF_VNET_HDR and a header of 12
+ *			bytes. Without BACKEND_FD a disk's requests fail, and a card
+ *			sends and receives nothing. EEXIST: the name is taken, or the VM's
+ *			DEV_NO.
+ *
+ *  FTKVM_CMD_DEV_DEL	Take it away. Its queues are stopped as by DEV_STOP.
+ *	in:  DEV_NAME
+ *
+ *  FTKVM_CMD_DEV_START	Let a queue run: from the used ring's index on, whatever was
+ *			pending in it before. One that runs is stopped first. A
+ *			running guest may have filled it already, so it is looked at
+ *			without a kick.
+ *	in:  DEV_NAME, QUEUE, DEV_FEATURES, NUM, DESC, AVAIL, USED, BASE, KICK_FD, [CALL_FD]
+ *			BLK has queue 0; NET 0 (receive) and 1 (transmit). DEV_FEATURES as
+ *			the guest's driver accepted them; of all queues of a device that
+ *			run, the same. A driver without VIRTIO_BLK_F_FLUSH takes a
+ *			completed write for a durable one. DESC, AVAIL, USED are guest
+ *			physical addresses, aligned as virtio has it. BASE is where the
+ *			guest's QEMU would go on; the module believes the used ring. The
+ *			descriptors are eventfds; without CALL_FD the guest polls.
+ *
+ *  FTKVM_CMD_DEV_CALL	Give a queue that runs another CALL_FD, or none.
+ *	in:  DEV_NAME, QUEUE, [CALL_FD]
+ *
+ *  FTKVM_CMD_DEV_STOP	Stop a queue. When it returns nothing is in flight: what was
+ *			not completed to the guest is forgotten, and a START would
+ *			begin with it again. Neither eventfd is used any more. EINVAL: it
+ *			does not run.
+ *	in:  DEV_NAME, QUEUE
+ *	out: BASE (the used ring's index)
+ *
+ *  FTKVM_CMD_DEV_GET	Tell of one device; as a dump, of all.
+ *	in:  DEV_NAME (not for a dump)
+ *	out: DEV_NAME DEV_NO DEV_KIND PID [CAPACITY] [READONLY] [DETAIL] DEV_STATS { ... }
+ *			DETAIL: why it is broken (DEV_STAT_BROKEN)
+ *
  *  FTKVM_CMD_EVENT	To the multicast group "events", unasked: something
  *			happened to a replica.
  *	out: NAME EVENT STATE ROLE REASON DETAIL TIME_NS
@@ -97,6 +146,19 @@
  *	VERIFY_EVERY u32	0..FTKVM_VERIFY_HIGHEST
  *	STATE u32   PID u32   REASON u32   DETAIL string(187; of an error: 511)
  *	MODULE_VERSION string   PROTO_VERSION u32   EVENT u32   TIME_NS u64
+ *	DEV_NAME string(1..63)	no control characters
+ *	DEV_NO u32		0..FTKVM_DEV_NO_HIGHEST, unique in its VM
+ *	DEV_KIND u32		BLK or NET
+ *	BACKEND_FD s32, KICK_FD s32, CALL_FD s32
+ *				not negative
+ *	CAPACITY u64		not 0; in 512 bytes
+ *	READONLY flag
+ *	DEV_FEATURES u64	with VIRTIO_F_VERSION_1
+ *	QUEUE u32		less than the device has
+ *	NUM u32			1..FTKVM_DEV_NUM_HIGHEST, a power of two
+ *	DESC u64, AVAIL u64, USED u64
+ *	BASE u32		0..65535
+ *	DEV_STATS nest { every FTKVM_DEV_STAT_*: u64 }
  *	PROBLEM nest (repeats) { CAUSE string  REMEDY string  SCOPE u32 }
  *	STATS nest { every FTKVM_STAT_*: u64 }
  *
@@ -121,6 +183,8 @@
 #define FTKVM_TIMEOUT_LOWEST	200
 #define FTKVM_TIMEOUT_HIGHEST	600000
 #define FTKVM_VERIFY_HIGHEST	1000000000
+#define FTKVM_DEV_NO_HIGHEST	255
+#define FTKVM_DEV_NUM_HIGHEST	1024
 
 enum {
 	FTKVM_CMD_UNSPEC,
@@ -134,6 +198,12 @@ enum {
 	FTKVM_CMD_CHECK,
 	FTKVM_CMD_EVENT,
 	FTKVM_CMD_VERIFY,
+	FTKVM_CMD_DEV_ADD,
+	FTKVM_CMD_DEV_DEL,
+	FTKVM_CMD_DEV_START,
+	FTKVM_CMD_DEV_CALL,
+	FTKVM_CMD_DEV_STOP,
+	FTKVM_CMD_DEV_GET,
 	__FTKVM_CMD_MAX
 };
 
@@ -168,6 +238,22 @@ enum {
 	FTKVM_A_STATS,
 	FTKVM_A_VERIFY_EVERY,	/* background verification, every so many epochs; 0: none */
 	FTKVM_A_PAIR_NAME,	/* what both sides call the pair */
+	FTKVM_A_DEV_NAME,
+	FTKVM_A_DEV_NO,		/* the same on both hosts */
+	FTKVM_A_DEV_KIND,	/* enum ftkvm_uapi_dev_kind */
+	FTKVM_A_BACKEND_FD,	/* a file, a block device or a tap */
+	FTKVM_A_CAPACITY,	/* of a disk, in 512 bytes */
+	FTKVM_A_READONLY,
+	FTKVM_A_DEV_FEATURES,	/* virtio's feature bits that the driver accepted */
+	FTKVM_A_QUEUE,
+	FTKVM_A_NUM,		/* entries of the queue */
+	FTKVM_A_DESC,		/* guest physical addresses of its rings */
+	FTKVM_A_AVAIL,
+	FTKVM_A_USED,
+	FTKVM_A_BASE,		/* index of the next entry */
+	FTKVM_A_KICK_FD,	/* an eventfd: the guest has filled the queue */
+	FTKVM_A_CALL_FD,	/* an eventfd: it is to look at what was used */
+	FTKVM_A_DEV_STATS,
 	__FTKVM_A_MAX
 };
 
@@ -221,6 +307,30 @@ enum {
 };
 
 #define FTKVM_STAT_MAX (__FTKVM_STAT_MAX - 1)
+
+/* Inside FTKVM_A_DEV_STATS; all u64. Counted since DEV_ADD. */
+enum {
+	FTKVM_DEV_STAT_UNSPEC,
+	FTKVM_DEV_STAT_PAD,
+	FTKVM_DEV_STAT_KICKS,		/* looks at a queue that a kick asked for */
+	FTKVM_DEV_STAT_REQUESTS,	/* requests, or packets, taken from the guest */
+	FTKVM_DEV_STAT_COMPLETED,	/* ... and given back */
+	FTKVM_DEV_STAT_PENDING,		/* ... and not yet, now */
+	FTKVM_DEV_STAT_ERRORS,		/* ... with an error, or dropped */
+	FTKVM_DEV_STAT_IN_BYTES,	/* to the guest: read, received */
+	FTKVM_DEV_STAT_OUT_BYTES,	/* from the guest: written, sent */
+	FTKVM_DEV_STAT_FLUSHES,
+	FTKVM_DEV_STAT_BROKEN,		/* 1: no more requests are taken; DETAIL says why */
+	FTKVM_DEV_STAT_RUNNING,		/* queues that were started, one bit each */
+	__FTKVM_DEV_STAT_MAX
+};
+
+#define FTKVM_DEV_STAT_MAX (__FTKVM_DEV_STAT_MAX - 1)
+
+enum ftkvm_uapi_dev_kind {
+	FTKVM_UAPI_DEV_BLK = 1,
+	FTKVM_UAPI_DEV_NET,
+};
 
 enum ftkvm_uapi_role {
 	FTKVM_UAPI_ROLE_NONE,

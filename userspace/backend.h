@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is behind a guest's device on this host: a file, a block device, a tap. */
+#ifndef FTKVM_BACKEND_H
+#define FTKVM_BACKEND_H
+
+#include "util.h"
+
+/**
+ * struct ftbackend - an open one
+ * @fd: -1: none
+ * @sectors: of a disk, 512 bytes each
+ * @block: bytes that a disk is read and written by
+ */
+struct ftbackend {
+	int fd;
+	uint64_t sectors;
+	uint32_t block;
+};
+
+/* Open a regular file or a block device for nobody else to write to. 0 or -errno. */
+int ftbackend_disk(struct ftbackend *b, const char *path, bool readonly, struct fterr *err);
+
+/* A tap's name, or the path of a macvtap's (/dev/tapN). 0 or -errno. */
+int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err);
+
+/* Let a tap give what the guest's driver can take, by its virtio features. 0 or -errno. */
+int ftbackend_offload(const struct ftbackend *b, uint64_t features, struct fterr *err);
+
+void ftbackend_close(struct ftbackend *b);
+
+#endif

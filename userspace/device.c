@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The list of devices, and their sockets. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "device.h"
+#include "op.h"
+#include "text.h"
+
+struct device *ftd_devices;
+char ftd_devices_path[128];
+
+static struct device *find(const char *name)
+{
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		if (!strcmp(d->name, name))
+			return d;
+	return NULL;
+}
+
+/* --- the socket ------------------------------------------------------------ */
+
+static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct device *dev = arg;
+	int sock;
+
+	(void)revents;
+	if (dev->conn && devconn_gone(dev->conn)) {
+		/* Its end is about to be seen; then this one has its turn. */
+		sd_event_source_set_enabled(s, SD_EVENT_OFF);
+		return 0;
+	}
+	sock = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (sock < 0)
+		return 0;
+	if (dev->conn) {
+		ft_log(SD_WARNING, "device %s: process %d has it; another that connects is sent away",
+		       dev->name, devconn_pid(dev->conn));
+		close(sock);
+		return 0;
+	}
+	devconn_new(dev, sock);
+	return 0;
+}
+
+void device_free_for_next(struct device *dev)
+{
+	dev->conn = NULL;
+	if (dev->listen_source)
+		sd_event_source_set_enabled(dev->listen_source, SD_EVENT_ON);
+}
+
+static int give_to_user(const struct device *dev, struct fterr *err)
+{
+	const struct passwd *pw;
+
+	if (!*dev->user)
+		return 0;
+	pw = getpwnam(dev->user);
+	if (!pw)
+		return ft_fail(err, -EINVAL, "there is no user %s on this host", dev->user);
+	if (chown(dev->socket, pw->pw_uid, -1))
+		return ft_fail(err, -errno, "cannot give %s to %s: %s", dev->socket, dev->user, strerror(errno));
+	return 0;
+}
+
+static void stop_listening(struct device *dev)
+{
+	if (dev->listen_fd < 0)
+		return;
+	dev->listen_source = sd_event_source_disable_unref(dev->listen_source);
+	close(dev->listen_fd);
+	dev->listen_fd = -1;
+	unlink(dev->socket);
+}
+
+static int start_listening(struct device *dev, struct fterr *err)
+{
+	int ret;
+
+	dev->listen_fd = ft_unix_listen(dev->socket, 8, err);
+	if (dev->listen_fd < 0)
+		return dev->listen_fd;
+	ret = give_to_user(dev, err);
+	if (!ret) {
+		ret = sd_event_add_io(ftd_loop, &dev->listen_source, dev->listen_fd, EPOLLIN, on_connection,
+				      dev);
+		if (ret < 0)
+			ft_fail(err, ret, "cannot listen on %s: %s", dev->socket, strerror(-ret));
+	}
+	if (ret < 0)
+		stop_listening(dev);
+	return ret < 0 ? ret : 0;
+}
+
+/* --- what is asked --------------------------------------------------------- */
+
+static json_t *config_json(const struct device *d)
+{
+	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "name", d->name, "guest", d->guest,
+				 "kind", ft_dev_kind_name(d->kind), "no", (int)d->no, "socket", d->socket,
+				 d->kind == FTKVM_UAPI_DEV_BLK ? "file" : "tap", d->backend);
+
+	json_object_set_new(json, "readonly", json_boolean(d->readonly));
+	json_object_set_new(json, "discard", json_boolean(d->discard));
+	if (*d->user)
+		json_object_set_new(json, "user", json_string(d->user));
+	return json;
+}
+
+static void save(void)
+{
+	json_t *list = json_array();
+	char path[sizeof(ftd_devices_path) + 8];
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		json_array_append_new(list, config_json(d));
+	snprintf(path, sizeof(path), "%s.new", ftd_devices_path);
+	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_devices_path))
+		ft_log(SD_WARNING, "cannot save the list of devices in %s", ftd_devices_path);
+	json_decref(list);
+}
+
+/* A text into @buf; -EINVAL if it is not there, or too long. */
+static int take_text(json_t *request, const char *key, char *buf, size_t size, struct fterr *err)
+{
+	const char *text = request_string(request, key);
+
+	if (!text || !*text || strlen(text) >= size)
+		return ft_fail(err, -EINVAL, "a device needs \"%s\": 1 to %zu bytes", key, size - 1);
+	strcpy(buf, text);
+	return 0;
+}
+
+static int take_kind(struct device *d, json_t *request, struct fterr *err)
+{
+	const char *kind = request_string(request, "kind");
+	json_t *no = json_object_get(request, "no");
+	json_int_t v = json_integer_value(no);
+
+	d->kind = !kind ? 0 : !strcmp(kind, "blk") ? FTKVM_UAPI_DEV_BLK : !strcmp(kind, "net") ?
+		  FTKVM_UAPI_DEV_NET : 0;
+	if (!d->kind)
+		return ft_fail(err, -EINVAL, "a device is of kind blk or net");
+	if (!json_is_integer(no) || v < 0 || v > FTKVM_DEV_NO_HIGHEST)
+		return ft_fail(err, -EINVAL, "a device's number is 0 to %d, and the same on both hosts",
+			       FTKVM_DEV_NO_HIGHEST);
+	d->no = v;
+	d->readonly = json_is_true(json_object_get(request, "readonly"));
+	d->discard = json_is_true(json_object_get(request, "discard"));
+	if (d->kind == FTKVM_UAPI_DEV_NET && (d->readonly || d->discard))
+		return ft_fail(err, -EINVAL, "only a disk can be read-only or discard");
+	if (d->readonly && d->discard)
+		return ft_fail(err, -EINVAL, "a read-only disk discards nothing");
+	return 0;
+}
+
+static int take_config(struct device *d, json_t *request, struct fterr *err)
+{
+	int ret;
+
+	if (!ft_name_ok(request_string(request, "name")))
+		return ft_fail(err, -EINVAL, "a device's name is 1 to %d letters, digits, '-', '_' or '.', and "
+			       "begins with a letter or digit", FTKVM_NAME_MAX);
+	strcpy(d->name, request_string(request, "name"));
+	if (!ft_name_ok(request_string(request, "guest")))
+		return ft_fail(err, -EINVAL, "device %s: which guest's is it? It is named by \"guest\"", d->name);
+	strcpy(d->guest, request_string(request, "guest"));
+	ret = take_kind(d, request, err);
+	if (!ret)
+		ret = take_text(request, "socket", d->socket, sizeof(d->socket), err);
+	if (!ret)
+		ret = take_text(request, d->kind == FTKVM_UAPI_DEV_BLK ? "file" : "tap", d->backend,
+				sizeof(d->backend), err);
+	if (!ret && json_object_get(request, "user"))
+		ret = take_text(request, "user", d->user, sizeof(d->user), err);
+	if (ret)
+		return ret;
+	if (*d->socket != '/' || (d->kind == FTKVM_UAPI_DEV_BLK && *d->backend != '/'))
+		return ft_fail(err, -EINVAL, "device %s: ftd needs absolute paths", d->name);
+	return 0;
+}
+
+static int check_unique(const struct device *new, struct fterr *err)
+{
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next) {
+		if (!strcmp(d->name, new->name))
+			return ft_fail(err, -EEXIST, "there is a device %s already; see: ftctl device", d->name);
+		if (!strcmp(d->socket, new->socket))
+			return ft_fail(err, -EEXIST, "%s is the socket of device %s", d->socket, d->name);
+		if (!strcmp(d->guest, new->guest) && d->no == new->no)
+			return ft_fail(err, -EEXIST, "guest %s has a device of number %u already: %s", d->guest,
+				       d->no, d->name);
+	}
+	return 0;
+}
+
+int device_add(json_t *request, struct fterr *err)
+{
+	struct device *d = calloc(1, sizeof(*d)), **at;
+	int ret;
+
+	if (!d)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	d->listen_fd = -1;
+	ret = take_config(d, request, err);
+	if (!ret)
+		ret = check_unique(d, err);
+	if (!ret)
+		ret = start_listening(d, err);
+	if (ret) {
+		free(d);
+		return ret;
+	}
+	/* in the order in which they were added */
+	for (at = &ftd_devices; *at; at = &(*at)->next)
+		;
+	*at = d;
+	save();
+	ft_log(SD_NOTICE, "device %s of guest %s waits for its QEMU at %s", d->name, d->guest, d->socket);
+	return 0;
+}
+
+int device_del(const char *name, struct fterr *err)
+{
+	struct device *d = name ? find(name) : NULL, **at;
+
+	if (!d)
+		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
+			       name ? name : "without a name");
+	if (d->conn)
+		return ft_fail(err, -EBUSY, "device %s is in use by guest %s (process %d): end that QEMU, or unplug "
+			       "the device from it, first", name, d->guest, devconn_pid(d->conn));
+	for (at = &ftd_devices; *at != d; at = &(*at)->next)
+		;
+	*at = d->next;
+	stop_listening(d);
+	ft_log(SD_NOTICE, "device %s is gone", name);
+	free(d);
+	save();
+	return 0;
+}
+
+json_t *devices_json(void)
+{
+	json_t *list = json_array();
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next) {
+		json_t *json = config_json(d), *trouble = json_string(d->trouble);
+
+		json_object_set_new(json, "connected", json_boolean(d->conn));
+		if (d->conn)
+			devconn_json(d->conn, json);
+		json_object_set_new(json, "trouble", trouble ? trouble : json_string("(not UTF-8)"));
+		json_array_append_new(list, json);
+	}
+	return list;
+}
+
+/* --- its guest, and ftd's own life ------------------------------------------ */
+
+void devices_check_guest(const struct guest *g)
+{
+	struct device *d;
+	struct fterr err;
+
+	for (d = ftd_devices; d; d = d->next) {
+		if (strcmp(d->guest, g->name) || !d->conn || devconn_pid(d->conn) == g->pid)
+			continue;
+		ft_fail(&err, -EPERM, "process %d is not the QEMU of guest %s, which is process %d",
+			devconn_pid(d->conn), g->name, g->pid);
+		devconn_end(d->conn, &err);
+	}
+}
+
+void devices_restore(void)
+{
+	json_t *list = json_load_file(ftd_devices_path, 0, NULL), *one;
+	struct fterr err;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+		if (device_add(one, &err))
+			ft_log(SD_WARNING, "a device of the last time: %s", err.text);
+	json_decref(list);
+}
+
+bool devices_busy(void)
+{
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		if (d->conn && devconn_busy(d->conn))
+			return true;
+	return false;
+}
+
+void devices_deaf(void)
+{
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		stop_listening(d);
+}
+
+void devices_close(void)
+{
+	struct device *d;
+
+	while ((d = ftd_devices)) {
+		ftd_devices = d->next;
+		stop_listening(d);
+		if (d->conn)
+			devconn_abandon(d->conn);
+		free(d);
+	}
+}

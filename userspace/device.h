@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Disks and network cards of guests. ftd listens at a socket for each; the QEMU
+ * that connects is the guest's, speaks vhost-user, and the module gets the rings.
+ */
+#ifndef FTKVM_DEVICE_H
+#define FTKVM_DEVICE_H
+
+#include <systemd/sd-event.h>
+#include "guest.h"
+#include "nl_dev.h"
+
+struct devconn;
+
+/**
+ * struct device - a device, with a QEMU or without
+ * @guest: the name of the guest that may use it
+ * @no: the same on both hosts
+ * @user: whose QEMU may connect, if not root's
+ * @backend: a file's or block device's path; a tap's name, or a macvtap's path
+ * @discard: offer DISCARD and WRITE_ZEROES
+ * @conn: its QEMU's connection, or NULL
+ * @trouble: why the last connection ended, "" if it was in order
+ */
+struct device {
+	struct device *next;
+	char name[FTKVM_NAME_MAX + 1];
+	char guest[FTKVM_NAME_MAX + 1];
+	uint32_t kind, no;
+	bool readonly, discard;
+	char user[64];
+	char socket[108];
+	char backend[1024];
+
+	int listen_fd;
+	sd_event_source *listen_source;
+	struct devconn *conn;
+	char trouble[sizeof(((struct fterr *)0)->text)];
+};
+
+extern struct device *ftd_devices;
+
+/* By control requests; 0, or -errno with a text. */
+int device_add(json_t *request, struct fterr *err);
+int device_del(const char *name, struct fterr *err);
+/* All of them, for "devices". */
+json_t *devices_json(void);
+
+/* A guest has been attached: the QEMUs at its devices must be this one. */
+void devices_check_guest(const struct guest *g);
+
+/*
+ * The list survives ftd, and the module goes on meanwhile: take them up again; let nobody
+ * connect any more; close all.
+ */
+void devices_restore(void);
+void devices_deaf(void);
+void devices_close(void);
+/* Something is being told to the module. */
+bool devices_busy(void);
+extern char ftd_devices_path[128];
+
+/* --- device_conn.c: a QEMU at a device ------------------------------------- */
+
+/* Somebody has connected: takes @sock. */
+void devconn_new(struct device *dev, int sock);
+/* End it, with a reason, or NULL for none. What the module has is taken back. */
+void devconn_end(struct devconn *conn, const struct fterr *why);
+/* Forget it; the module goes on. */
+void devconn_abandon(struct devconn *conn);
+/* Its QEMU has hung up, or is about to be sent away. */
+bool devconn_gone(const struct devconn *conn);
+pid_t devconn_pid(const struct devconn *conn);
+bool devconn_busy(const struct devconn *conn);
+/* Add what is known of it. */
+void devconn_json(const struct devconn *conn, json_t *json);
+
+/* A connection is gone: the next may come. */
+void device_free_for_next(struct device *dev);
+
+#endif

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A QEMU at a device: what it says by vhost-user becomes the module's. Each
+ * command to the module may block, so it is a job; nothing that QEMU says is
+ * read meanwhile.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <linux/virtio_blk.h>
+#include "backend.h"
+#include "device.h"
+#include "job.h"
+#include "qmp.h"
+#include "vhost_user.h"
+
+/* Descriptors of a request beside the two of its header and status; as QEMU's own disks. */
+#define SEG_MAX		126
+#define DISCARD_SECTORS	(1 << 22)	/* in one request: 2 GiB */
+
+/**
+ * struct devconn - a connection
+ * @job: what the module is being told: a thread's own, with the fields below it
+ * @busy: it is under way
+ * @added: the module has the device
+ * @adopted: ... from a former ftd, and could not be made to give it back
+ * @ending: it is to end as soon as it is not busy
+ * @greeted: vhost-user is spoken
+ * @queue, @set, @base: what the job is about
+ * @running: queues that the module runs, one bit each
+ */
+struct devconn {
+	struct job job;
+	bool busy, added, adopted, ending, greeted;
+	struct device *dev;
+	int sock;
+	pid_t pid;
+	sd_event_source *io;
+	struct vu vu;
+
+	char name[FTKVM_NAME_MAX + 1];
+	struct ftbackend backend;
+	unsigned int queue, running;
+	struct ftdev_queue set;
+	uint32_t base;
+	int ret;
+	struct fterr err;
+};
+
+static void go_on(struct devconn *c, int ret, const struct fterr *err);
+
+/* --- jobs ------------------------------------------------------------------ */
+
+/* Nobody waits for it any more. */
+static void free_conn(struct devconn *c)
+{
+	ftbackend_close(&c->backend);
+	vu_free(&c->vu);
+	sd_event_source_disable_unref(c->io);
+	if (c->sock >= 0)
+		close(c->sock);
+	free(c);
+}
+
+/* 0: @work is under way, or -errno with a text: it is not. */
+static int begin(struct devconn *c, void (*work)(struct job *job), void (*done)(struct job *job),
+		 struct fterr *err)
+{
+	int ret;
+
+	c->job.work = work;
+	c->job.done = done;
+	c->busy = true;
+	c->ret = 0;
+	ret = job_start(&c->job);
+	if (!ret)
+		return 0;
+	c->busy = false;
+	return ft_fail(err, ret, "cannot start a thread: %s", strerror(-ret));
+}
+
+/* The same for vhost-user, which waits. */
+static int command(struct devconn *c, void (*work)(struct job *job), void (*done)(struct job *job),
+		   struct fterr *err)
+{
+	int ret = begin(c, work, done, err);
+
+	if (!ret)
+		sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+	return ret ? ret : VU_LATER;
+}
+
+/* A command that vhost-user waits for is done. */
+static void command_done(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+	struct fterr err;
+	int ret;
+
+	c->busy = false;
+	if (c->ret) {
+		go_on(c, c->ret, &c->err);
+		return;
+	}
+	if (c->ending) {
+		devconn_end(c, NULL);
+		return;
+	}
+	/* In vain until now, perhaps; here it works. */
+	if (c->running)
+		*c->dev->trouble = '\0';
+	ret = vu_finish(&c->vu, c->base, &err);
+	go_on(c, ret, &err);
+}
+
+static void start_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+
+	c->ret = ftnl_dev_start(c->name, c->queue, &c->set, &c->err);
+	if (!c->ret)
+		c->running |= 1u << c->queue;
+}
+
+static void stop_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+
+	c->ret = ftnl_dev_stop(c->name, c->queue, &c->base, &c->err);
+	if (!c->ret)
+		c->running &= ~(1u << c->queue);
+}
+
+static void call_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+
+	c->ret = ftnl_dev_call(c->name, c->queue, c->set.call_fd, &c->err);
+}
+
+/* --- what vhost-user says -------------------------------------------------- */
+
+static int on_features(struct vu *vu, struct fterr *err)
+{
+	struct devconn *c = vu->arg;
+
+	if (c->dev->kind != FTKVM_UAPI_DEV_NET)
+		return 0;
+	if (c->backend.fd >= 0)
+		return ftbackend_offload(&c->backend, vu->features, err);
+	ft_log(SD_WARNING, "device %s: its tap is in a pair's hands and gives the guest what it gave before",
+	       c->name);
+	return 0;
+}
+
+static int on_start(struct vu *vu, unsigned int n, struct fterr *err)
+{
+	struct devconn *c = vu->arg;
+	const struct vu_queue *q = &vu->queue[n];
+
+	c->queue = n;
+	c->set = (struct ftdev_queue) {
+		.num = q->num, .base = q->base,
+		/* What is between QEMU and us is not the driver's. */
+		.features = vu->features & ~(1ULL << VU_F_PROTOCOL_FEATURES | 1ULL << VU_F_LOG_ALL),
+		.desc = q->desc, .avail = q->avail, .used = q->used,
+		.kick_fd = q->kick, .call_fd = q->call,
+	};
+	return command(c, start_work, command_done, err);
+}
+
+static int on_stop(struct vu *vu, unsigned int n, uint32_t *base, struct fterr *err)
+{
+	struct devconn *c = vu->arg;
+
+	c->queue = n;
+	c->base = *base;
+	return command(c, stop_work, command_done, err);
+}
+
+static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
+{
+	struct devconn *c = vu->arg;
+
+	c->queue = n;
+	c->set.call_fd = vu->queue[n].call;
+	return command(c, call_work, command_done, err);
+}
+
+static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
+{
+	struct devconn *c = vu->arg;
+	struct virtio_blk_config blk = {
+		.capacity = c->backend.sectors,
+		.seg_max = SEG_MAX,
+		.blk_size = c->backend.block,
+		.num_queues = 1,
+	};
+
+	if (c->dev->discard) {
+		blk.max_discard_sectors = DISCARD_SECTORS;
+		blk.max_discard_seg = 1;
+		blk.discard_sector_alignment = c->backend.block / 512;
+		blk.max_write_zeroes_sectors = DISCARD_SECTORS;
+		blk.max_write_zeroes_seg = 1;
+		blk.write_zeroes_may_unmap = 1;
+	}
+	memcpy(config, &blk, sizeof(blk));
+}
+
+static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_config };
+static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, NULL };
+
+static uint64_t features(const struct device *dev)
+{
+	uint64_t f = ~0ULL;
+
+	if (!dev->readonly)
+		f &= ~(1ULL << VIRTIO_BLK_F_RO);
+	if (!dev->discard)
+		f &= ~(1ULL << VIRTIO_BLK_F_DISCARD | 1ULL << VIRTIO_BLK_F_WRITE_ZEROES);
+	return dev->kind == FTKVM_UAPI_DEV_BLK ? f : ~0ULL;
+}
+
+static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct devconn *c = arg;
+	struct fterr err;
+	int ret = vu_read(&c->vu, &err);
+
+	(void)s;
+	(void)fd;
+	(void)revents;
+	go_on(c, ret, &err);
+	return 0;
+}
+
+/* What vu_read() or vu_finish() said, or a command that failed. */
+static void go_on(struct devconn *c, int ret, const struct fterr *err)
+{
+	if (ret < 0)
+		devconn_end(c, err);
+	else if (ret != VU_LATER)
+		sd_event_source_set_enabled(c->io, SD_EVENT_ON);
+}
+
+/* --- the beginning --------------------------------------------------------- */
+
+/*
+ * The module has a device of the name. It may be this very guest's, from before
+ * ftd was restarted, or one whose QEMU is gone.
+ */
+static int take_over(struct devconn *c, struct fterr *err)
+{
+	struct ftdev d;
+	int ret = ftnl_dev_get(c->name, &d, err);
+
+	if (ret == -ENOENT)
+		return 0;
+	if (ret)
+		return ret;
+	if ((pid_t)d.pid != c->pid && !ft_process_gone(d.pid))
+		return ft_fail(err, -EEXIST, "another guest (process %u) has a device %s", d.pid, c->name);
+	ret = ftnl_dev_del(c->name, err);
+	if (ret == -EBUSY && (pid_t)d.pid == c->pid) {
+		/* A pair can't do without it for a moment; its backend is open in there. */
+		c->adopted = true;
+		c->backend.sectors = d.capacity;
+		c->backend.block = 512;
+		return 0;
+	}
+	return ret == -ENOENT ? 0 : ret;
+}
+
+static int add(struct devconn *c, int vm_fd, struct fterr *err)
+{
+	const struct device *dev = c->dev;
+	struct ftdev_add a = { .no = dev->no, .kind = dev->kind, .vm_fd = vm_fd, .readonly = dev->readonly };
+	int ret;
+
+	if (dev->kind == FTKVM_UAPI_DEV_BLK)
+		ret = ftbackend_disk(&c->backend, dev->backend, dev->readonly, err);
+	else
+		ret = ftbackend_tap(&c->backend, dev->backend, err);
+	if (ret)
+		return ret;
+	a.backend_fd = c->backend.fd;
+	a.capacity = c->backend.sectors;
+	return ftnl_dev_add(c->name, &a, err);
+}
+
+static void add_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+	int vm_fd = ft_vm_fd(c->pid, &c->err);
+
+	c->ret = vm_fd < 0 ? vm_fd : take_over(c, &c->err);
+	if (!c->ret && !c->adopted)
+		c->ret = add(c, vm_fd, &c->err);
+	c->added = !c->ret;
+	if (vm_fd >= 0)
+		close(vm_fd);
+}
+
+static void add_done(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+	struct device *dev = c->dev;
+	int ret;
+
+	c->busy = false;
+	if (c->ret) {
+		devconn_end(c, &c->err);
+		return;
+	}
+	if (c->ending) {
+		devconn_end(c, NULL);
+		return;
+	}
+	vu_init(&c->vu, c->sock, dev->kind, features(dev),
+		dev->kind == FTKVM_UAPI_DEV_BLK ? &blk_ops : &net_ops, c);
+	ret = sd_event_add_io(ftd_loop, &c->io, c->sock, EPOLLIN, on_input, c);
+	if (ret < 0) {
+		ft_fail(&c->err, ret, "cannot watch its socket: %s", strerror(-ret));
+		devconn_end(c, &c->err);
+		return;
+	}
+	c->greeted = true;
+	if (!*dev->trouble)
+		ft_log(SD_NOTICE, "device %s: QEMU (process %d) %s", dev->name, c->pid,
+		       c->adopted ? "is back; the module had it meanwhile" : "has it");
+}
+
+/* Is it the guest's? One that is not attached yet is looked at when it is. */
+static int check_process(struct devconn *c, struct fterr *err)
+{
+	const struct guest *g = guest_find(c->dev->guest);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(c->sock, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return ft_fail(err, -errno, "cannot tell who has connected: %s", strerror(errno));
+	c->pid = peer.pid;
+	if (g && !g->busy && g->attached && !g->ended && g->pid != c->pid)
+		return ft_fail(err, -EPERM, "process %d has connected, which is not the QEMU of guest %s "
+			       "(process %d)", c->pid, g->name, g->pid);
+	return 0;
+}
+
+void devconn_new(struct device *dev, int sock)
+{
+	struct devconn *c = calloc(1, sizeof(*c));
+	struct fterr err;
+
+	if (!c) {
+		close(sock);
+		return;
+	}
+	c->dev = dev;
+	c->sock = sock;
+	c->backend.fd = -1;
+	vu_init(&c->vu, sock, dev->kind, 0, &net_ops, c);	/* nothing is open yet */
+	memcpy(c->name, dev->name, sizeof(c->name));
+	dev->conn = c;
+	if (check_process(c, &err) || begin(c, add_work, add_done, &err))
+		devconn_end(c, &err);
+}
+
+/* --- the end --------------------------------------------------------------- */
+
+static void end_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+	unsigned int n;
+
+	/* When QEMU has ended the module has let go of it already. */
+	for (n = 0; n < VU_QUEUES; n++)
+		if (c->running & 1u << n)
+			ftnl_dev_stop(c->name, n, &c->base, &c->err);
+	c->ret = ftnl_dev_del(c->name, &c->err);
+}
+
+static void end_done(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+
+	if (c->ret && c->ret != -ENOENT && c->ret != -EBUSY)
+		ft_log(SD_WARNING, "device %s: the module does not give it back: %s", c->name, c->err.text);
+	device_free_for_next(c->dev);
+	free_conn(c);
+}
+
+/* Say it once, not each second: QEMU connects again and again. */
+static void tell(struct devconn *c, const struct fterr *why)
+{
+	struct device *dev = c->dev;
+	bool hung_up = !why || why->code == -ENOTCONN;
+
+	if (hung_up && !c->greeted)
+		return;
+	if (hung_up)
+		ft_log(SD_NOTICE, "device %s: QEMU (process %d) has let go of it", dev->name, c->pid);
+	else if (strcmp(dev->trouble, why->text))
+		ft_log(SD_WARNING, "device %s: QEMU (process %d) is sent away: %s", dev->name, c->pid, why->text);
+	snprintf(dev->trouble, sizeof(dev->trouble), "%s", hung_up ? "" : why->text);
+}
+
+void devconn_end(struct devconn *c, const struct fterr *why)
+{
+	if (!c->ending || why)
+		tell(c, why);
+	c->ending = true;
+	if (c->busy)
+		return;
+	/* Who comes next waits until the module is free of this one. */
+	if (c->dev->listen_source)
+		sd_event_source_set_enabled(c->dev->listen_source, SD_EVENT_OFF);
+	c->io = sd_event_source_disable_unref(c->io);
+	vu_free(&c->vu);
+	close(c->sock);
+	c->sock = -1;
+	if (c->added && !begin(c, end_work, end_done, &c->err))
+		return;
+	device_free_for_next(c->dev);
+	free_conn(c);
+}
+
+void devconn_abandon(struct devconn *c)
+{
+	/* A thread has it: ftd ends without it. */
+	if (!c->busy)
+		free_conn(c);
+}
+
+bool devconn_gone(const struct devconn *c)
+{
+	struct pollfd pfd = { .fd = c->sock, .events = POLLRDHUP };
+
+	return c->ending || poll(&pfd, 1, 0) > 0;
+}
+
+pid_t devconn_pid(const struct devconn *c)
+{
+	return c->pid;
+}
+
+bool devconn_busy(const struct devconn *c)
+{
+	return c->busy;
+}
+
+void devconn_json(const struct devconn *c, json_t *json)
+{
+	json_t *queues = json_array();
+	unsigned int n;
+
+	json_object_set_new(json, "pid", json_integer(c->pid));
+	json_object_set_new(json, "busy", json_boolean(c->busy));
+	for (n = 0; c->greeted && n < VU_QUEUES; n++)
+		if (c->vu.queue[n].running)
+			json_array_append_new(queues, json_integer(n));
+	json_object_set_new(json, "queues", queues);
+	/* The rest is the thread's. */
+	if (c->busy)
+		return;
+	if (c->greeted)
+		json_object_set_new(json, "features", json_integer(c->vu.features));
+	if (c->backend.sectors)
+		json_object_set_new(json, "bytes", json_integer(c->backend.sectors * 512));
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/* ftctl device: disks and network cards of guests. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ftctl.h"
+#include "nl_dev.h"
+#include "text.h"
+
+/* --- show ------------------------------------------------------------------ */
+
+static const char *text(json_t *json, const char *key)
+{
+	const char *t = json_string_value(json_object_get(json, key));
+
+	return t ? t : "";
+}
+
+static bool is(json_t *json, const char *key)
+{
+	return json_is_true(json_object_get(json, key));
+}
+
+static json_t *stats_json(const struct ftdev *d)
+{
+	json_t *json = json_object();
+	unsigned int i;
+
+	for (i = 0; i <= FTKVM_DEV_STAT_MAX; i++)
+		if (d->has_stat[i] && ft_dev_stat_name(i))
+			json_object_set_new(json, ft_dev_stat_name(i), json_integer(d->stats[i]));
+	return json;
+}
+
+/* What the module knows goes to what ftd does. */
+static void add_module(json_t *devices, const struct ftdev *list, size_t n)
+{
+	json_t *one;
+	size_t i, k;
+
+	json_array_foreach(devices, i, one)
+		for (k = 0; k < n; k++) {
+			json_t *why;
+
+			if (strcmp(list[k].name, text(one, "name")))
+				continue;
+			why = json_string(list[k].detail);
+			json_object_set_new(one, "stats", stats_json(&list[k]));
+			json_object_set_new(one, "broken", why ? why : json_string("(not UTF-8)"));
+		}
+}
+
+static void print_stats(json_t *stats)
+{
+	json_int_t in = 0, out = 0, requests = 0, errors = 0, pending = 0;
+	char a[32], b[32], n[48];
+
+	if (json_unpack(stats, "{s:I, s:I, s:I, s:I, s:I}", "in_bytes", &in, "out_bytes", &out, "requests",
+			&requests, "errors", &errors, "pending", &pending))
+		return;
+	printf("    so far   %s, %s in, %s out", ft_format_count(requests, "request", n, sizeof(n)),
+	       ft_format_bytes(in, a, sizeof(a)), ft_format_bytes(out, b, sizeof(b)));
+	printf(", %s, %lld pending\n", ft_format_count(errors, "error", n, sizeof(n)), (long long)pending);
+}
+
+/* How QEMU is told of it; its memory must be shared, but that is said in ftctl(8). */
+static void print_next(json_t *d)
+{
+	bool blk = !strcmp(text(d, "kind"), "blk");
+	const char *name = text(d, "name");
+
+	printf("    NEXT     start QEMU with -chardev socket,id=%s,path=%s,reconnect=1 ", name,
+	       text(d, "socket"));
+	if (blk)
+		printf("-device vhost-user-blk-pci,chardev=%s\n", name);
+	else
+		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,ctrl_vq=off\n",
+		       name, name, name);
+}
+
+static void print_device(json_t *d)
+{
+	bool blk = !strcmp(text(d, "kind"), "blk"), connected = is(d, "connected");
+	json_int_t no = json_integer_value(json_object_get(d, "no"));
+	json_t *bytes = json_object_get(d, "bytes"), *queues = json_object_get(d, "queues");
+	char size[32];
+
+	printf("%s: %s %lld of guest %s, %s\n", text(d, "name"), blk ? "disk" : "network card", (long long)no,
+	       text(d, "guest"), !connected ? "waits for its QEMU" :
+	       json_array_size(queues) ? "in use" : "its driver does not run");
+	printf("    socket   %s%s%s\n", text(d, "socket"), *text(d, "user") ? ", for user " : "",
+	       text(d, "user"));
+	printf("    backend  %s%s", text(d, blk ? "file" : "tap"), is(d, "readonly") ? ", read-only" : "");
+	if (bytes)
+		printf(", %s", ft_format_bytes(json_integer_value(bytes), size, sizeof(size)));
+	printf("\n");
+	if (connected)
+		printf("    QEMU     process %lld\n",
+		       (long long)json_integer_value(json_object_get(d, "pid")));
+	print_stats(json_object_get(d, "stats"));
+	if (*text(d, "broken"))
+		printf("    broken   %s\n", text(d, "broken"));
+	if (*text(d, "trouble"))
+		printf("    trouble  %s\n", text(d, "trouble"));
+	else if (!connected)
+		print_next(d);
+}
+
+/* One of them, or all: a new reference, or NULL with a text. */
+static json_t *choose(json_t *devices, const char *name, struct fterr *err)
+{
+	json_t *one, *list;
+	size_t i;
+
+	if (!name)
+		return json_incref(devices);
+	list = json_array();
+	json_array_foreach(devices, i, one)
+		if (!strcmp(text(one, "name"), name))
+			json_array_append(list, one);
+	if (json_array_size(list))
+		return list;
+	json_decref(list);
+	ft_fail(err, -ENOENT, "there is no device %s; \"ftctl device\" shows those there are", name);
+	return NULL;
+}
+
+static int show(struct ftctl *ctl)
+{
+	json_t *answer, *list, *one;
+	struct ftdev *devs = NULL;
+	struct fterr err, ignored;
+	size_t n = 0, i;
+
+	answer = ftctl_ask(ctl, json_pack("{s:s}", "cmd", "devices"), &err);
+	if (!answer)
+		return ftctl_error(&err);
+	list = choose(json_object_get(answer, "devices"), ctl->name, &err);
+	json_decref(answer);
+	if (!list)
+		return ftctl_error(&err);
+	/* Without the module there is still what ftd knows. */
+	if (!ftnl_dev_dump(&devs, &n, &ignored))
+		add_module(list, devs, n);
+	free(devs);
+	if (ctl->json)
+		return ftctl_print_json(list);
+	if (!json_array_size(list))
+		printf("There is no device. To make one:\n"
+		       "  ftctl device add NAME guest GUEST kind blk no 0 socket PATH file PATH\n");
+	json_array_foreach(list, i, one) {
+		if (i)
+			putchar('\n');
+		print_device(one);
+	}
+	json_decref(list);
+	return FTCTL_OK;
+}
+
+/* --- add, del -------------------------------------------------------------- */
+
+static void said_add(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Device %s waits for the QEMU of guest %s. How to tell that of it:\n  ftctl device show %s\n",
+	       ctl->name, ctl->device.guest, ctl->name);
+}
+
+static void said_del(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Device %s is gone.\n", ctl->name);
+}
+
+static int add_path(json_t *json, const char *key, const char *path, struct fterr *err)
+{
+	json_t *whole = ftctl_path(path, err);
+
+	return whole ? json_object_set_new(json, key, whole) : err->code;
+}
+
+static int add(struct ftctl *ctl)
+{
+	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "cmd", "device-add", "name", ctl->name,
+				 "guest", ctl->device.guest, "kind", ctl->device.kind, "no",
+				 (int)ctl->device.no, "readonly", ctl->device.readonly, "discard",
+				 ctl->device.discard);
+	struct fterr err = { 0 };
+	int ret;
+
+	if (ctl->device.tap)
+		json_object_set_new(json, "tap", json_string(ctl->device.tap));
+	if (ctl->device.user)
+		json_object_set_new(json, "user", json_string(ctl->device.user));
+	ret = add_path(json, "socket", ctl->device.socket, &err);
+	if (!ret && ctl->device.file)
+		ret = add_path(json, "file", ctl->device.file, &err);
+	if (!ret)
+		return ftctl_order(ctl, json, said_add);
+	json_decref(json);
+	return ftctl_error(&err);
+}
+
+int cmd_device(struct ftctl *ctl)
+{
+	switch (ctl->verb) {
+	case DEVICE_ADD:
+		return add(ctl);
+	case DEVICE_DEL:
+		return ftctl_order(ctl, json_pack("{s:s, s:s}", "cmd", "device-del", "name", ctl->name),
+				   said_del);
+	default:
+		return show(ctl);
+	}
+}

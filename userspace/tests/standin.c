@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ftd-alone is ftd whose module can do nothing but say what it is told of
+ * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
+ * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
+ * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "nl_dev.h"
+#include "qmp.h"
+
+#define FDS	1024
+
+static pid_t vm_pid[FDS];
+
+int __wrap_ft_vm_fd(pid_t pid, struct fterr *err);
+int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err);
+int __wrap_ftnl_dev_del(const char *name, struct fterr *err);
+int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_queue *q,
+			  struct fterr *err);
+int __wrap_ftnl_dev_call(const char *name, uint32_t queue, int call_fd, struct fterr *err);
+int __wrap_ftnl_dev_stop(const char *name, uint32_t queue, uint32_t *base, struct fterr *err);
+int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err);
+
+static FILE *file(const char *name, const char *mode)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", getenv("FTKVM_STANDIN"), name);
+	return fopen(path, mode);
+}
+
+static bool there(const char *name)
+{
+	FILE *f = file(name, "r");
+
+	if (f)
+		fclose(f);
+	return f;
+}
+
+static int refuse(const char *what, struct fterr *err)
+{
+	char word[32] = "";
+	FILE *f = file("refuse", "r");
+
+	if (!f)
+		return 0;
+	if (!fgets(word, sizeof(word), f))
+		word[0] = '\0';
+	fclose(f);
+	return strcmp(word, what) ? 0 : ft_fail(err, -EIO, "the module refuses: %s", what);
+}
+
+int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || fd >= FDS)
+		return ft_fail(err, -EMFILE, "descriptor %d", fd);
+	vm_pid[fd] = pid;
+	return fd;
+}
+
+int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
+{
+	FILE *f;
+
+	if (there(name))
+		return ft_fail(err, -EEXIST, "the module has a device %s", name);
+	f = refuse("add", err) ? NULL : file(name, "w");
+	if (!f)
+		return err->code;
+	fprintf(f, "%d %u %u %llu\n", vm_pid[add->vm_fd], add->no, add->kind,
+		(unsigned long long)add->capacity);
+	fclose(f);
+	ft_log(SD_NOTICE, "module: add %s no %u kind %u capacity %llu%s backend %s", name, add->no, add->kind,
+	       (unsigned long long)add->capacity, add->readonly ? " readonly" : "",
+	       fcntl(add->backend_fd, F_GETFD) < 0 ? "missing" : "open");
+	return 0;
+}
+
+int __wrap_ftnl_dev_del(const char *name, struct fterr *err)
+{
+	char path[512];
+
+	if (there("busy"))
+		return ft_fail(err, -EBUSY, "the guest is paired");
+	snprintf(path, sizeof(path), "%s/%s", getenv("FTKVM_STANDIN"), name);
+	if (unlink(path))
+		return ft_fail(err, -errno, "the module has no device %s", name);
+	ft_log(SD_NOTICE, "module: del %s", name);
+	return 0;
+}
+
+int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_queue *q,
+			  struct fterr *err)
+{
+	if (refuse("start", err))
+		return err->code;
+	ft_log(SD_NOTICE, "module: start %s %u features 0x%llx num %u base %u kick %s call %s", name, queue,
+	       (unsigned long long)q->features, q->num, q->base,
+	       fcntl(q->kick_fd, F_GETFD) < 0 ? "missing" : "open",
+	       fcntl(q->call_fd, F_GETFD) < 0 ? "missing" : "open");
+	return 0;
+}
+
+int __wrap_ftnl_dev_call(const char *name, uint32_t queue, int call_fd, struct fterr *err)
+{
+	(void)call_fd;
+	(void)err;
+	ft_log(SD_NOTICE, "module: call %s %u", name, queue);
+	return 0;
+}
+
+int __wrap_ftnl_dev_stop(const char *name, uint32_t queue, uint32_t *base, struct fterr *err)
+{
+	if (refuse("stop", err))
+		return err->code;
+	*base = 0;
+	ft_log(SD_NOTICE, "module: stop %s %u", name, queue);
+	return 0;
+}
+
+int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err)
+{
+	FILE *f = file(name, "r");
+	unsigned long long capacity = 0;
+
+	memset(d, 0, sizeof(*d));
+	if (!f)
+		return ft_fail(err, -ENOENT, "the module has no device %s", name);
+	if (fscanf(f, "%u %u %u %llu", &d->pid, &d->no, &d->kind, &capacity) != 4)
+		ft_log(SD_ERR, "module: garbled");
+	d->capacity = capacity;
+	fclose(f);
+	return 0;
+}
