@@ -3,6 +3,7 @@
  * ftkvm: two hosts run one KVM guest as one machine.
  */
 #include <linux/module.h>
+#include "dev/device.h"
 #include "fault/fault.h"
 #include "kvm/replica.h"
 #include "kvm/vendor.h"
@@ -35,12 +36,17 @@ static int __init ftkvm_init(void)
 	ret = ftkvm_replica_init();
 	if (ret)
 		goto out;
+	ret = ftkvm_devs_init();
+	if (ret)
+		goto replicas;
 	ret = ftkvm_netlink_init();
-	if (ret)
-		ftkvm_replica_exit();
+	if (!ret)
+		return 0;
+	ftkvm_devs_exit();
+replicas:
+	ftkvm_replica_exit();
 out:
-	if (ret)
-		ftkvm_fault_exit();
+	ftkvm_fault_exit();
 	return ret;
 }
 
@@ -49,6 +55,7 @@ static void __exit ftkvm_exit(void)
 {
 	ftkvm_fault(FTKVM_FAULT_EXIT);
 	ftkvm_netlink_exit();
+	ftkvm_devs_exit();
 	ftkvm_replica_exit();
 	ftkvm_fault_exit();
 }

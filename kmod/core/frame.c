@@ -23,6 +23,7 @@ static_assert(sizeof(struct ftkvm_hello) == 160);
 static_assert(sizeof(struct ftkvm_start) == 48);
 static_assert(sizeof(struct ftkvm_ack) == 24);
 static_assert(sizeof(struct ftkvm_bye) == 192);
+static_assert(sizeof(struct ftkvm_bulk) == 24);
 
 static const struct {
 	u32 min, max;
@@ -33,18 +34,27 @@ static const struct {
 	[FTKVM_FRAME_ACK] = { sizeof(struct ftkvm_ack), sizeof(struct ftkvm_ack) },
 	[FTKVM_FRAME_HEARTBEAT] = { 0, 0 },
 	[FTKVM_FRAME_BYE] = { sizeof(struct ftkvm_bye), sizeof(struct ftkvm_bye) },
+	[FTKVM_FRAME_BULK] = { sizeof(struct ftkvm_bulk), FTKVM_FRAME_MAX },
 };
 
-static u32 ftkvm_frame_crc(const struct ftkvm_frame_hdr *h, const void *payload)
+static u32 ftkvm_frame_crc2(const struct ftkvm_frame_hdr *h, const void *first, u32 first_len,
+			    const void *rest, u32 rest_len)
 {
 	struct ftkvm_frame_hdr copy = *h;
 	u32 crc;
 
 	copy.crc = 0;
 	crc = crc32c(~0, &copy, sizeof(copy));
-	if (h->len)
-		crc = crc32c(crc, payload, le32_to_cpu(h->len));
+	if (first_len)
+		crc = crc32c(crc, first, first_len);
+	if (rest_len)
+		crc = crc32c(crc, rest, rest_len);
 	return ~crc;
+}
+
+static u32 ftkvm_frame_crc(const struct ftkvm_frame_hdr *h, const void *payload)
+{
+	return ftkvm_frame_crc2(h, payload, le32_to_cpu(h->len), NULL, 0);
 }
 
 /**
@@ -68,6 +78,19 @@ void ftkvm_frame_seal(struct ftkvm_frame_hdr *h, u8 type, u64 seq,
 		.seq = cpu_to_le64(seq),
 	};
 	h->crc = cpu_to_le32(ftkvm_frame_crc(h, payload));
+}
+
+/* see frame.h */
+void ftkvm_frame_seal_bulk(struct ftkvm_frame_hdr *h, const struct ftkvm_bulk *b,
+			   const void *data, u32 len)
+{
+	*h = (struct ftkvm_frame_hdr) {
+		.magic = cpu_to_le32(FTKVM_FRAME_MAGIC),
+		.version = cpu_to_le16(FTKVM_PROTO_VERSION),
+		.type = FTKVM_FRAME_BULK,
+		.len = cpu_to_le32(sizeof(*b) + len),
+	};
+	h->crc = cpu_to_le32(ftkvm_frame_crc2(h, b, sizeof(*b), data, len));
 }
 
 /**

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define FTKVM_PROTO_VERSION	2
+#define FTKVM_PROTO_VERSION	3
 #define FTKVM_FRAME_MAGIC	0x6d766b66u	/* "fkvm" on the wire */
 #define FTKVM_FRAME_MAX		65536u
 
@@ -19,6 +19,7 @@ enum ftkvm_frame_type {
 	FTKVM_FRAME_ACK,	/* struct ftkvm_ack */
 	FTKVM_FRAME_HEARTBEAT,	/* empty */
 	FTKVM_FRAME_BYE,	/* struct ftkvm_bye: the pairing ends, and why */
+	FTKVM_FRAME_BULK,	/* struct ftkvm_bulk, data: of a device's completion to come */
 	FTKVM_FRAME_TYPES
 };
 
@@ -66,9 +67,26 @@ struct ftkvm_bye {
 	char detail[188];		/* NUL-padded text for the operator */
 } __packed;
 
+/* A device's request was carried out; ahead of the END that completes it. */
+struct ftkvm_bulk {
+	u8 dev;				/* the device's number */
+	u8 queue;
+	u8 status;			/* as the device tells it */
+	u8 zero;
+	__le32 off;			/* of this frame's data in all of it */
+	__le32 total;			/* how much that is */
+	__le32 zero2;
+	__le64 seq;			/* the request's number in its queue */
+} __packed;
+
+#define FTKVM_BULK_MAX	(FTKVM_FRAME_MAX - (u32)sizeof(struct ftkvm_bulk))
+
 /* Fill in a header for @payload. Any context. */
 void ftkvm_frame_seal(struct ftkvm_frame_hdr *h, u8 type, u64 seq,
 		      const void *payload, u32 len);
+/* The same for a BULK frame, whose payload is in two places. */
+void ftkvm_frame_seal_bulk(struct ftkvm_frame_hdr *h, const struct ftkvm_bulk *b,
+			   const void *data, u32 len);
 /*
  * Check a header before its payload is read: 0, -EBADMSG (magic, length,
  * type, flags) or -EPROTONOSUPPORT (another version).

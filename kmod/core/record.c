@@ -191,6 +191,10 @@ static bool ftkvm_input_valid(const struct ftkvm_input *in)
 	case FTKVM_INPUT_SMI:
 	case FTKVM_INPUT_INIT:
 		return !in->level && !in->vector;
+	case FTKVM_INPUT_DEV_START:
+	case FTKVM_INPUT_DEV_OK:
+	case FTKVM_INPUT_DEV_DONE:
+		return true;
 	default:
 		return false;
 	}

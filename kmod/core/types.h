@@ -45,20 +45,30 @@ enum ftkvm_input_kind {
 	FTKVM_INPUT_SMI,
 	FTKVM_INPUT_INIT,
 	FTKVM_INPUT_SIPI,
+	/* of a device that ftkvm serves: DMA; vector: its number, level: its queue */
+	FTKVM_INPUT_DEV_START,	/* a queue runs from here on */
+	FTKVM_INPUT_DEV_OK,	/* its oldest request is done, and that is all */
+	FTKVM_INPUT_DEV_DONE,	/* ... with a status and data, which came in BULK frames */
 	FTKVM_INPUT_KINDS
 };
 
 /**
  * struct ftkvm_input - one asynchronous event for the guest
  * @kind: enum ftkvm_input_kind
- * @vector: for FIXED, EXTINT and SIPI; 0 otherwise
- * @level: trigger mode of a FIXED interrupt: 1 level, 0 edge
+ * @vector: for FIXED, EXTINT and SIPI; of a device: its number; 0 otherwise
+ * @level: trigger mode of a FIXED interrupt: 1 level, 0 edge; of a device: the queue
  */
 struct ftkvm_input {
 	u8 kind;
 	u8 vector;
 	u8 level;
 };
+
+/* Is it a device's doing: to the guest's memory, not to its vCPU? */
+static inline bool ftkvm_input_of_device(const struct ftkvm_input *in)
+{
+	return in->kind >= FTKVM_INPUT_DEV_START && in->kind <= FTKVM_INPUT_DEV_DONE;
+}
 
 /* Kinds of environment reads, as logged, counted and shown. */
 enum ftkvm_env_kind {

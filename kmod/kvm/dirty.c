@@ -118,6 +118,34 @@ void ftkvm_dirty_gather(struct ftkvm_replica *r, u64 total)
 }
 
 /**
+ * ftkvm_dirty_mark() - ftkvm itself has written to the guest's memory
+ * @r: the replica
+ * @gpa: where
+ * @len: how many bytes
+ *
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ */
+void ftkvm_dirty_mark(struct ftkvm_replica *r, u64 gpa, u32 len)
+{
+	struct kvm_memslots *slots = kvm_memslots(r->kvm);
+	gfn_t gfn = gpa >> PAGE_SHIFT, last = (gpa + len - 1) >> PAGE_SHIFT;
+	struct kvm_memory_slot *slot;
+	struct rb_node *node;
+	u64 first = 0;
+
+	if (!r->dirty.map || !len)
+		return;
+	ftkvm_for_each_slot(slot, node, slots) {
+		gfn_t from = max(gfn, slot->base_gfn);
+		gfn_t to = min(last + 1, slot->base_gfn + slot->npages);
+
+		if (from < to && first + slot->npages <= r->dirty.total)
+			bitmap_set(r->dirty.map, first + (from - slot->base_gfn), to - from);
+		first += slot->npages;
+	}
+}
+
+/**
  * ftkvm_dirty_count() - how many written pages wait for their verification?
  * @r: the replica
  * @most: no need to count further

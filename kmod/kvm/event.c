@@ -4,6 +4,7 @@
  */
 #include <linux/slab.h>
 #include <linux/stdarg.h>
+#include "../dev/device.h"
 #include "../fault/fault.h"
 #include "replica.h"
 #include "vendor.h"
@@ -173,6 +174,8 @@ void ftkvm_replica_event_work(struct work_struct *work)
 	spin_unlock_irqrestore(&r->lock, flags);
 	if (info)
 		ftkvm_replica_fill(r, info);
+	/* alone, its workers serve its devices */
+	ftkvm_devs_poke(r->kvm);
 	if (bye)
 		ftkvm_pair_bye(r);
 	for_each_set_bit(i, &events, BITS_PER_LONG)

@@ -6,6 +6,7 @@
  * stops for good: no guess is made.
  */
 #include <linux/stdarg.h>
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -101,9 +102,17 @@ bool ftkvm_follow_arrives(const struct ftkvm_replica *r)
 	       !(r->rec.flags & FTKVM_RECF_SNAP) && follow_at(r, &r->rec);
 }
 
-/* The epoch ends here: inputs take effect, the next one begins. */
-static void follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+/*
+ * The epoch ends here: inputs take effect, the next one begins. 0; -EINTR on a
+ * signal, to be called again; -ESTALE.
+ */
+static int follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
+	/* may have to wait: so first of all */
+	int ret = ftkvm_lockstep_follow(r, rec);
+
+	if (ret)
+		return ret;
 	ftkvm_epoch_follow(&r->epoch, rec->point.count, rec->end.next_len);
 	r->st.epochs++;
 	if (rec->flags & FTKVM_RECF_SNAP)
@@ -118,9 +127,25 @@ static void follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	ftkvm_inputs_apply(r, rec->end.inputs, rec->end.ninputs);
 	ftkvm_fault(FTKVM_FAULT_FOLLOW_APPLIED);
 	ftkvm_log_consume(r);
+	return 0;
 }
 
-/* At the point of an END or of a verification, which is consumed. 0, -ESTALE. */
+/* Does the record take process context? */
+static bool follow_sleeps(const struct ftkvm_rec *rec)
+{
+	int i;
+
+	if (ftkvm_verify_is(rec))
+		return true;
+	if (rec->type != FTKVM_REC_END)
+		return false;
+	for (i = 0; i < rec->end.ninputs; i++)
+		if (ftkvm_input_of_device(&rec->end.inputs[i]))
+			return true;
+	return false;
+}
+
+/* At the point of an END or of a verification, which is consumed. 0, -ESTALE, -EINTR. */
 static int follow_arrived(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
 	if (!follow_digest(r, rec))
@@ -129,8 +154,7 @@ static int follow_arrived(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		return ftkvm_verify_follow(r, rec);
 	ftkvm_fault(rec->flags & FTKVM_RECF_SNAP ? FTKVM_FAULT_FOLLOW_SNAP :
 		    FTKVM_FAULT_LAND_EQUAL);
-	follow_end(r, rec);
-	return 0;
+	return follow_end(r, rec);
 }
 
 /**
@@ -157,7 +181,7 @@ static void follow_run(struct ftkvm_replica *r, u64 left)
 
 /*
  * The record in hand decides how far the guest may run. 0: the plan is made or
- * the record is consumed (*@again); -ESTALE: diverged.
+ * the record is consumed (*@again); -ESTALE: diverged; -EINTR.
  */
 static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *again)
 {
@@ -179,9 +203,8 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 			return -ESTALE;
 		}
 		if (rec->type == FTKVM_REC_END && !rec->end.ninputs) {
-			follow_end(r, rec);
 			*again = true;
-			return 0;
+			return follow_end(r, rec);
 		}
 		/* halted guests wait here too: nothing to run up to */
 		if ((rec->flags & FTKVM_RECF_HALT) &&
@@ -224,14 +247,19 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
  */
 static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
 {
+	/* the record in hand is the next one then */
+	bool end = rec->type == FTKVM_REC_END;
+	int ret;
+
 	if ((rec->type != FTKVM_REC_END && !ftkvm_verify_is(rec)) ||
 	    !(rec->flags & FTKVM_RECF_SNAP) || !follow_at(r, rec)) {
 		follow_unexpected(r, rec, "an epoch was to end here");
 		return -ESTALE;
 	}
-	if (rec->type == FTKVM_REC_END)
+	ret = follow_arrived(r, rec);
+	if (!ret && end)
 		r->snap_after = false;
-	return follow_arrived(r, rec);
+	return ret;
 }
 
 /* The record of an instruction that is being worked on. 0, -ESTALE. */
@@ -282,7 +310,7 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		}
 		rec = ftkvm_log_peek(r);
 		/* takes long, and sleeps */
-		if (rec && !may_wait && ftkvm_verify_is(rec))
+		if (rec && !may_wait && follow_sleeps(rec))
 			return -EAGAIN;
 		if (rec && r->env_more) {
 			/* the rest of the last instruction, which read nothing more */
@@ -291,12 +319,18 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 			continue;
 		}
 		if (rec && r->snap_after) {
-			if (follow_snap(r, rec))
+			ret = follow_snap(r, rec);
+			if (ret == -EINTR)
+				return ret;
+			if (ret)
 				break;
 			continue;
 		}
 		if (rec) {
-			if (follow_record(r, rec, &again))
+			ret = follow_record(r, rec, &again);
+			if (ret == -EINTR)
+				return ret;
+			if (ret)
 				break;
 			if (again)
 				continue;
@@ -379,15 +413,18 @@ static int follow_await(struct ftkvm_replica *r, u8 type)
 			bool restart = rec->type == FTKVM_REC_END;
 
 			if (restart && !rec->end.ninputs) {
-				follow_end(r, rec);
+				ret = follow_end(r, rec);
+				if (ret)
+					return ret;
 				continue;
 			}
 			if (!follow_at(r, rec)) {
 				follow_unexpected(r, rec, "an exit");
 				return -ESTALE;
 			}
-			if (follow_arrived(r, rec))
-				return -ESTALE;
+			ret = follow_arrived(r, rec);
+			if (ret)
+				return ret;
 			if (restart)
 				return -ERESTART;
 			continue;
@@ -543,6 +580,7 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 
 		rec = ftkvm_log_peek(r);
 		if (rec) {
+			kvm_vcpu_srcu_read_lock(r->vcpu);
 			if (r->snap_after)
 				follow_snap(r, rec);
 			else if (rec->type == FTKVM_REC_END || rec->type == FTKVM_REC_STOP ||
@@ -550,6 +588,7 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 				follow_record(r, rec, &again);
 			else
 				follow_unexpected(r, rec, "halted");
+			kvm_vcpu_srcu_read_unlock(r->vcpu);
 			/* the run loop sees whether that woke the guest, and comes back */
 			return;
 		}

@@ -220,6 +220,9 @@ void ftkvm_inputs_apply(struct ftkvm_replica *r, const struct ftkvm_input *list,
 	int k;
 
 	for (k = 0; k < n; k++) {
+		/* its interrupts are inputs of their own */
+		if (ftkvm_input_of_device(&list[k]))
+			continue;
 		inputs_answered(r, &list[k]);
 		switch (list[k].kind) {
 		case FTKVM_INPUT_FIXED:

@@ -4,6 +4,7 @@
  * holds outputs back until the backup has the log before them. Bressoud &
  * Schneider, SOSP 1995, section 2 (protocols P1-P7) and the revised one.
  */
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -75,14 +76,21 @@ static int lead_wait_close(struct ftkvm_replica *r)
 	return ret ? -EINTR : 0;
 }
 
-/* End the epoch here, with FTKVM_RECF_* @flags, and deliver its inputs. */
-static void lead_end(struct ftkvm_replica *r, u8 flags)
+/*
+ * End the epoch here, with FTKVM_RECF_* @flags, and deliver its inputs; those of devices
+ * only where it @may_sleep.
+ */
+static void lead_end(struct ftkvm_replica *r, u8 flags, bool may_sleep)
 {
 	struct ftkvm_rec *rec = &r->lead_rec;
 	int n = 0;
 
-	if (ftkvm_inputs_any(r))
-		n = ftkvm_inputs_take(r, rec->end.inputs, FTKVM_REC_MAX_INPUTS);
+	if (ftkvm_inputs_any(r)) {
+		/* first: the interrupts that they raise come along */
+		if (may_sleep)
+			n = ftkvm_lockstep_lead(r, rec->end.inputs, FTKVM_LOCKSTEP_INPUTS);
+		n += ftkvm_inputs_take(r, rec->end.inputs + n, FTKVM_REC_MAX_INPUTS - n);
+	}
 	ftkvm_fault(FTKVM_FAULT_LEAD_END);
 	rec->end.ninputs = n;
 	if (n || (flags & FTKVM_RECF_SNAP))
@@ -104,6 +112,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags)
 		else
 			r->st.landed++;
 		lead_count_lag(r);
+		ftkvm_lockstep_logged(r);
 		ftkvm_log_flush_batch(r);
 	}
 	ftkvm_fault(FTKVM_FAULT_LEAD_ENDED);
@@ -180,7 +189,7 @@ int ftkvm_lead_prepare(struct ftkvm_replica *r)
 					return ret;
 			}
 			r->snap_after = false;
-			lead_end(r, flags);
+			lead_end(r, flags, true);
 		}
 	}
 	lead_plan(r);
@@ -206,7 +215,7 @@ bool ftkvm_lead_again(struct ftkvm_replica *r)
 	    ftkvm_verify_due(r) || !ftkvm_log_room_now(r) || !lead_close(r))
 		return false;
 	if (ftkvm_epoch_due(&r->epoch, r->now.count, FTKVM_PLACE_ASYNC, true, false)) {
-		lead_end(r, 0);
+		lead_end(r, 0, false);
 		r->plan.step = FTKVM_STEP_RUN;
 		r->plan.until = r->now.count + r->epoch.len;
 	} else {
@@ -351,9 +360,9 @@ bool ftkvm_lead_halt(struct ftkvm_replica *r)
 			    ftkvm_inputs_any(r))) {
 		kvm_vcpu_srcu_read_lock(r->vcpu);
 		ret = ftkvm_log_room(r);
-		kvm_vcpu_srcu_read_unlock(r->vcpu);
 		if (!ret && ftkvm_mode(r) == FTKVM_MODE_LEAD)
-			lead_end(r, FTKVM_RECF_HALT);
+			lead_end(r, FTKVM_RECF_HALT, true);
+		kvm_vcpu_srcu_read_unlock(r->vcpu);
 		return true;
 	}
 	/* it may sleep long: the backup need not wait for what is written */

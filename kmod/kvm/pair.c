@@ -5,6 +5,7 @@
  */
 #include <linux/module.h>
 #include <linux/slab.h>
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -103,6 +104,11 @@ static u32 pair_pull(void *priv, u8 *buf, u32 size, u64 *off)
 	return n;
 }
 
+static int pair_bulk(void *priv, const void *payload, u32 len)
+{
+	return ftkvm_lockstep_bulk(priv, payload, len);
+}
+
 static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 {
 	u32 reason = le32_to_cpu(bye->reason);
@@ -177,6 +183,7 @@ static const struct ftkvm_link_ops pair_link_ops = {
 	.data = pair_data,
 	.ack = pair_ack,
 	.frame = pair_frame,
+	.bulk = pair_bulk,
 	.pull = pair_pull,
 	.down = pair_down,
 };
@@ -395,6 +402,12 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->flushed_epoch = 0;
 	r->flushed_count = 0;
 	r->flushed_off = 0;
+	r->dev_kicked = false;
+	r->dev_applied = 0;
+	r->bulk_told = 0;
+	r->dev_took = false;
+	r->bulk_held = 0;
+	INIT_KFIFO(r->bulk_marks);
 	r->last_tsc = 0;
 	r->tsc_ahead = 0;
 	memset(&r->st, 0, sizeof(r->st));

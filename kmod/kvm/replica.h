@@ -18,6 +18,7 @@
 #ifndef FTKVM_REPLICA_H
 #define FTKVM_REPLICA_H
 
+#include <linux/kfifo.h>
 #include <linux/kvm_host.h>
 #include <linux/perf_event.h>
 #include <linux/refcount.h>
@@ -137,6 +138,12 @@ struct ftkvm_verify {
 	void *page;
 };
 
+/* Up to where the log must be consumed for so much of a device's data to be so, too. */
+struct ftkvm_bulk_mark {
+	u64 off;
+	u64 len;
+};
+
 struct ftkvm_stats {
 	u64 epochs, snapped, halted, landed, skipped;
 	u64 inputs, inputs_local;
@@ -201,6 +208,13 @@ struct ftkvm_replica {
 
 	struct ftkvm_inputs in;
 
+	/* devices (dev/lockstep.c); read without a lock */
+	bool dev_kicked;			/* the guest has kicked one */
+	bool dev_ready;				/* an epoch end has something to do for one */
+	/* primary: data that the backup holds for them; under @flow_lock */
+	DECLARE_KFIFO(bulk_marks, struct ftkvm_bulk_mark, 256);
+	u64 bulk_held;
+
 	/* ---- vCPU thread ---- */
 	struct task_struct *thread;
 	struct ftkvm_counter ctr;
@@ -242,6 +256,10 @@ struct ftkvm_replica {
 	u8 *encbuf;				/* FTKVM_REC_MAX */
 	u64 consumed;
 	u64 acked, acked_epoch;			/* ... as the primary was told */
+
+	bool dev_took;				/* primary: requests wait for their token */
+	u64 bulk_told;				/* primary: data completed, without a mark */
+	u32 dev_applied;			/* backup: inputs of the END in hand that are done */
 
 	u64 last_tsc;				/* told to the guest */
 	s64 tsc_ahead;				/* peer's TSC less ours, the most seen */
@@ -341,7 +359,7 @@ void ftkvm_inputs_8259_reset(struct ftkvm_replica *r);
 /* Could an epoch end deliver something here? */
 static inline bool ftkvm_inputs_any(const struct ftkvm_replica *r)
 {
-	return READ_ONCE(r->in.any) || (READ_ONCE(r->in.extints) && ftkvm_inputs_extint(r));
+	return READ_ONCE(r->in.any) || READ_ONCE(r->dev_ready) || (READ_ONCE(r->in.extints) && ftkvm_inputs_extint(r));
 }
 
 /* ---- counter.c ---- */
@@ -378,6 +396,7 @@ bool ftkvm_follow_drained(struct ftkvm_replica *r);
 bool ftkvm_follow_arrives(const struct ftkvm_replica *r);
 
 /* ---- dirty.c ---- */
+void ftkvm_dirty_mark(struct ftkvm_replica *r, u64 gpa, u32 len);
 void ftkvm_dirty_gather(struct ftkvm_replica *r, u64 total);
 u64 ftkvm_dirty_count(const struct ftkvm_replica *r, u64 most);
 u32 ftkvm_dirty_take(struct ftkvm_replica *r, u32 most, u64 *page);

@@ -3,6 +3,7 @@
  * Hooks around the vCPU thread's run loop: before it starts, where it halts,
  * and what userspace does to the vCPU besides.
  */
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -20,8 +21,11 @@ int ftkvm_prepare(struct ftkvm_replica *r)
 	r->plan.step = FTKVM_STEP_WAIT;
 	switch (ftkvm_mode(r)) {
 	case FTKVM_MODE_LEAD:
+		/* behind the exit that kicked, before an epoch ends there */
+		ftkvm_lockstep_kicks(r);
 		return ftkvm_lead_prepare(r);
 	case FTKVM_MODE_FOLLOW:
+		ftkvm_lockstep_kicks(r);
 		return ftkvm_follow_prepare(r, true);
 	default:
 		return 0;

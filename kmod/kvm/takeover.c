@@ -3,6 +3,7 @@
  * Takeover: the backup has consumed its log and becomes the guest.
  */
 #include <asm/msr.h>
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -53,6 +54,7 @@ void ftkvm_go_live(struct ftkvm_replica *r)
 	ftkvm_fault(FTKVM_FAULT_LIVE_CLOCK);
 	ftkvm_inputs_noted(r);
 	ftkvm_fault(FTKVM_FAULT_LIVE_INPUTS);
+	ftkvm_lockstep_live(r);
 	r->snap_after = false;
 	r->env_more = false;
 	r->verify.left = 0;

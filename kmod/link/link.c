@@ -343,6 +343,22 @@ int ftkvm_link_send(struct ftkvm_link *l, u8 type, const void *payload, u32 len)
 	return ret;
 }
 
+/* see link.h */
+int ftkvm_link_send_bulk(struct ftkvm_link *l, const struct ftkvm_bulk *b, const void *data,
+			 u32 len)
+{
+	int ret;
+
+	if (!ftkvm_link_alive(l))
+		return -ENOTCONN;
+	mutex_lock(&l->wire.tx);
+	ret = ftkvm_wire_send_bulk(&l->wire, b, data, len);
+	mutex_unlock(&l->wire.tx);
+	if (ret)
+		ftkvm_link_fail_wire(l, ret);
+	return ret;
+}
+
 /**
  * ftkvm_link_silence_ms() - how long has the peer been silent?
  * @l: the link

@@ -10,6 +10,7 @@
 
 struct ftkvm_link;
 struct ftkvm_hello;
+struct ftkvm_bulk;
 
 /**
  * struct ftkvm_link_ops - upcalls; process context, may sleep, no locks held
@@ -17,6 +18,7 @@ struct ftkvm_hello;
  *	last ended). 0, or -errno which ends the link. receive thread
  * @ack: the peer acknowledged; -errno ends the link. receive thread
  * @frame: any other frame (START, BYE), checked. receive thread
+ * @bulk: a BULK frame, checked but for what is in it. receive thread
  * @pull: give up to @size log bytes to send, and the offset of the first; 0 when
  *	there are none (or flow control forbids). send thread
  * @down: the link is dead; called exactly once per link that was started, when no
@@ -32,6 +34,7 @@ struct ftkvm_link_ops {
 	int (*data)(void *priv, u64 off, const u8 *buf, u32 len);
 	int (*ack)(void *priv, u64 received, u64 consumed, u64 epoch);
 	int (*frame)(void *priv, u8 type, const void *payload, u32 len);
+	int (*bulk)(void *priv, const void *payload, u32 len);
 	u32 (*pull)(void *priv, u8 *buf, u32 size, u64 *off);
 	void (*down)(void *priv, int reason, const char *detail);
 };
@@ -77,6 +80,14 @@ void ftkvm_link_ack(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch)
  * failed or destroyed afterwards, it still reaches the peer.
  */
 int ftkvm_link_send(struct ftkvm_link *l, u8 type, const void *payload, u32 len);
+
+/*
+ * Send a BULK frame: @b and @len bytes, FTKVM_BULK_MAX at most. Not from a thread that
+ * gets signals; can sleep, bounded by the time-out. It overtakes log bytes that were
+ * not pulled yet. Return: 0 or -errno: the link dies of it.
+ */
+int ftkvm_link_send_bulk(struct ftkvm_link *l, const struct ftkvm_bulk *b, const void *data,
+			 u32 len);
 
 /* Milliseconds since the peer was last heard. Any context. */
 unsigned int ftkvm_link_silence_ms(const struct ftkvm_link *l);

@@ -302,6 +302,52 @@ int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len,
 	return ret;
 }
 
+/* A frame that is too large to be kept if it is cut short: then the link dies of it. */
+static int ftkvm_wire_send_large(struct ftkvm_wire *w, struct kvec *vec, int n)
+{
+	struct msghdr msg = { };
+	size_t len = 0;
+	int i, ret;
+
+	for (i = 0; i < n; i++)
+		len += vec[i].iov_len;
+	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, n, len);
+	ret = ftkvm_wire_write(w, &msg, false);
+	if (!ret)
+		WRITE_ONCE(w->sent, jiffies);
+	/* ... but not before others, who wait for @w->tx, have it. */
+	w->torn = ret && msg_data_left(&msg) < len;
+	return ret;
+}
+
+/**
+ * ftkvm_wire_send_bulk() - send a BULK frame
+ * @w: the wire, @w->tx held
+ * @b: what the data are
+ * @data: the data
+ * @len: how many bytes of it, FTKVM_BULK_MAX at most
+ *
+ * Context: Process that gets no signals; sleeps, no longer than the time-out.
+ * Return: 0, or -errno and the wire is of no more use.
+ */
+int ftkvm_wire_send_bulk(struct ftkvm_wire *w, const struct ftkvm_bulk *b, const void *data,
+			 u32 len)
+{
+	struct ftkvm_frame_hdr h;
+	struct kvec vec[] = {
+		{ .iov_base = &h, .iov_len = sizeof(h) },
+		{ .iov_base = (void *)b, .iov_len = sizeof(*b) },
+		{ .iov_base = (void *)data, .iov_len = len },
+	};
+	int ret;
+
+	ret = ftkvm_wire_flush(w, false);
+	if (ret)
+		return ret;
+	ftkvm_frame_seal_bulk(&h, b, data, len);
+	return ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec));
+}
+
 /**
  * ftkvm_wire_send_data() - send a DATA frame
  * @w: the wire, @w->tx held; the payload is in @w->tx_buf
@@ -318,20 +364,14 @@ int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len)
 		{ .iov_base = &h, .iov_len = sizeof(h) },
 		{ .iov_base = w->tx_buf, .iov_len = len },
 	};
-	struct msghdr msg = { };
 	int ret;
 
 	ret = ftkvm_wire_flush(w, false);
 	if (ret)
 		return ret;
 	ftkvm_frame_seal(&h, FTKVM_FRAME_DATA, off, w->tx_buf, len);
-	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, ARRAY_SIZE(vec), sizeof(h) + len);
 	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_DATA, w->tx_buf, len) ?:
-	      ftkvm_wire_write(w, &msg, false);
+	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec));
 	ftkvm_fault(FTKVM_FAULT_SENT_DATA);
-	if (!ret)
-		WRITE_ONCE(w->sent, jiffies);
-	/* The link dies of it, but not before others, who wait for @w->tx, have it. */
-	w->torn = ret && msg_data_left(&msg) < sizeof(h) + len;
 	return ret;
 }

@@ -60,6 +60,8 @@ int ftkvm_wire_recv(struct ftkvm_wire *w);
 
 /* These with @w->tx held. */
 int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len, bool nowait);
+int ftkvm_wire_send_bulk(struct ftkvm_wire *w, const struct ftkvm_bulk *b, const void *data,
+			 u32 len);
 int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len);
 int ftkvm_wire_flush(struct ftkvm_wire *w, bool nowait);
 

@@ -17,15 +17,13 @@
 #include "../core/epoch.h"
 #include "../core/frame.h"
 #include "../fault/fault.h"
-#include "netlink.h"
+#include "internal.h"
 
 /* Room for the problems that CHECK finds: some fifty with their remedies. */
 #define FTKVM_NL_CHECK_SIZE	(16u << 10)
 
 static_assert(FTKVM_PERIOD_LOWEST == FTKVM_PERIOD_MIN);
 static_assert(FTKVM_PERIOD_HIGHEST == FTKVM_PERIOD_MAX);
-
-static struct genl_family ftkvm_nl_family;
 
 /* Events are sent under it, and only while the family is there. */
 static DEFINE_MUTEX(ftkvm_nl_mutex);
@@ -34,7 +32,8 @@ static bool ftkvm_nl_registered;
 /* ---- policy ---- */
 
 /* What ends up in thread names, logs and terminals has no control characters. */
-static int ftkvm_nl_text(const struct nlattr *attr, struct netlink_ext_ack *extack)
+/* see internal.h */
+int ftkvm_nl_text(const struct nlattr *attr, struct netlink_ext_ack *extack)
 {
 	const char *s;
 
@@ -47,7 +46,8 @@ static int ftkvm_nl_text(const struct nlattr *attr, struct netlink_ext_ack *exta
 	return 0;
 }
 
-static int ftkvm_nl_name(const struct nlattr *attr, struct netlink_ext_ack *extack)
+/* see internal.h */
+int ftkvm_nl_name(const struct nlattr *attr, struct netlink_ext_ack *extack)
 {
 	if (!*(const char *)nla_data(attr)) {
 		NL_SET_ERR_MSG_ATTR(extack, attr, "the name is empty");
@@ -75,9 +75,7 @@ static const struct netlink_range_validation ftkvm_nl_every = {
 	.max = FTKVM_VERIFY_HIGHEST,
 };
 
-#define FTKVM_NL_NAME	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ftkvm_nl_name, FTKVM_NAME_MAX)
 #define FTKVM_NL_PEER	NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ftkvm_nl_text, FTKVM_PEER_MAX)
-#define FTKVM_NL_FD	NLA_POLICY_MIN(NLA_S32, 0)
 #define FTKVM_NL_ROLE	NLA_POLICY_RANGE(NLA_U32, FTKVM_UAPI_ROLE_PRIMARY, \
 					 FTKVM_UAPI_ROLE_BACKUP)
 #define FTKVM_NL_SETTINGS						\
@@ -130,7 +128,8 @@ static const struct nla_policy ftkvm_nl_check_policy[FTKVM_A_VM_FD + 1] = {
 
 /* ---- helpers ---- */
 
-static bool ftkvm_nl_missing(struct genl_info *info, u32 type, const char *name)
+/* see internal.h */
+bool ftkvm_nl_missing(struct genl_info *info, u32 type, const char *name)
 {
 	if (!GENL_REQ_ATTR_CHECK(info, type))
 		return false;
@@ -138,14 +137,13 @@ static bool ftkvm_nl_missing(struct genl_info *info, u32 type, const char *name)
 	return true;
 }
 
-#define FTKVM_NL_MISSING(info, attr) ftkvm_nl_missing(info, FTKVM_A_##attr, #attr)
-
 static const char *ftkvm_nl_get_name(struct genl_info *info)
 {
 	return nla_data(info->attrs[FTKVM_A_NAME]);
 }
 
-static struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void **hdr)
+/* see internal.h */
+struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void **hdr)
 {
 	struct sk_buff *skb = ftkvm_fault_alloc(NL_REPLY, genlmsg_new(size, GFP_KERNEL));
 
@@ -163,7 +161,7 @@ static struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void 
  * The whole text travels in a message of its own, ahead of the error that the
  * return value becomes. It may get lost; the error does not.
  */
-static int ftkvm_nl_fail(struct genl_info *info, int err, u32 reason, const char *why)
+int ftkvm_nl_fail(struct genl_info *info, int err, u32 reason, const char *why)
 {
 	struct sk_buff *skb;
 	void *hdr;
@@ -529,13 +527,26 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(SET, set, set, VERIFY_EVERY),
 	FTKVM_NL_DO(CHECK, check, check, VM_FD),
 	FTKVM_NL_DO(VERIFY, verify, name, NAME),
+	FTKVM_NL_DO(DEV_ADD, dev_add, dev_add, READONLY),
+	FTKVM_NL_DO(DEV_DEL, dev_del, dev_name, DEV_NAME),
+	FTKVM_NL_DO(DEV_START, dev_start, dev_start, CALL_FD),
+	FTKVM_NL_DO(DEV_CALL, dev_call, dev_call, CALL_FD),
+	FTKVM_NL_DO(DEV_STOP, dev_stop, dev_stop, QUEUE),
+	FTKVM_NL_DO(DEV_GET, dev_get, dev_name, DEV_NAME),
+	{
+		.cmd		= FTKVM_CMD_DEV_GET,
+		.dumpit		= ftkvm_nl_dev_dump,
+		.policy		= ftkvm_nl_dump_policy,
+		.maxattr	= FTKVM_A_PAD,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
 };
 
 static const struct genl_multicast_group ftkvm_nl_groups[] = {
 	{ .name = FTKVM_GENL_MCGRP_EVENTS, .flags = GENL_MCAST_CAP_NET_ADMIN },
 };
 
-static struct genl_family ftkvm_nl_family __ro_after_init = {
+struct genl_family ftkvm_nl_family __ro_after_init = {
 	.name		= FTKVM_GENL_NAME,
 	.version	= FTKVM_GENL_VERSION,
 	.netnsok	= false,

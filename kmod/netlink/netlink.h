@@ -140,6 +140,65 @@ int ftkvm_replica_info_nr(unsigned int nr, struct ftkvm_info *info);
 int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv,
 		char *why, size_t size);
 
+/* ---- devices ---- */
+
+/**
+ * struct ftkvm_dev_params - a device to be
+ * @name: the operator's name for it
+ * @no: its number in its VM, the same on both hosts
+ * @kind: enum ftkvm_uapi_dev_kind
+ * @vm_fd: the VM
+ * @backend_fd: where a disk is stored; -1: not given
+ * @capacity: of a disk, in 512 bytes
+ * @readonly: the guest can't write
+ */
+struct ftkvm_dev_params {
+	char name[FTKVM_NAME_MAX + 1];
+	u32 no, kind;
+	int vm_fd, backend_fd;
+	u64 capacity;
+	bool readonly;
+};
+
+/**
+ * struct ftkvm_queue_params - how the guest's driver set a queue up
+ * @queue: which
+ * @num: entries
+ * @base: where QEMU would go on
+ * @features: that the driver accepted
+ * @desc: guest-physical address of the descriptors; @avail, @used: of the rings
+ * @kick_fd: eventfd
+ * @call_fd: eventfd or -1
+ */
+struct ftkvm_queue_params {
+	u32 queue, num, base;
+	u64 features, desc, avail, used;
+	int kick_fd, call_fd;
+};
+
+/**
+ * struct ftkvm_dev_info - a device as userspace sees it
+ * @stat: by FTKVM_DEV_STAT_*; the numbers UNSPEC and PAD are not used
+ */
+struct ftkvm_dev_info {
+	char name[FTKVM_NAME_MAX + 1];
+	u32 no, kind;
+	pid_t pid;
+	u64 capacity;
+	bool readonly;
+	char detail[FTKVM_DETAIL_MAX + 1];
+	u64 stat[__FTKVM_DEV_STAT_MAX];
+};
+
+int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size);
+int ftkvm_dev_del(const char *name, char *why, size_t size);
+int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *why, size_t size);
+int ftkvm_dev_call(const char *name, u32 queue, int call_fd, char *why, size_t size);
+/* Waits for the I/O that is under way. */
+int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t size);
+int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info);
+int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info);
+
 /* ---- what the family offers them ---- */
 
 /* Registered last, once commands may come; unregistered first. Can sleep. */

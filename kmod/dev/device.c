@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices: how they come, are set up, and go. What userspace asks for.
+ */
+#include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include "../kvm/hooks.h"
+#include "../kvm/replica.h"
+#include "../netlink/netlink.h"
+#include "device.h"
+#include "lockstep.h"
+
+LIST_HEAD(ftkvm_devs);
+DEFINE_MUTEX(ftkvm_devs_lock);		/* writers of the list, and lookup by name */
+
+static void dev_free(struct rcu_head *rcu)
+{
+	kvfree(container_of(rcu, struct ftkvm_dev, rcu));
+}
+
+static void dev_release(struct kref *ref)
+{
+	struct ftkvm_dev *dev = container_of(ref, struct ftkvm_dev, ref);
+	struct ftkvm_devq *q;
+
+	ftkvm_for_each_devq(q, dev)
+		ftkvm_devq_free(q);
+	if (dev->file)
+		fput(dev->file);
+	if (dev->kvm)
+		kvm_put_kvm(dev->kvm);
+	call_rcu(&dev->rcu, dev_free);
+}
+
+/**
+ * ftkvm_dev_put() - done with a device
+ * @dev: the device
+ *
+ * Context: process; may sleep.
+ */
+void ftkvm_dev_put(struct ftkvm_dev *dev)
+{
+	kref_put(&dev->ref, dev_release);
+}
+
+/**
+ * ftkvm_dev_get() - a device of a VM
+ * @kvm: the VM
+ * @no: the device's number
+ *
+ * Context: process.
+ * Return: the device with a reference, or NULL.
+ */
+struct ftkvm_dev *ftkvm_dev_get(const struct kvm *kvm, u32 no)
+{
+	struct ftkvm_dev *dev, *hit = NULL;
+
+	rcu_read_lock();
+	ftkvm_for_each_dev(dev) {
+		if (dev->kvm == kvm && dev->no == no && kref_get_unless_zero(&dev->ref)) {
+			hit = dev;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return hit;
+}
+
+/**
+ * ftkvm_dev_next() - go through a VM's devices, in the order of their numbers
+ * @kvm: the VM
+ * @no: the last one's number, at first -1; is set
+ *
+ * The order is the same on both hosts.
+ * Context: process.
+ * Return: the device with a reference, or NULL.
+ */
+struct ftkvm_dev *ftkvm_dev_next(const struct kvm *kvm, s64 *no)
+{
+	struct ftkvm_dev *dev, *hit;
+
+	rcu_read_lock();
+	do {
+		hit = NULL;
+		ftkvm_for_each_dev(dev)
+			if (dev->kvm == kvm && dev->no > *no && (!hit || dev->no < hit->no))
+				hit = dev;
+		if (hit)
+			*no = hit->no;
+		/* on its way out: it is none */
+	} while (hit && !kref_get_unless_zero(&hit->ref));
+	rcu_read_unlock();
+	return hit;
+}
+
+static struct ftkvm_dev *dev_named(const char *name, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+
+	lockdep_assert_held(&ftkvm_devs_lock);
+	list_for_each_entry(dev, &ftkvm_devs, node)
+		if (!strcmp(dev->name, name))
+			return dev;
+	snprintf(why, size, "no device named %s is here: see \"ftctl device\"", name);
+	return NULL;
+}
+
+/* ---- come and go ---- */
+
+static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
+{
+	struct ftkvm_dev *dev = kvzalloc(sizeof(*dev), GFP_KERNEL_ACCOUNT);
+	struct ftkvm_devq *q;
+
+	if (!dev)
+		return NULL;
+	kref_init(&dev->ref);
+	spin_lock_init(&dev->answer_lock);
+	strscpy(dev->name, p->name);
+	dev->no = p->no;
+	dev->disk.readonly = p->readonly;
+	dev->queues = 1;
+	ftkvm_for_each_devq(q, dev)
+		ftkvm_devq_init(q, dev, q - dev->q);
+	ftkvm_for_each_devq(q, dev) {
+		q->fifo = kvzalloc(sizeof(*q->fifo), GFP_KERNEL_ACCOUNT);
+		if (!q->fifo) {
+			ftkvm_dev_put(dev);
+			return NULL;
+		}
+	}
+	return dev;
+}
+
+/* -EEXIST: the name, or the VM's number, is taken. */
+static int dev_taken(const struct ftkvm_dev *new, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+
+	list_for_each_entry(dev, &ftkvm_devs, node) {
+		if (!strcmp(dev->name, new->name)) {
+			snprintf(why, size, "a device named %s is here already", dev->name);
+			return -EEXIST;
+		}
+		if (dev->kvm == new->kvm && dev->no == new->no) {
+			snprintf(why, size, "the guest has a device %u already, %s", dev->no,
+				 dev->name);
+			return -EEXIST;
+		}
+	}
+	return 0;
+}
+
+/* see netlink.h */
+int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+	struct file *file;
+	int ret;
+
+	if (p->kind != FTKVM_UAPI_DEV_BLK) {
+		snprintf(why, size, "this version serves disks only");
+		return -EOPNOTSUPP;
+	}
+	dev = dev_new(p);
+	if (!dev)
+		return -ENOMEM;
+	ret = -EINVAL;
+	dev->kvm = ftkvm_replica_vm(p->vm_fd, why, size);
+	if (!dev->kvm)
+		goto put;
+	file = fget(p->backend_fd);
+	if (!file) {
+		ret = -EBADF;
+		snprintf(why, size, "the disk's storage is not an open file");
+		goto put;
+	}
+	ret = ftkvm_disk_open(dev, file, p->capacity, why, size);
+	fput(file);
+	if (ret)
+		goto put;
+	if (!try_module_get(THIS_MODULE)) {
+		snprintf(why, size, "the module is being unloaded");
+		ret = -ENODEV;
+		goto put;
+	}
+	mutex_lock(&ftkvm_devs_lock);
+	ret = dev_taken(dev, why, size);
+	if (!ret)
+		list_add_tail_rcu(&dev->node, &ftkvm_devs);
+	mutex_unlock(&ftkvm_devs_lock);
+	if (!ret)
+		return 0;
+	module_put(THIS_MODULE);
+put:
+	ftkvm_dev_put(dev);
+	return ret;
+}
+
+/* A queue stops: what is pending is in its ring still. Where it would go on. */
+static u32 queue_stop(struct ftkvm_devq *q)
+{
+	u32 base;
+
+	mutex_lock(&q->lock);
+	WRITE_ONCE(q->ready, false);
+	clear_bit(FTKVM_DEVQ_START, &q->todo);
+	ftkvm_devq_deafen(q);
+	if (q->call)
+		eventfd_ctx_put(q->call);
+	q->call = NULL;
+	mutex_unlock(&q->lock);
+	/* what it waits for may never come */
+	ftkvm_lockstep_wake(q);
+	cancel_work_sync(&q->work);
+	mutex_lock(&q->lock);
+	base = ftkvm_lockstep_stop(q);
+	mutex_unlock(&q->lock);
+	return base;
+}
+
+/* see netlink.h */
+int ftkvm_dev_del(const char *name, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+
+	mutex_lock(&ftkvm_devs_lock);
+	dev = dev_named(name, why, size);
+	if (dev) {
+		list_del_rcu(&dev->node);
+		WRITE_ONCE(dev->removed, true);
+	}
+	mutex_unlock(&ftkvm_devs_lock);
+	if (!dev)
+		return -ENOENT;
+	/* who found it there has queued its work, and nobody does any more */
+	synchronize_rcu();
+	ftkvm_for_each_devq(q, dev)
+		queue_stop(q);
+	ftkvm_dev_put(dev);
+	module_put(THIS_MODULE);
+	return 0;
+}
+
+/* ---- queues ---- */
+
+/* The queue of a command, with its device's reference. */
+static struct ftkvm_devq *queue_named(const char *name, u32 nr, int *err, char *why, size_t size)
+{
+	struct ftkvm_devq *q = NULL;
+	struct ftkvm_dev *dev;
+
+	*err = -ENOENT;
+	mutex_lock(&ftkvm_devs_lock);
+	dev = dev_named(name, why, size);
+	if (dev && nr < dev->queues) {
+		kref_get(&dev->ref);
+		q = &dev->q[nr];
+	} else if (dev) {
+		snprintf(why, size, "device %s has no queue %u", name, nr);
+		*err = -EINVAL;
+	}
+	mutex_unlock(&ftkvm_devs_lock);
+	return q;
+}
+
+static int queue_call(struct ftkvm_devq *q, int fd)
+{
+	struct eventfd_ctx *call = fd >= 0 ? eventfd_ctx_fdget(fd) : NULL;
+
+	if (IS_ERR(call))
+		return PTR_ERR(call);
+	swap(q->call, call);
+	if (call)
+		eventfd_ctx_put(call);
+	return 0;
+}
+
+/* see netlink.h */
+int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *why, size_t size)
+{
+	struct ftkvm_virtq_place place = {
+		.desc = p->desc, .avail = p->avail, .used = p->used, .num = p->num,
+		.base = p->base, .indirect = p->features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC),
+	};
+	struct ftkvm_virtq probe = { };
+	struct ftkvm_devq *q;
+	int ret;
+
+	if (ftkvm_virtq_start(&probe, &place)) {
+		snprintf(why, size, "no queue of %u entries can lie there", p->num);
+		return -EINVAL;
+	}
+	q = queue_named(name, p->queue, &ret, why, size);
+	if (!q)
+		return ret;
+	if (READ_ONCE(q->ready))
+		queue_stop(q);
+	mutex_lock(&q->lock);
+	ret = queue_call(q, p->call_fd);
+	if (!ret)
+		ret = ftkvm_devq_listen(q, p->kick_fd);
+	if (!ret) {
+		q->dev->through = !(p->features & BIT_ULL(VIRTIO_BLK_F_FLUSH));
+		q->place = place;
+		set_bit(FTKVM_DEVQ_START, &q->todo);
+		WRITE_ONCE(q->ready, true);
+	} else {
+		snprintf(why, size, "an eventfd of the queue is none");
+	}
+	mutex_unlock(&q->lock);
+	if (!ret)
+		ftkvm_devq_poke(q);
+	ftkvm_dev_put(q->dev);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_dev_call(const char *name, u32 queue, int call_fd, char *why, size_t size)
+{
+	struct ftkvm_devq *q;
+	int ret;
+
+	q = queue_named(name, queue, &ret, why, size);
+	if (!q)
+		return ret;
+	mutex_lock(&q->lock);
+	ret = queue_call(q, call_fd);
+	mutex_unlock(&q->lock);
+	if (ret)
+		snprintf(why, size, "descriptor %d is no eventfd", call_fd);
+	ftkvm_dev_put(q->dev);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t size)
+{
+	struct ftkvm_devq *q;
+	int ret;
+
+	q = queue_named(name, queue, &ret, why, size);
+	if (!q)
+		return ret;
+	ret = -EINVAL;
+	if (READ_ONCE(q->ready)) {
+		*base = queue_stop(q);
+		ret = 0;
+	} else {
+		snprintf(why, size, "queue %u of %s does not run", queue, name);
+	}
+	ftkvm_dev_put(q->dev);
+	return ret;
+}
+
+/* ---- what there is ---- */
+
+static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
+{
+	u64 *s = info->stat;
+	struct ftkvm_devq *q;
+
+	memset(info, 0, sizeof(*info));
+	strscpy(info->name, dev->name);
+	info->no = dev->no;
+	info->kind = FTKVM_UAPI_DEV_BLK;
+	info->pid = dev->kvm->userspace_pid;
+	info->capacity = dev->disk.sectors;
+	info->readonly = dev->disk.readonly;
+	ftkvm_for_each_devq(q, dev) {
+		mutex_lock(&q->lock);
+		s[FTKVM_DEV_STAT_KICKS] += q->st.kicks;
+		s[FTKVM_DEV_STAT_REQUESTS] += q->st.requests;
+		s[FTKVM_DEV_STAT_COMPLETED] += q->st.completed;
+		s[FTKVM_DEV_STAT_PENDING] += q->fifo->next - q->fifo->first;
+		s[FTKVM_DEV_STAT_ERRORS] += q->st.errors;
+		s[FTKVM_DEV_STAT_IN_BYTES] += q->st.in_bytes;
+		s[FTKVM_DEV_STAT_OUT_BYTES] += q->st.out_bytes;
+		s[FTKVM_DEV_STAT_FLUSHES] += q->st.flushes;
+		if (q->vq.broken) {
+			s[FTKVM_DEV_STAT_BROKEN] = 1;
+			snprintf(info->detail, sizeof(info->detail),
+				 "queue %u: the guest's driver made %s", q->nr, q->vq.broken);
+		}
+		if (q->vq.at.num)
+			s[FTKVM_DEV_STAT_RUNNING] |= BIT(q->nr);
+		mutex_unlock(&q->lock);
+	}
+}
+
+/* see netlink.h */
+int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info)
+{
+	struct ftkvm_dev *dev;
+	char why[8];
+
+	mutex_lock(&ftkvm_devs_lock);
+	dev = dev_named(name, why, sizeof(why));
+	if (dev)
+		dev_fill(dev, info);
+	mutex_unlock(&ftkvm_devs_lock);
+	return dev ? 0 : -ENOENT;
+}
+
+/* see netlink.h */
+int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info)
+{
+	struct ftkvm_dev *dev;
+	int ret = -ENOENT;
+
+	mutex_lock(&ftkvm_devs_lock);
+	list_for_each_entry(dev, &ftkvm_devs, node) {
+		if (nr--)
+			continue;
+		dev_fill(dev, info);
+		ret = 0;
+		break;
+	}
+	mutex_unlock(&ftkvm_devs_lock);
+	return ret;
+}
+
+/**
+ * ftkvm_devs_init() - at module load
+ *
+ * Context: process.
+ * Return: 0 or -ENOMEM.
+ */
+int ftkvm_devs_init(void)
+{
+	ftkvm_dev_work = alloc_workqueue("ftkvm-dev", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return ftkvm_dev_work ? 0 : -ENOMEM;
+}
+
+/**
+ * ftkvm_devs_exit() - at module unload: each device holds the module, so there is none
+ *
+ * Context: process.
+ */
+void ftkvm_devs_exit(void)
+{
+	destroy_workqueue(ftkvm_dev_work);
+	/* dev_free() is code of this module */
+	rcu_barrier();
+}

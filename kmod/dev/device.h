@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Devices that ftkvm serves itself, so that they write the guest's memory at
+ * points of its execution that both replicas know. ftd has ended the vhost-user
+ * protocol; here are the rings and the data.
+ *
+ * A device belongs to a VM, attached or not. Who serves its rings:
+ *  - while the guest runs in lockstep, the vCPU thread, outside the guest: after a
+ *    kick, which is the guest's own doing, and at epoch ends (lockstep.c);
+ *  - else the queue's worker (work.c).
+ * The worker does the I/O in either case, but for the backup's. A queue's @lock
+ * guards its rings and its FIFO. Devices are found by VM under RCU, and live while
+ * somebody holds a reference.
+ */
+#ifndef FTKVM_DEVICE_H
+#define FTKVM_DEVICE_H
+
+#include <linux/kref.h>
+#include <linux/kvm_host.h>
+#include <linux/mutex.h>
+#include <linux/rculist.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/ftkvm.h>
+#include "../core/vblk.h"
+#include "../core/vfifo.h"
+#include "../core/virtq.h"
+
+struct eventfd_ctx;
+struct ftkvm_replica;
+
+#define FTKVM_DEV_QUEUES	4
+
+/* bits of @todo */
+#define FTKVM_DEVQ_KICKED	0	/* the guest says that there is something */
+#define FTKVM_DEVQ_START	1	/* it is to be started, anew */
+#define FTKVM_DEVQ_CALL		2	/* the guest is to be told, in any case */
+#define FTKVM_DEVQ_GONE		3	/* QEMU has closed the kick: it is dead */
+
+/**
+ * struct ftkvm_answer - backup: what comes with a completion
+ * @node: in the queue's list, by @seq
+ * @seq: the request's number
+ * @len: bytes of data
+ * @got: how many of them are here
+ * @status: how it went
+ * @data: what the guest reads
+ */
+struct ftkvm_answer {
+	struct list_head node;
+	u64 seq;
+	u32 len;
+	u32 got;
+	u8 status;
+	u8 data[];
+};
+
+/* Each queue counts for itself, under its lock. */
+struct ftkvm_devq_stats {
+	u64 kicks, requests, completed, errors, in_bytes, out_bytes, flushes;
+};
+
+/**
+ * struct ftkvm_devq - a queue
+ * @dev: whose
+ * @nr: which
+ * @todo: FTKVM_DEVQ_*
+ * @lock: guards what follows, but for @work
+ * @vq: the rings; stopped: num is 0
+ * @place: where QEMU says that they are
+ * @ready: @place is known
+ * @fifo: requests that were taken and not completed
+ * @starts: how often it was started
+ * @logged: requests before this number have a token
+ * @done: those before this number are carried out
+ * @replica: whose vCPU thread is at it
+ * @token: log offset that the backup must hold before a request goes out, by number
+ * @status: how they went, by number
+ * @call: tells the guest
+ * @kick: the guest's
+ * @kick_entry: in its wait queue
+ * @kick_head: which is this
+ * @answers: backup: struct ftkvm_answer; under the device's answer_lock
+ * @st: statistics
+ * @work: carries requests out, and serves the rings of a guest not in lockstep
+ */
+struct ftkvm_devq {
+	struct ftkvm_dev *dev;
+	u8 nr;
+	unsigned long todo;
+	struct mutex lock;		/* rings and FIFO */
+	struct ftkvm_virtq vq;
+	struct ftkvm_virtq_place place;
+	bool ready;
+	struct ftkvm_vfifo *fifo;
+	u64 starts;
+	u64 logged;
+	u64 done;
+	struct ftkvm_replica *replica;
+	u64 token[FTKVM_VIRTQ_NUM_MAX];
+	u8 status[FTKVM_VIRTQ_NUM_MAX];
+	struct eventfd_ctx *call;
+	struct eventfd_ctx *kick;
+	wait_queue_entry_t kick_entry;
+	wait_queue_head_t *kick_head;
+	struct list_head answers;
+	struct ftkvm_devq_stats st;
+	struct work_struct work;
+};
+
+/**
+ * struct ftkvm_dev - a device
+ * @node: in the list of all; RCU
+ * @rcu: for freeing
+ * @ref: one is the list's
+ * @name: the operator's
+ * @no: its number, the same on both hosts
+ * @kvm: the VM
+ * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
+ * @disk: what the guest sees
+ * @file: where the disk is stored
+ * @through: a write is complete when it is durable
+ * @removed: it is on its way out
+ * @held: bytes of answers; under @answer_lock
+ * @answer_lock: guards the queues' @answers, too
+ * @queues: how many
+ * @q: the queues
+ */
+struct ftkvm_dev {
+	struct list_head node;
+	struct rcu_head rcu;
+	struct kref ref;
+	char name[FTKVM_NAME_MAX + 1];
+	u32 no;
+	struct kvm *kvm;
+	bool indirect;
+	struct ftkvm_vblk disk;
+	struct file *file;
+	bool through;
+	bool removed;
+	u64 held;
+	spinlock_t answer_lock;		/* the queues' answers, @held */
+	u32 queues;
+	struct ftkvm_devq q[FTKVM_DEV_QUEUES];
+};
+
+/* All devices; rcu_read_lock() or ftkvm_devs_lock held. */
+extern struct list_head ftkvm_devs;
+extern struct mutex ftkvm_devs_lock;
+#define ftkvm_for_each_dev(dev) \
+	list_for_each_entry_rcu(dev, &ftkvm_devs, node, lockdep_is_held(&ftkvm_devs_lock))
+
+#define ftkvm_for_each_devq(q, dev) \
+	for ((q) = (dev)->q; (q) < (dev)->q + (dev)->queues; (q)++)
+
+/* ---- device.c: life ---- */
+int ftkvm_devs_init(void);
+void ftkvm_devs_exit(void);
+struct ftkvm_dev *ftkvm_dev_get(const struct kvm *kvm, u32 no);
+struct ftkvm_dev *ftkvm_dev_next(const struct kvm *kvm, s64 *no);
+void ftkvm_dev_put(struct ftkvm_dev *dev);
+
+/* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */
+void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr);
+void ftkvm_devq_free(struct ftkvm_devq *q);
+void ftkvm_devq_forget(struct ftkvm_devq *q);
+void ftkvm_devq_start(struct ftkvm_devq *q);
+bool ftkvm_devq_take(struct ftkvm_devq *q);
+bool ftkvm_devq_complete(struct ftkvm_devq *q, u8 status);
+void ftkvm_devq_call(struct ftkvm_devq *q, bool always);
+int ftkvm_devq_listen(struct ftkvm_devq *q, int kick_fd);
+void ftkvm_devq_deafen(struct ftkvm_devq *q);
+
+/* ---- work.c ---- */
+void ftkvm_devq_work(struct work_struct *work);
+void ftkvm_devq_poke(struct ftkvm_devq *q);
+void ftkvm_devs_poke(struct kvm *kvm);
+extern struct workqueue_struct *ftkvm_dev_work;
+
+/* ---- disk.c ---- */
+u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req);
+int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
+		    size_t size);
+
+#endif

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A disk's requests, done to a file or a block device.
+ */
+#include <linux/blkdev.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+#include "device.h"
+
+#define DISK_SECTOR	512u
+/* so much at a time that the worker can be stopped in between */
+#define DISK_PIECE	(256u << 10)
+
+/* Bytes of the disk that did not go to or come from the file: 0, all did; -errno. */
+static int disk_move(struct ftkvm_dev *dev, u64 sector, void *data, u32 len, bool write)
+{
+	loff_t pos = sector * DISK_SECTOR;
+	u32 at = 0;
+
+	while (at < len) {
+		u32 piece = min(len - at, DISK_PIECE);
+		ssize_t n;
+
+		if (write)
+			n = kernel_write(dev->file, data + at, piece, &pos);
+		else
+			n = kernel_read(dev->file, data + at, piece, &pos);
+		if (n < 0)
+			return n;
+		if (!n) {
+			/* a sparse file that was cut behind our back has no more */
+			return -EIO;
+		}
+		at += n;
+	}
+	return 0;
+}
+
+static int disk_sync(struct ftkvm_dev *dev)
+{
+	return vfs_fsync(dev->file, 1);
+}
+
+static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
+{
+	struct ftkvm_vblk_range range;
+	u32 i;
+
+	for (i = 0; ftkvm_vblk_range(&req->blk, req->data, i, &range); i++) {
+		int mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+		int ret;
+
+		if (req->blk.op == FTKVM_VBLK_WRITE_ZEROES && !range.unmap)
+			mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE;
+		ret = vfs_fallocate(dev->file, mode, (loff_t)range.sector * DISK_SECTOR,
+				    (loff_t)range.sectors * DISK_SECTOR);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/**
+ * ftkvm_disk_do() - do a request
+ * @dev: the disk
+ * @req: the request; what it reads goes to its data
+ *
+ * Context: worker; sleeps as long as the storage takes.
+ * Return: VIRTIO_BLK_S_*.
+ */
+u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
+{
+	int ret = 0;
+
+	switch (req->blk.op) {
+	case FTKVM_VBLK_REFUSED:
+		return req->blk.status;
+	case FTKVM_VBLK_GET_ID:
+		return VIRTIO_BLK_S_OK;
+	case FTKVM_VBLK_IN:
+		ret = disk_move(dev, req->blk.sector, req->data, req->blk.len, false);
+		break;
+	case FTKVM_VBLK_OUT:
+		ret = disk_move(dev, req->blk.sector, req->data, req->blk.len, true);
+		break;
+	case FTKVM_VBLK_FLUSH:
+		ret = disk_sync(dev);
+		break;
+	case FTKVM_VBLK_DISCARD:
+	case FTKVM_VBLK_WRITE_ZEROES:
+		ret = disk_ranges(dev, req);
+		break;
+	}
+	if (!ret && dev->through && req->blk.op != FTKVM_VBLK_IN &&
+	    req->blk.op != FTKVM_VBLK_FLUSH)
+		ret = disk_sync(dev);
+	return ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+/**
+ * ftkvm_disk_open() - what the guest is to see of a file
+ * @dev: the disk; its @disk.readonly is set as asked for
+ * @file: a file or a block device; a reference goes to @dev
+ * @sectors: how much of it the guest is to see, in 512 bytes
+ * @why: cause and remedy on failure
+ * @size: of @why
+ *
+ * Context: process.
+ * Return: 0, -EINVAL, -EACCES.
+ */
+int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
+		    size_t size)
+{
+	struct inode *inode = file_inode(file);
+	struct ftkvm_vblk *disk = &dev->disk;
+	const char *flaw;
+
+	if (!S_ISREG(inode->i_mode) && !S_ISBLK(inode->i_mode)) {
+		snprintf(why, size, "the disk's storage is neither a file nor a block device");
+		return -EINVAL;
+	}
+	if (!(file->f_mode & FMODE_READ) || (!disk->readonly && !(file->f_mode & FMODE_WRITE))) {
+		snprintf(why, size, "the disk's storage is not open for %s",
+			 file->f_mode & FMODE_READ ? "writing: make the disk read-only" : "reading");
+		return -EACCES;
+	}
+	disk->sectors = sectors;
+	disk->blk_size = DISK_SECTOR;
+	disk->seg_max = FTKVM_VBLK_SEGS;
+	disk->size_max = FTKVM_VBLK_BYTES;
+	disk->queues = dev->queues;
+	if (!disk->readonly && file->f_op->fallocate) {
+		disk->discard_sectors = U32_MAX / DISK_SECTOR;
+		disk->discard_ranges = FTKVM_VBLK_RANGES;
+		disk->zeroes_sectors = disk->discard_sectors;
+		disk->zeroes_ranges = FTKVM_VBLK_RANGES;
+		disk->zeroes_unmap = true;
+	}
+	strscpy_pad(disk->id, dev->name);
+	flaw = ftkvm_vblk_flaw(disk);
+	if (flaw) {
+		snprintf(why, size, "the disk can't be offered: %s", flaw);
+		return -EINVAL;
+	}
+	dev->file = get_file(file);
+	return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Devices of a guest in lockstep: the vCPU thread serves the rings, at points of
+ * the guest's execution that are the same on both replicas.
+ */
+#ifndef FTKVM_LOCKSTEP_H
+#define FTKVM_LOCKSTEP_H
+
+#include <linux/types.h>
+
+struct ftkvm_devq;
+struct ftkvm_input;
+struct ftkvm_rec;
+struct ftkvm_replica;
+struct ftkvm_vreq;
+
+/* inputs of devices in one END; the rest is for interrupts */
+#define FTKVM_LOCKSTEP_INPUTS	16
+/* data that the backup may have to hold */
+#define FTKVM_LOCKSTEP_HELD	(64u << 20)
+
+/* for the worker */
+bool ftkvm_lockstep_tell(struct ftkvm_devq *q);
+bool ftkvm_lockstep_solo(struct ftkvm_devq *q);
+bool ftkvm_lockstep_may_do(struct ftkvm_devq *q);
+void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 status);
+void ftkvm_lockstep_wake(struct ftkvm_devq *q);
+void ftkvm_lockstep_done(struct ftkvm_devq *q);
+void ftkvm_answers_drop(struct ftkvm_devq *q, u64 before);
+u32 ftkvm_lockstep_stop(struct ftkvm_devq *q);
+
+/* for the vCPU thread, process context, kvm->srcu read-held */
+void ftkvm_lockstep_kicks(struct ftkvm_replica *r);
+int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int max);
+void ftkvm_lockstep_logged(struct ftkvm_replica *r);
+int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
+void ftkvm_lockstep_live(struct ftkvm_replica *r);
+
+/* for the receive thread */
+int ftkvm_lockstep_bulk(struct ftkvm_replica *r, const void *payload, u32 len);
+
+#endif

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A queue's rings, in the memory of a guest: looked at, answered; its kick heard.
+ */
+#include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/virtio_ring.h>
+#include "../kvm/replica.h"
+#include "device.h"
+#include "lockstep.h"
+
+/* ---- guest memory; kvm->srcu read-held, in QEMU's mm ---- */
+
+static int guest_read(void *priv, u64 gpa, void *buf, u32 len)
+{
+	struct ftkvm_devq *q = priv;
+
+	return kvm_read_guest(q->dev->kvm, gpa, buf, len);
+}
+
+/*
+ * kvm_write_guest() is for vCPU threads, and complains of others: so this notes for
+ * itself what a migration has to send again.
+ */
+static int guest_write(void *priv, u64 gpa, const void *buf, u32 len)
+{
+	struct ftkvm_devq *q = priv;
+	u32 at = 0, n;
+
+	for (; at < len; at += n) {
+		gfn_t gfn = gpa_to_gfn(gpa + at);
+		struct kvm_memory_slot *slot = gfn_to_memslot(q->dev->kvm, gfn);
+
+		n = min_t(u32, len - at, PAGE_SIZE - offset_in_page(gpa + at));
+		if (!slot || (slot->flags & (KVM_MEM_READONLY | KVM_MEMSLOT_INVALID)))
+			return -EFAULT;
+		if (copy_to_user((void __user *)(slot->userspace_addr +
+						 gfn_to_gpa(gfn - slot->base_gfn) +
+						 offset_in_page(gpa + at)), buf + at, n))
+			return -EFAULT;
+		if (slot->dirty_bitmap)
+			set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
+	}
+	if (q->replica)
+		ftkvm_dirty_mark(q->replica, gpa, len);
+	return 0;
+}
+
+static const struct ftkvm_virtq_ops guest_memory = {
+	.read = guest_read,
+	.write = guest_write,
+};
+
+/* ---- rings ---- */
+
+/**
+ * ftkvm_devq_init() - a queue that is stopped
+ * @q: zeroed
+ * @dev: its device
+ * @nr: which of its queues
+ *
+ * Context: process.
+ */
+void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr)
+{
+	q->dev = dev;
+	q->nr = nr;
+	q->vq.ops = &guest_memory;
+	q->vq.priv = q;
+	mutex_init(&q->lock);
+	INIT_LIST_HEAD(&q->answers);
+	INIT_WORK(&q->work, ftkvm_devq_work);
+}
+
+/**
+ * ftkvm_devq_forget() - what was taken is not pending any more
+ * @q: the queue
+ *
+ * Context: process; q->lock.
+ */
+void ftkvm_devq_forget(struct ftkvm_devq *q)
+{
+	ftkvm_vfifo_drop(q->fifo);
+	q->done = q->fifo->first;
+}
+
+/**
+ * ftkvm_devq_start() - the driver has set the queue up
+ * @q: the queue, @ready
+ *
+ * What was pending is forgotten: it is in the ring still, and taken again.
+ * Context: process; q->lock, kvm->srcu read-held, in QEMU's mm.
+ */
+void ftkvm_devq_start(struct ftkvm_devq *q)
+{
+	__le16 used;
+
+	ftkvm_devq_forget(q);
+	/* both replicas count from here, whatever one of them had taken before */
+	q->fifo->first = ++q->starts << 32;
+	q->fifo->next = q->fifo->first;
+	q->done = q->fifo->first;
+	ftkvm_answers_drop(q, q->fifo->first);
+	clear_bit(FTKVM_DEVQ_START, &q->todo);
+	/* QEMU's idea of it may be old: what the driver sees is what counts */
+	if (!guest_read(q, q->place.used + offsetof(struct vring_used, idx), &used, sizeof(used)))
+		q->place.base = le16_to_cpu(used);
+	if (ftkvm_virtq_start(&q->vq, &q->place))
+		return;
+	ftkvm_devq_take(q);
+}
+
+/**
+ * ftkvm_devq_take() - take what the driver made available
+ * @q: the queue
+ *
+ * Context: process; q->lock, kvm->srcu read-held, in QEMU's mm.
+ * Return: whether there was something.
+ */
+bool ftkvm_devq_take(struct ftkvm_devq *q)
+{
+	struct ftkvm_vreq *req;
+	bool any = false;
+	int ret;
+
+	if (!q->vq.at.num)
+		return false;
+	do {
+		ret = ftkvm_vfifo_take(q->fifo, &q->vq, &q->dev->disk, &req);
+		if (ret == 1) {
+			any = true;
+			q->st.requests++;
+		}
+		/* both replicas take the same here, so neither may go without */
+	} while (ret == 1 || (ret == -ENOMEM && !fatal_signal_pending(current) &&
+			      !schedule_timeout_uninterruptible(1)));
+	return any;
+}
+
+/**
+ * ftkvm_devq_complete() - the oldest request is done: tell the driver
+ * @q: the queue
+ * @status: how it went
+ *
+ * Context: process; q->lock, kvm->srcu read-held, in QEMU's mm.
+ * Return: false: there is none, or the queue is stopped or broken.
+ */
+bool ftkvm_devq_complete(struct ftkvm_devq *q, u8 status)
+{
+	const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
+	struct ftkvm_devq_stats *st = &q->st;
+
+	if (!req || !q->vq.at.num)
+		return false;
+	switch (req->blk.op) {
+	case FTKVM_VBLK_IN:
+		st->in_bytes += req->blk.len;
+		break;
+	case FTKVM_VBLK_OUT:
+		st->out_bytes += req->blk.len;
+		break;
+	case FTKVM_VBLK_FLUSH:
+		st->flushes++;
+		break;
+	}
+	if (status)
+		st->errors++;
+	st->completed++;
+	return !ftkvm_vfifo_done(q->fifo, &q->vq, status);
+}
+
+/**
+ * ftkvm_devq_call() - tell the guest that something was completed
+ * @q: the queue
+ * @always: even if it did not want to be told
+ *
+ * Context: process; q->lock, kvm->srcu read-held, in QEMU's mm.
+ */
+void ftkvm_devq_call(struct ftkvm_devq *q, bool always)
+{
+	if (q->call && q->vq.at.num && (always || ftkvm_virtq_wants_call(&q->vq) == 1))
+		eventfd_signal(q->call);
+}
+
+/* ---- the kick ---- */
+
+/*
+ * The guest's write ends here, on the vCPU's thread: through KVM's ioeventfd, with
+ * interrupts off. Or, much later, QEMU's end does.
+ */
+static int devq_kicked(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
+{
+	struct ftkvm_devq *q = container_of(entry, struct ftkvm_devq, kick_entry);
+	__poll_t flags = key_to_poll(key);
+	u64 count;
+
+	if (flags & EPOLLIN) {
+		eventfd_ctx_do_read(q->kick, &count);
+		set_bit(FTKVM_DEVQ_KICKED, &q->todo);
+		ftkvm_devq_poke(q);
+	}
+	if (flags & EPOLLHUP) {
+		set_bit(FTKVM_DEVQ_GONE, &q->todo);
+		ftkvm_devq_poke(q);
+	}
+	return 0;
+}
+
+struct devq_poll {
+	poll_table table;
+	struct ftkvm_devq *q;
+};
+
+static void devq_poll(struct file *file, wait_queue_head_t *head, poll_table *table)
+{
+	struct ftkvm_devq *q = container_of(table, struct devq_poll, table)->q;
+
+	q->kick_head = head;
+	init_waitqueue_func_entry(&q->kick_entry, devq_kicked);
+	add_wait_queue_priority(head, &q->kick_entry);
+}
+
+/**
+ * ftkvm_devq_listen() - hear the guest's kicks
+ * @q: the queue, which hears none
+ * @kick_fd: an eventfd of the calling process
+ *
+ * Context: process; q->lock.
+ * Return: 0 or -errno.
+ */
+int ftkvm_devq_listen(struct ftkvm_devq *q, int kick_fd)
+{
+	struct devq_poll poll = { .q = q };
+	struct file *file = fget(kick_fd);
+
+	if (!file)
+		return -EBADF;
+	q->kick = eventfd_ctx_fileget(file);
+	if (IS_ERR(q->kick)) {
+		int ret = PTR_ERR(q->kick);
+
+		q->kick = NULL;
+		fput(file);
+		return ret;
+	}
+	init_poll_funcptr(&poll.table, devq_poll);
+	vfs_poll(file, &poll.table);
+	/* not kept: when QEMU has closed it, that is told here */
+	fput(file);
+	return 0;
+}
+
+/**
+ * ftkvm_devq_deafen() - hear no more kicks
+ * @q: the queue
+ *
+ * Context: process; q->lock.
+ */
+void ftkvm_devq_deafen(struct ftkvm_devq *q)
+{
+	u64 count;
+
+	if (!q->kick)
+		return;
+	eventfd_ctx_remove_wait_queue(q->kick, &q->kick_entry, &count);
+	eventfd_ctx_put(q->kick);
+	q->kick = NULL;
+	q->kick_head = NULL;
+}
+
+/**
+ * ftkvm_devq_free() - let go of all that a queue holds
+ * @q: the queue; nobody uses it any more
+ *
+ * Context: process.
+ */
+void ftkvm_devq_free(struct ftkvm_devq *q)
+{
+	ftkvm_devq_deafen(q);
+	cancel_work_sync(&q->work);
+	if (q->call)
+		eventfd_ctx_put(q->call);
+	if (q->fifo)
+		ftkvm_vfifo_drop(q->fifo);
+	kvfree(q->fifo);
+	ftkvm_answers_drop(q, U64_MAX);
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A queue's worker: carries requests out. Of a guest that does not run in
+ * lockstep it serves the rings as well.
+ */
+#include <linux/kthread.h>
+#include <linux/mmu_context.h>
+#include <linux/sched/mm.h>
+#include "../kvm/replica.h"
+#include "device.h"
+#include "lockstep.h"
+
+struct workqueue_struct *ftkvm_dev_work;
+
+/**
+ * ftkvm_devq_poke() - something happened to a queue
+ * @q: the queue, with its @todo
+ *
+ * Context: any but NMI.
+ */
+void ftkvm_devq_poke(struct ftkvm_devq *q)
+{
+	if (!ftkvm_lockstep_tell(q))
+		queue_work(ftkvm_dev_work, &q->work);
+}
+
+/**
+ * ftkvm_devs_poke() - a guest's mode changed: others may have to serve its devices
+ * @kvm: the guest
+ *
+ * Context: any but NMI.
+ */
+void ftkvm_devs_poke(struct kvm *kvm)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+
+	rcu_read_lock();
+	ftkvm_for_each_dev(dev) {
+		if (dev->kvm != kvm)
+			continue;
+		ftkvm_for_each_devq(q, dev)
+			queue_work(ftkvm_dev_work, &q->work);
+	}
+	rcu_read_unlock();
+}
+
+/* The rings of a guest that is not in lockstep. Whether something was there. */
+static bool work_rings(struct ftkvm_devq *q)
+{
+	bool any = false, call;
+	int srcu;
+
+	mutex_lock(&q->lock);
+	/* it may just have gone into lockstep: then they are the vCPU thread's */
+	if (!ftkvm_lockstep_solo(q) || !q->ready) {
+		mutex_unlock(&q->lock);
+		return false;
+	}
+	srcu = srcu_read_lock(&q->dev->kvm->srcu);
+	if (test_bit(FTKVM_DEVQ_START, &q->todo)) {
+		ftkvm_devq_start(q);
+		any = true;
+	}
+	call = test_and_clear_bit(FTKVM_DEVQ_CALL, &q->todo);
+	if (test_and_clear_bit(FTKVM_DEVQ_KICKED, &q->todo))
+		any |= ftkvm_devq_take(q);
+	if (q->fifo->first < q->done) {
+		while (q->fifo->first < q->done &&
+		       ftkvm_devq_complete(q, q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX]))
+			;
+		any |= ftkvm_devq_take(q);
+		ftkvm_devq_call(q, call);
+	} else if (call) {
+		ftkvm_devq_call(q, true);
+	}
+	srcu_read_unlock(&q->dev->kvm->srcu, srcu);
+	mutex_unlock(&q->lock);
+	return any;
+}
+
+/* The next request to carry out, with a reference; NULL: none, or not now. */
+static struct ftkvm_vreq *work_next(struct ftkvm_devq *q)
+{
+	struct ftkvm_vreq *req = NULL;
+
+	if (!ftkvm_lockstep_may_do(q))
+		return NULL;
+	mutex_lock(&q->lock);
+	if (q->ready && q->vq.at.num)
+		req = ftkvm_vfifo_find(q->fifo, q->done);
+	if (req)
+		ftkvm_vreq_get(req);
+	mutex_unlock(&q->lock);
+	return req;
+}
+
+static bool work_request(struct ftkvm_devq *q)
+{
+	struct ftkvm_vreq *req = work_next(q);
+	u8 status;
+
+	if (!req)
+		return false;
+	status = ftkvm_disk_do(q->dev, req);
+	ftkvm_lockstep_answer(q, req, status);
+	mutex_lock(&q->lock);
+	/* not, if the queue was started anew meanwhile */
+	if (q->done == req->seq && q->fifo->next > req->seq) {
+		q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] = status;
+		q->done++;
+	}
+	mutex_unlock(&q->lock);
+	ftkvm_vreq_put(req);
+	ftkvm_lockstep_done(q);
+	return true;
+}
+
+/**
+ * ftkvm_devq_work() - the worker
+ * @work: the queue's
+ *
+ * Context: worker; sleeps as long as storage and peer take.
+ */
+void ftkvm_devq_work(struct work_struct *work)
+{
+	struct ftkvm_devq *q = container_of(work, struct ftkvm_devq, work);
+	struct mm_struct *mm = q->dev->kvm->mm;
+
+	if (test_bit(FTKVM_DEVQ_GONE, &q->todo) || READ_ONCE(q->dev->removed) ||
+	    !mmget_not_zero(mm))
+		return;
+	kthread_use_mm(mm);
+	while (!READ_ONCE(q->dev->removed)) {
+		bool any = work_rings(q);
+
+		if (!work_request(q) && !any)
+			break;
+		cond_resched();
+	}
+	kthread_unuse_mm(mm);
+	mmput(mm);
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The family's commands for devices.
+ */
+#include <linux/errno.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/virtio_config.h>
+#include "internal.h"
+
+static const struct netlink_range_validation nl_dev_capacity = {
+	.min = 1,
+	.max = S64_MAX >> 9,
+};
+
+#define NL_DEV_KIND	NLA_POLICY_RANGE(NLA_U32, FTKVM_UAPI_DEV_BLK, FTKVM_UAPI_DEV_NET)
+#define NL_DEV_NO	NLA_POLICY_MAX(NLA_U32, FTKVM_DEV_NO_HIGHEST)
+#define NL_DEV_QUEUE	NLA_POLICY_MAX(NLA_U32, 255)
+
+const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_READONLY + 1] = {
+	[FTKVM_A_VM_FD]		= FTKVM_NL_FD,
+	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_DEV_NO]	= NL_DEV_NO,
+	[FTKVM_A_DEV_KIND]	= NL_DEV_KIND,
+	[FTKVM_A_BACKEND_FD]	= FTKVM_NL_FD,
+	[FTKVM_A_CAPACITY]	= NLA_POLICY_FULL_RANGE(NLA_U64, &nl_dev_capacity),
+	[FTKVM_A_READONLY]	= { .type = NLA_FLAG },
+};
+
+/* DEL, GET */
+const struct nla_policy ftkvm_nl_dev_name_policy[FTKVM_A_DEV_NAME + 1] = {
+	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
+};
+
+const struct nla_policy ftkvm_nl_dev_start_policy[FTKVM_A_CALL_FD + 1] = {
+	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_DEV_FEATURES]	= { .type = NLA_U64 },
+	[FTKVM_A_QUEUE]		= NL_DEV_QUEUE,
+	[FTKVM_A_NUM]		= NLA_POLICY_RANGE(NLA_U32, 1, FTKVM_DEV_NUM_HIGHEST),
+	[FTKVM_A_DESC]		= { .type = NLA_U64 },
+	[FTKVM_A_AVAIL]		= { .type = NLA_U64 },
+	[FTKVM_A_USED]		= { .type = NLA_U64 },
+	[FTKVM_A_BASE]		= NLA_POLICY_MAX(NLA_U32, U16_MAX),
+	[FTKVM_A_KICK_FD]	= FTKVM_NL_FD,
+	[FTKVM_A_CALL_FD]	= FTKVM_NL_FD,
+};
+
+const struct nla_policy ftkvm_nl_dev_call_policy[FTKVM_A_CALL_FD + 1] = {
+	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_QUEUE]		= NL_DEV_QUEUE,
+	[FTKVM_A_CALL_FD]	= FTKVM_NL_FD,
+};
+
+const struct nla_policy ftkvm_nl_dev_stop_policy[FTKVM_A_QUEUE + 1] = {
+	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_QUEUE]		= NL_DEV_QUEUE,
+};
+
+static const char *nl_dev_name(struct genl_info *info)
+{
+	return nla_data(info->attrs[FTKVM_A_DEV_NAME]);
+}
+
+static int nl_fd(const struct nlattr *attr)
+{
+	return attr ? nla_get_s32(attr) : -1;
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_add(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr **a = info->attrs;
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct ftkvm_dev_params p = { };
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME) || FTKVM_NL_MISSING(info, DEV_NO) ||
+	    FTKVM_NL_MISSING(info, DEV_KIND) || FTKVM_NL_MISSING(info, VM_FD))
+		return -EINVAL;
+	p.kind = nla_get_u32(a[FTKVM_A_DEV_KIND]);
+	if (p.kind == FTKVM_UAPI_DEV_BLK && FTKVM_NL_MISSING(info, CAPACITY))
+		return -EINVAL;
+	strscpy(p.name, nl_dev_name(info));
+	p.no = nla_get_u32(a[FTKVM_A_DEV_NO]);
+	p.vm_fd = nla_get_s32(a[FTKVM_A_VM_FD]);
+	p.backend_fd = nl_fd(a[FTKVM_A_BACKEND_FD]);
+	p.readonly = nla_get_flag(a[FTKVM_A_READONLY]);
+	if (a[FTKVM_A_CAPACITY])
+		p.capacity = nla_get_u64(a[FTKVM_A_CAPACITY]);
+	ret = ftkvm_dev_add(&p, why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_del(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME))
+		return -EINVAL;
+	ret = ftkvm_dev_del(nl_dev_name(info), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_start(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr **a = info->attrs;
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct ftkvm_queue_params p;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME) || FTKVM_NL_MISSING(info, DEV_FEATURES) ||
+	    FTKVM_NL_MISSING(info, QUEUE) || FTKVM_NL_MISSING(info, NUM) ||
+	    FTKVM_NL_MISSING(info, DESC) || FTKVM_NL_MISSING(info, AVAIL) ||
+	    FTKVM_NL_MISSING(info, USED) || FTKVM_NL_MISSING(info, BASE) ||
+	    FTKVM_NL_MISSING(info, KICK_FD))
+		return -EINVAL;
+	p = (struct ftkvm_queue_params) {
+		.queue = nla_get_u32(a[FTKVM_A_QUEUE]),
+		.num = nla_get_u32(a[FTKVM_A_NUM]),
+		.base = nla_get_u32(a[FTKVM_A_BASE]),
+		.features = nla_get_u64(a[FTKVM_A_DEV_FEATURES]),
+		.desc = nla_get_u64(a[FTKVM_A_DESC]),
+		.avail = nla_get_u64(a[FTKVM_A_AVAIL]),
+		.used = nla_get_u64(a[FTKVM_A_USED]),
+		.kick_fd = nla_get_s32(a[FTKVM_A_KICK_FD]),
+		.call_fd = nl_fd(a[FTKVM_A_CALL_FD]),
+	};
+	if (!(p.features & BIT_ULL(VIRTIO_F_VERSION_1))) {
+		GENL_SET_ERR_MSG(info, "the driver is older than virtio 1.0");
+		return -EINVAL;
+	}
+	ret = ftkvm_dev_start(nl_dev_name(info), &p, why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_call(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME) || FTKVM_NL_MISSING(info, QUEUE))
+		return -EINVAL;
+	ret = ftkvm_dev_call(nl_dev_name(info), nla_get_u32(info->attrs[FTKVM_A_QUEUE]),
+			     nl_fd(info->attrs[FTKVM_A_CALL_FD]), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_stop(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct sk_buff *msg;
+	u32 base = 0;
+	void *hdr;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME) || FTKVM_NL_MISSING(info, QUEUE))
+		return -EINVAL;
+	/* first: when it has stopped, that is to be told */
+	msg = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	if (!msg)
+		return -ENOMEM;
+	ret = ftkvm_dev_stop(nl_dev_name(info), nla_get_u32(info->attrs[FTKVM_A_QUEUE]), &base,
+			     why, sizeof(why));
+	if (!ret)
+		ret = nla_put_u32(msg, FTKVM_A_BASE, base);
+	if (ret) {
+		nlmsg_free(msg);
+		return ftkvm_nl_fail(info, ret, 0, why);
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+static int nl_dev_put(struct sk_buff *skb, const struct ftkvm_dev_info *i)
+{
+	struct nlattr *nest;
+	int k;
+
+	if (nla_put_string(skb, FTKVM_A_DEV_NAME, i->name) ||
+	    nla_put_u32(skb, FTKVM_A_DEV_NO, i->no) ||
+	    nla_put_u32(skb, FTKVM_A_DEV_KIND, i->kind) ||
+	    nla_put_u32(skb, FTKVM_A_PID, i->pid) ||
+	    (i->capacity &&
+	     nla_put_u64_64bit(skb, FTKVM_A_CAPACITY, i->capacity, FTKVM_A_PAD)) ||
+	    (i->readonly && nla_put_flag(skb, FTKVM_A_READONLY)) ||
+	    (*i->detail && nla_put_string(skb, FTKVM_A_DETAIL, i->detail)))
+		return -EMSGSIZE;
+	nest = nla_nest_start(skb, FTKVM_A_DEV_STATS);
+	if (!nest)
+		return -EMSGSIZE;
+	for (k = FTKVM_DEV_STAT_PAD + 1; k < __FTKVM_DEV_STAT_MAX; k++)
+		if (nla_put_u64_64bit(skb, k, i->stat[k], FTKVM_DEV_STAT_PAD))
+			return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_get(struct sk_buff *skb, struct genl_info *info)
+{
+	struct ftkvm_dev_info i;
+	struct sk_buff *msg;
+	void *hdr;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME))
+		return -EINVAL;
+	ret = ftkvm_dev_info(nl_dev_name(info), &i);
+	if (ret)
+		return ftkvm_nl_fail(info, ret, 0,
+				     "no device has this name: `ftctl device` shows those there are");
+	msg = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	if (!msg)
+		return -ENOMEM;
+	ret = nl_dev_put(msg, &i);
+	if (ret) {
+		nlmsg_free(msg);
+		return ret;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+/* see internal.h */
+int ftkvm_nl_dev_dump(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct ftkvm_dev_info i;
+	int ret = 0;
+	void *hdr;
+
+	for (; !ftkvm_dev_info_nr(cb->args[0], &i); cb->args[0]++) {
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &ftkvm_nl_family, NLM_F_MULTI, FTKVM_CMD_DEV_GET);
+		ret = hdr ? nl_dev_put(skb, &i) : -EMSGSIZE;
+		if (ret) {
+			if (hdr)
+				genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genlmsg_end(skb, hdr);
+	}
+	/* The next call goes on with the one that did not fit. */
+	return ret && !skb->len ? ret : skb->len;
+}
