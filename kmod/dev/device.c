@@ -123,6 +123,7 @@ static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
 	strscpy(dev->name, p->name);
 	dev->no = p->no;
 	dev->disk.readonly = p->readonly;
+	dev->shared = p->shared;
 	dev->queues = 1;
 	ftkvm_for_each_devq(q, dev)
 		ftkvm_devq_init(q, dev, q - dev->q);
@@ -372,6 +373,7 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	info->pid = dev->kvm->userspace_pid;
 	info->capacity = dev->disk.sectors;
 	info->readonly = dev->disk.readonly;
+	info->shared = dev->shared;
 	ftkvm_for_each_devq(q, dev) {
 		mutex_lock(&q->lock);
 		s[FTKVM_DEV_STAT_KICKS] += q->st.kicks;

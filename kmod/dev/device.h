@@ -119,6 +119,7 @@ struct ftkvm_devq {
  * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
  * @disk: what the guest sees
  * @file: where the disk is stored
+ * @shared: both hosts have this file; else each does the same to its own
  * @through: a write is complete when it is durable
  * @removed: it is on its way out
  * @held: bytes of answers; under @answer_lock
@@ -136,6 +137,7 @@ struct ftkvm_dev {
 	bool indirect;
 	struct ftkvm_vblk disk;
 	struct file *file;
+	bool shared;
 	bool through;
 	bool removed;
 	u64 held;

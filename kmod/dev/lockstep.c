@@ -114,11 +114,41 @@ bool ftkvm_lockstep_may_do(struct ftkvm_devq *q)
 		wait_event_idle(r->wq, lead_over(r, q) || lead_committed(r, token));
 		may = ftkvm_mode(r) == FTKVM_MODE_LEAD || ftkvm_mode(r) == FTKVM_MODE_PASS;
 	} else {
-		may = ftkvm_mode(r) == FTKVM_MODE_PASS;
+		/* a backup does the same to storage of its own */
+		may = ftkvm_mode(r) == FTKVM_MODE_PASS ||
+		      (ftkvm_mode(r) == FTKVM_MODE_FOLLOW && !q->dev->shared);
 	}
 out:
 	ftkvm_replica_put(r);
 	return may;
+}
+
+static bool req_changes(const struct ftkvm_vreq *req)
+{
+	return req->blk.op != FTKVM_VBLK_IN && req->blk.op != FTKVM_VBLK_GET_ID;
+}
+
+/**
+ * ftkvm_lockstep_skips() - is the next request not for this replica to carry out?
+ * @q: the queue
+ * @req: the request
+ *
+ * What the guest reads comes from the primary; unless it dies before.
+ * Context: worker; q->lock.
+ * Return: whether it is to be left alone.
+ */
+bool ftkvm_lockstep_skips(struct ftkvm_devq *q, const struct ftkvm_vreq *req)
+{
+	struct ftkvm_replica *r;
+	bool follows;
+
+	if (req_changes(req))
+		return false;
+	r = ftkvm_replica_get(q->dev->kvm);
+	follows = r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW;
+	if (r)
+		ftkvm_replica_put(r);
+	return follows;
 }
 
 /* Data that the backup holds and its guest is not past: room for @len more? */
@@ -225,8 +255,12 @@ void ftkvm_lockstep_done(struct ftkvm_devq *q)
 
 	if (!r)
 		return;
-	WRITE_ONCE(r->dev_ready, true);
-	kvm_vcpu_wake_up(r->vcpu);
+	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		wake_up_all(&r->wq);
+	} else {
+		WRITE_ONCE(r->dev_ready, true);
+		kvm_vcpu_wake_up(r->vcpu);
+	}
 	ftkvm_replica_put(r);
 }
 
@@ -307,8 +341,7 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 				queue_token(r, q);
 			queue_end(q);
 			any = true;
-			if (lead)
-				queue_work(ftkvm_dev_work, &q->work);
+			queue_work(ftkvm_dev_work, &q->work);
 		}
 		ftkvm_dev_put(dev);
 	}
@@ -576,6 +609,50 @@ static int follow_await(struct ftkvm_replica *r, const struct ftkvm_input *in)
 	return -ESTALE;
 }
 
+/* Has this host done to its own disk what the primary says is done? */
+static bool follow_carried_out(struct ftkvm_devq *q)
+{
+	const struct ftkvm_vreq *req;
+	bool ret = true;
+
+	if (q->dev->shared)
+		return true;
+	mutex_lock(&q->lock);
+	req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
+	if (req && req_changes(req))
+		ret = q->done > req->seq;
+	mutex_unlock(&q->lock);
+	return ret;
+}
+
+/* As slow as this host's disk is. 0; -EINTR on a signal, or the mode has changed. */
+static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	int ret;
+
+	if (likely(follow_carried_out(q)))
+		return 0;
+	kvm_vcpu_srcu_read_unlock(r->vcpu);
+	ret = wait_event_interruptible(r->wq, follow_carried_out(q) ||
+				       ftkvm_mode(r) != FTKVM_MODE_FOLLOW ||
+				       READ_ONCE(r->detaching));
+	kvm_vcpu_srcu_read_lock(r->vcpu);
+	return ret || !follow_carried_out(q) ? -EINTR : 0;
+}
+
+/* The primary's disk did it: so must this one. */
+static bool follow_agrees(struct ftkvm_replica *r, struct ftkvm_devq *q,
+			  const struct ftkvm_vreq *req, u8 status)
+{
+	if (q->dev->shared || !req_changes(req) || status != VIRTIO_BLK_S_OK ||
+	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] == VIRTIO_BLK_S_OK)
+		return true;
+	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
+			    "the backup's storage of device %s has failed: mend it there, then pair again",
+			    q->dev->name);
+	return false;
+}
+
 static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool answered)
 {
 	struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
@@ -593,6 +670,10 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 		} else {
 			memcpy(req->data, a->data, a->len);
 		}
+	}
+	if (req && !follow_agrees(r, q, req, status)) {
+		kvfree(a);
+		return -ESTALE;
 	}
 	done = req && ftkvm_devq_complete(q, status);
 	kvfree(a);
@@ -618,6 +699,12 @@ static int follow_one(struct ftkvm_replica *r, const struct ftkvm_input *in)
 	if (!dev)
 		return -EINTR;	/* gone just now: wait for it again */
 	q = &dev->q[in->level];
+	if (in->kind != FTKVM_INPUT_DEV_START)
+		ret = follow_await_disk(r, q);
+	if (ret) {
+		ftkvm_dev_put(dev);
+		return ret;
+	}
 	queue_begin(r, q);
 	if (in->kind == FTKVM_INPUT_DEV_START) {
 		ftkvm_devq_start(q);
@@ -627,6 +714,7 @@ static int follow_one(struct ftkvm_replica *r, const struct ftkvm_input *in)
 			ftkvm_devq_take(q);
 	}
 	queue_end(q);
+	queue_work(ftkvm_dev_work, &q->work);
 	ftkvm_dev_put(dev);
 	return ret;
 }

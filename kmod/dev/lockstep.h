@@ -23,6 +23,7 @@ struct ftkvm_vreq;
 bool ftkvm_lockstep_tell(struct ftkvm_devq *q);
 bool ftkvm_lockstep_solo(struct ftkvm_devq *q);
 bool ftkvm_lockstep_may_do(struct ftkvm_devq *q);
+bool ftkvm_lockstep_skips(struct ftkvm_devq *q, const struct ftkvm_vreq *req);
 void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 status);
 void ftkvm_lockstep_wake(struct ftkvm_devq *q);
 void ftkvm_lockstep_done(struct ftkvm_devq *q);

@@ -89,6 +89,8 @@ static struct ftkvm_vreq *work_next(struct ftkvm_devq *q)
 	mutex_lock(&q->lock);
 	if (q->ready && q->vq.at.num)
 		req = ftkvm_vfifo_find(q->fifo, q->done);
+	if (req && ftkvm_lockstep_skips(q, req))
+		req = NULL;
 	if (req)
 		ftkvm_vreq_get(req);
 	mutex_unlock(&q->lock);

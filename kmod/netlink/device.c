@@ -17,7 +17,7 @@ static const struct netlink_range_validation nl_dev_capacity = {
 #define NL_DEV_NO	NLA_POLICY_MAX(NLA_U32, FTKVM_DEV_NO_HIGHEST)
 #define NL_DEV_QUEUE	NLA_POLICY_MAX(NLA_U32, 255)
 
-const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_READONLY + 1] = {
+const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_SHARED + 1] = {
 	[FTKVM_A_VM_FD]		= FTKVM_NL_FD,
 	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
 	[FTKVM_A_DEV_NO]	= NL_DEV_NO,
@@ -25,6 +25,7 @@ const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_READONLY + 1] = {
 	[FTKVM_A_BACKEND_FD]	= FTKVM_NL_FD,
 	[FTKVM_A_CAPACITY]	= NLA_POLICY_FULL_RANGE(NLA_U64, &nl_dev_capacity),
 	[FTKVM_A_READONLY]	= { .type = NLA_FLAG },
+	[FTKVM_A_SHARED]	= { .type = NLA_FLAG },
 };
 
 /* DEL, GET */
@@ -85,6 +86,7 @@ int ftkvm_nl_dev_add(struct sk_buff *skb, struct genl_info *info)
 	p.vm_fd = nla_get_s32(a[FTKVM_A_VM_FD]);
 	p.backend_fd = nl_fd(a[FTKVM_A_BACKEND_FD]);
 	p.readonly = nla_get_flag(a[FTKVM_A_READONLY]);
+	p.shared = nla_get_flag(a[FTKVM_A_SHARED]);
 	if (a[FTKVM_A_CAPACITY])
 		p.capacity = nla_get_u64(a[FTKVM_A_CAPACITY]);
 	ret = ftkvm_dev_add(&p, why, sizeof(why));
@@ -188,6 +190,7 @@ static int nl_dev_put(struct sk_buff *skb, const struct ftkvm_dev_info *i)
 	    (i->capacity &&
 	     nla_put_u64_64bit(skb, FTKVM_A_CAPACITY, i->capacity, FTKVM_A_PAD)) ||
 	    (i->readonly && nla_put_flag(skb, FTKVM_A_READONLY)) ||
+	    (i->shared && nla_put_flag(skb, FTKVM_A_SHARED)) ||
 	    (*i->detail && nla_put_string(skb, FTKVM_A_DETAIL, i->detail)))
 		return -EMSGSIZE;
 	nest = nla_nest_start(skb, FTKVM_A_DEV_STATS);

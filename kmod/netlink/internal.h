@@ -25,7 +25,7 @@ struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void **hdr);
 int ftkvm_nl_fail(struct genl_info *info, int err, u32 reason, const char *why);
 
 /* device.c */
-extern const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_READONLY + 1];
+extern const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_SHARED + 1];
 extern const struct nla_policy ftkvm_nl_dev_name_policy[FTKVM_A_DEV_NAME + 1];
 extern const struct nla_policy ftkvm_nl_dev_start_policy[FTKVM_A_CALL_FD + 1];
 extern const struct nla_policy ftkvm_nl_dev_call_policy[FTKVM_A_CALL_FD + 1];

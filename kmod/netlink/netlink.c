@@ -527,7 +527,7 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(SET, set, set, VERIFY_EVERY),
 	FTKVM_NL_DO(CHECK, check, check, VM_FD),
 	FTKVM_NL_DO(VERIFY, verify, name, NAME),
-	FTKVM_NL_DO(DEV_ADD, dev_add, dev_add, READONLY),
+	FTKVM_NL_DO(DEV_ADD, dev_add, dev_add, SHARED),
 	FTKVM_NL_DO(DEV_DEL, dev_del, dev_name, DEV_NAME),
 	FTKVM_NL_DO(DEV_START, dev_start, dev_start, CALL_FD),
 	FTKVM_NL_DO(DEV_CALL, dev_call, dev_call, CALL_FD),

@@ -151,13 +151,14 @@ int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv,
  * @backend_fd: where a disk is stored; -1: not given
  * @capacity: of a disk, in 512 bytes
  * @readonly: the guest can't write
+ * @shared: both hosts reach one storage, not each its own
  */
 struct ftkvm_dev_params {
 	char name[FTKVM_NAME_MAX + 1];
 	u32 no, kind;
 	int vm_fd, backend_fd;
 	u64 capacity;
-	bool readonly;
+	bool readonly, shared;
 };
 
 /**
@@ -185,7 +186,7 @@ struct ftkvm_dev_info {
 	u32 no, kind;
 	pid_t pid;
 	u64 capacity;
-	bool readonly;
+	bool readonly, shared;
 	char detail[FTKVM_DETAIL_MAX + 1];
 	u64 stat[__FTKVM_DEV_STAT_MAX];
 };

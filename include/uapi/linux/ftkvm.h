@@ -85,7 +85,7 @@
  *
  *  FTKVM_CMD_DEV_ADD	Give a VM a device. No queue of it runs yet. A device goes
  *			with its VM, if it is not taken away before.
- *	in:  DEV_NAME, DEV_NO, DEV_KIND, VM_FD, [BACKEND_FD], [CAPACITY], [READONLY]
+ *	in:  DEV_NAME, DEV_NO, DEV_KIND, VM_FD, [BACKEND_FD], [CAPACITY], [READONLY], [SHARED]
  *			BLK: BACKEND_FD is a regular file or a block device, open for
  *			what READONLY lets the guest do; CAPACITY must be there, and a
  *			request beyond it fails, as does one beyond the file's end. What
@@ -153,6 +153,9 @@
  *				not negative
  *	CAPACITY u64		not 0; in 512 bytes
  *	READONLY flag
+ *	SHARED flag		the storage is one, and both hosts reach it: only the
+ *				primary does. Else each host has its own, and does the
+ *				same to it
  *	DEV_FEATURES u64	with VIRTIO_F_VERSION_1
  *	QUEUE u32		less than the device has
  *	NUM u32			1..FTKVM_DEV_NUM_HIGHEST, a power of two
@@ -254,6 +257,7 @@ enum {
 	FTKVM_A_KICK_FD,	/* an eventfd: the guest has filled the queue */
 	FTKVM_A_CALL_FD,	/* an eventfd: it is to look at what was used */
 	FTKVM_A_DEV_STATS,
+	FTKVM_A_SHARED,		/* a disk's storage is one for both hosts */
 	__FTKVM_A_MAX
 };
 
