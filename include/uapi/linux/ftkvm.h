@@ -89,11 +89,11 @@
  *			BLK: BACKEND_FD is a regular file or a block device, open for
  *			what READONLY lets the guest do; CAPACITY must be there, and a
  *			request beyond it fails, as does one beyond the file's end. What
- *			GET_ID says is DEV_NAME, cut to 20 bytes. NET: BACKEND_FD is a tap or
- *			macvtap queue, with IFF_NO_PI, IFF_VNET_HDR and a header of 12
- *			bytes. Without BACKEND_FD a disk's requests fail, and a card
- *			sends and receives nothing. EEXIST: the name is taken, or the VM's
- *			DEV_NO.
+ *			GET_ID says is "ftkvm-" and DEV_NO: the same on both hosts. NET:
+ *			BACKEND_FD is a tap or macvtap queue, with IFF_NO_PI, IFF_VNET_HDR
+ *			and a header of 12 bytes. Without BACKEND_FD a disk's requests fail,
+ *			and a card sends and receives nothing. EEXIST: the name is taken, or
+ *			the VM's DEV_NO.
  *
  *  FTKVM_CMD_DEV_DEL	Take it away. Its queues are stopped as by DEV_STOP. Refused
  *			with EBUSY while its guest is paired: userspace that was
