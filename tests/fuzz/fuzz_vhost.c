@@ -27,6 +27,7 @@ static struct world {
 	struct vu vu;
 	int client;
 	bool blk, running[VU_QUEUES];
+	struct vu_queue was[VU_QUEUES];	/* as it was started */
 	unsigned int stuck;	/* queue of an operation that has begun */
 	enum { NONE, STARTS, STOPS, CALLS } begun;
 	uint8_t outcome;
@@ -81,6 +82,7 @@ static int on_start(struct vu *vu, unsigned int n, struct fterr *err)
 		in_memory(vu, q->used, 6 + 8ull * q->num));
 	REQUIRE(q->kick >= 0 && fcntl(q->kick, F_GETFD) == FD_CLOEXEC);
 	REQUIRE(q->call < 0 || fcntl(q->call, F_GETFD) == FD_CLOEXEC);
+	w.was[n] = *q;
 	REACHED("a queue starts");
 	ret = outcome(n, STARTS, err);
 	w.running[n] = !ret;
@@ -276,6 +278,16 @@ static int finish(uint32_t base, struct fterr *err)
 	return vu_finish(&w.vu, base, err);
 }
 
+/* Nobody changes a queue that runs. */
+static bool unchanged(unsigned int n)
+{
+	const struct vu_queue *q = &w.vu.queue[n], *was = &w.was[n];
+
+	return q->num == was->num && q->base == was->base && q->desc == was->desc &&
+	       q->avail == was->avail && q->used == was->used && q->hva_desc == was->hva_desc &&
+	       q->hva_avail == was->hva_avail && q->hva_used == was->hva_used && q->kick == was->kick;
+}
+
 static void check(int ret, const struct fterr *err)
 {
 	unsigned int n;
@@ -283,7 +295,7 @@ static void check(int ret, const struct fterr *err)
 	REQUIRE((ret == VU_LATER) == (w.begun != NONE));
 	REQUIRE(ret >= 0 || (err->code == ret && *err->text));
 	for (n = 0; ret >= 0 && n < VU_QUEUES; n++)
-		REQUIRE(w.vu.queue[n].running == w.running[n]);
+		REQUIRE(w.vu.queue[n].running == w.running[n] && (ret || !w.running[n] || unchanged(n)));
 	if (ret == -EPROTO)
 		REACHED("a client that is sent away");
 	if (ret == -ENOTCONN)
