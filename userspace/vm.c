@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "nl_dev.h"
 #include "qmp.h"
 
 #define SPLIT_REMEDY	"start QEMU with -M ...,kernel-irqchip=split"
@@ -123,6 +124,67 @@ bool ft_type_does_dma(const char *type)
 	return false;
 }
 
+/* Devices whose rings may be the module's: how many, and the last one's name. */
+struct rings {
+	unsigned int n[FTKVM_UAPI_DEV_NET + 1];
+	char name[FTKVM_UAPI_DEV_NET + 1][128];
+};
+
+/* The kind, by the module's numbers; 0: none that it could have. */
+static uint32_t rings_kind(const char *type)
+{
+	if (matches("vhost-user-blk-pci*", type))
+		return FTKVM_UAPI_DEV_BLK;
+	return matches("virtio-net-pci*", type) ? FTKVM_UAPI_DEV_NET : 0;
+}
+
+/*
+ * The module has as many of them for this QEMU, or not: then some other backend is
+ * behind one, or none, and QEMU doesn't say which.
+ */
+static void judge_rings(pid_t pid, const struct rings *r, struct ftproblems *p)
+{
+	unsigned int served[ARRAY_SIZE(r->n)] = { 0 };
+	struct ftdev *list = NULL;
+	struct fterr ignored;
+	size_t n = 0, i;
+	uint32_t kind;
+
+	if (r->n[FTKVM_UAPI_DEV_BLK] || r->n[FTKVM_UAPI_DEV_NET])
+		ftnl_dev_dump(&list, &n, &ignored);
+	for (i = 0; i < n; i++)
+		if ((pid_t)list[i].pid == pid && list[i].kind < ARRAY_SIZE(served))
+			served[list[i].kind]++;
+	free(list);
+	for (kind = FTKVM_UAPI_DEV_BLK; kind <= FTKVM_UAPI_DEV_NET; kind++)
+		if (served[kind] < r->n[kind])
+			ftproblem_add(p, FTKVM_SCOPE_GUEST,
+				      kind == FTKVM_UAPI_DEV_BLK ?
+				      "make its disks by ftctl device add, and start QEMU as ftctl device show says" :
+				      "make its network cards by ftctl device add, and start QEMU as ftctl device "
+				      "show says",
+				      "%u of %u %s (%s) %s not ftkvm's", r->n[kind] - served[kind], r->n[kind],
+				      kind == FTKVM_UAPI_DEV_BLK ? "vhost-user-blk-pci" : "virtio-net-pci",
+				      r->name[kind], r->n[kind] - served[kind] == 1 ? "is" : "are");
+}
+
+/* QEMU itself serves a card's control queue, and writes memory for that. */
+static void check_control_queue(struct ftqmp *q, const char *container, const char *name,
+				struct ftproblems *p)
+{
+	struct fterr ignored;
+	char path[256];
+	json_t *on;
+
+	snprintf(path, sizeof(path), "%s/%s", container, name);
+	on = ftqmp_run(q, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", "ctrl_vq"), &ignored);
+	if (!json_is_false(on))
+		ftproblem_add(p, FTKVM_SCOPE_GUEST, "add ctrl_vq=off to its -device",
+			      "the control queue of virtio-net-pci (%s) is QEMU's, which writes the guest's memory",
+			      name);
+	json_decref(on);
+}
+
 /* A device that QEMU or its user put into the machine. */
 static void judge_device(const char *name, const char *type, bool user, struct ftproblems *p)
 {
@@ -144,8 +206,8 @@ static void judge_device(const char *name, const char *type, bool user, struct f
 }
 
 /* The devices in one container of QEMU's object tree. */
-static int list_devices(struct ftqmp *q, const char *path, bool user, struct ftproblems *p,
-			struct fterr *err)
+static int list_devices(struct ftqmp *q, const char *path, bool user, struct rings *r,
+			struct ftproblems *p, struct fterr *err)
 {
 	json_t *list = ftqmp_run(q, "qom-list", json_pack("{s:s}", "path", path), err);
 	json_t *entry;
@@ -156,6 +218,7 @@ static int list_devices(struct ftqmp *q, const char *path, bool user, struct ftp
 	json_array_foreach(list, i, entry) {
 		const char *name = NULL, *type = NULL;
 		char bare[128];
+		uint32_t kind;
 		size_t len;
 
 		if (json_unpack(entry, "{s:s, s:s}", "name", &name, "type", &type) ||
@@ -166,7 +229,15 @@ static int list_devices(struct ftqmp *q, const char *path, bool user, struct ftp
 			continue;
 		memcpy(bare, type + 6, len);
 		bare[len] = '\0';
-		judge_device(name, bare, user, p);
+		kind = rings_kind(bare);
+		if (!kind) {
+			judge_device(name, bare, user, p);
+			continue;
+		}
+		r->n[kind]++;
+		snprintf(r->name[kind], sizeof(r->name[kind]), "%s", name);
+		if (kind == FTKVM_UAPI_DEV_NET)
+			check_control_queue(q, path, name, p);
 	}
 	json_decref(list);
 	return 0;
@@ -255,6 +326,7 @@ static int check_fresh(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
 
 int ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err)
 {
+	struct rings rings = { 0 };
 	int ret;
 
 	ret = check_accel(q, p, err);
@@ -263,13 +335,15 @@ int ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct 
 	if (!ret)
 		ret = check_cpus(q, p, err);
 	if (!ret)
-		ret = list_devices(q, "/machine", false, p, err);
+		ret = list_devices(q, "/machine", false, &rings, p, err);
 	if (!ret)
-		ret = list_devices(q, "/machine/unattached", false, p, err);
+		ret = list_devices(q, "/machine/unattached", false, &rings, p, err);
 	if (!ret)
-		ret = list_devices(q, "/machine/peripheral", true, p, err);
+		ret = list_devices(q, "/machine/peripheral", true, &rings, p, err);
 	if (!ret)
-		ret = list_devices(q, "/machine/peripheral-anon", true, p, err);
+		ret = list_devices(q, "/machine/peripheral-anon", true, &rings, p, err);
+	if (!ret)
+		judge_rings(q->pid, &rings, p);
 	if (!ret)
 		ret = check_media(q, p, err);
 	return ret;

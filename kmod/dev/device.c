@@ -224,28 +224,84 @@ static u32 queue_stop(struct ftkvm_devq *q)
 	return base;
 }
 
-/* see netlink.h */
-int ftkvm_dev_del(const char *name, char *why, size_t size)
+static void dev_hide(struct ftkvm_dev *dev)
 {
-	struct ftkvm_dev *dev;
+	list_del_rcu(&dev->node);
+	WRITE_ONCE(dev->removed, true);
+}
+
+/* ... after dev_hide(). */
+static void dev_end(struct ftkvm_dev *dev)
+{
 	struct ftkvm_devq *q;
 
-	mutex_lock(&ftkvm_devs_lock);
-	dev = dev_named(name, why, size);
-	if (dev) {
-		list_del_rcu(&dev->node);
-		WRITE_ONCE(dev->removed, true);
-	}
-	mutex_unlock(&ftkvm_devs_lock);
-	if (!dev)
-		return -ENOENT;
-	/* who found it there has queued its work, and nobody does any more */
+	/* who found it in the list has queued its work, and nobody does any more */
 	synchronize_rcu();
 	ftkvm_for_each_devq(q, dev)
 		queue_stop(q);
 	ftkvm_dev_put(dev);
 	module_put(THIS_MODULE);
-	return 0;
+}
+
+/* Does the guest run in lockstep, which it can't without its device? */
+static bool dev_needed(const struct ftkvm_dev *dev)
+{
+	struct ftkvm_replica *r = ftkvm_replica_get(dev->kvm);
+	bool needed;
+
+	if (!r)
+		return false;
+	needed = !READ_ONCE(r->gone) && ftkvm_mode(r) != FTKVM_MODE_PASS;
+	ftkvm_replica_put(r);
+	return needed;
+}
+
+/* see netlink.h */
+int ftkvm_dev_del(const char *name, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+	int ret = -ENOENT;
+
+	mutex_lock(&ftkvm_devs_lock);
+	dev = dev_named(name, why, size);
+	if (dev && dev_needed(dev)) {
+		snprintf(why, size, "device %s is in use by a guest that is paired: unpair that first",
+			 name);
+		ret = -EBUSY;
+	} else if (dev) {
+		dev_hide(dev);
+		ret = 0;
+	}
+	mutex_unlock(&ftkvm_devs_lock);
+	if (!ret)
+		dev_end(dev);
+	return ret;
+}
+
+/**
+ * ftkvm_devs_gone() - a VM ends: so do its devices
+ * @kvm: the VM
+ *
+ * Context: process; sleeps.
+ */
+void ftkvm_devs_gone(struct kvm *kvm)
+{
+	struct ftkvm_dev *dev, *hit;
+
+	do {
+		hit = NULL;
+		mutex_lock(&ftkvm_devs_lock);
+		list_for_each_entry(dev, &ftkvm_devs, node) {
+			if (dev->kvm == kvm) {
+				hit = dev;
+				dev_hide(dev);
+				break;
+			}
+		}
+		mutex_unlock(&ftkvm_devs_lock);
+		if (hit)
+			dev_end(hit);
+	} while (hit);
 }
 
 /* ---- queues ---- */

@@ -162,6 +162,8 @@ struct ftkvm_dev *ftkvm_dev_get(const struct kvm *kvm, u32 no);
 struct ftkvm_dev *ftkvm_dev_next(const struct kvm *kvm, s64 *no);
 void ftkvm_dev_put(struct ftkvm_dev *dev);
 
+void ftkvm_devs_gone(struct kvm *kvm);
+
 /* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */
 void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr);
 void ftkvm_devq_free(struct ftkvm_devq *q);

@@ -138,7 +138,8 @@ int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char 
 		disk->zeroes_ranges = FTKVM_VBLK_RANGES;
 		disk->zeroes_unmap = true;
 	}
-	strscpy_pad(disk->id, dev->name);
+	/* not its name, which may be another on the other host */
+	snprintf(disk->id, sizeof(disk->id), "ftkvm-%u", dev->no);
 	flaw = ftkvm_vblk_flaw(disk);
 	if (flaw) {
 		snprintf(why, size, "the disk can't be offered: %s", flaw);

@@ -5,6 +5,7 @@
  * frames. The backup, landed on that very point, does the same to its guest.
  */
 #include <linux/kfifo.h>
+#include <linux/preempt.h>
 #include <linux/slab.h>
 #include "../core/frame.h"
 #include "../kvm/hooks.h"
@@ -22,6 +23,31 @@ static bool mode_locked(enum ftkvm_mode mode)
 /* ---- the worker's side ---- */
 
 /**
+ * ftkvm_lockstep_kick() - a queue's eventfd was signalled
+ * @q: the queue
+ *
+ * A start looks at the queue by itself; whatever comes from outside the guest's own
+ * execution is not to be heard.
+ * Context: any but NMI.
+ * Return: true: the vCPU thread will see to it, or nobody; false: it is the worker's.
+ */
+bool ftkvm_lockstep_kick(struct ftkvm_devq *q)
+{
+	struct ftkvm_replica *r = ftkvm_replica_get(q->dev->kvm);
+	bool locked;
+
+	if (!r)
+		return false;
+	locked = mode_locked(ftkvm_mode(r));
+	if (locked && in_task() && current == READ_ONCE(r->thread)) {
+		set_bit(FTKVM_DEVQ_KICKED, &q->todo);
+		r->dev_kicked = true;
+	}
+	ftkvm_replica_put(r);
+	return locked;
+}
+
+/**
  * ftkvm_lockstep_tell() - something happened to a queue: is that the vCPU thread's?
  * @q: the queue
  *
@@ -37,9 +63,6 @@ bool ftkvm_lockstep_tell(struct ftkvm_devq *q)
 		return false;
 	locked = mode_locked(ftkvm_mode(r));
 	if (locked) {
-		/* pairs with the clearing in ftkvm_lockstep_kicks() and _lead() */
-		if (test_bit(FTKVM_DEVQ_KICKED, &q->todo))
-			WRITE_ONCE(r->dev_kicked, true);
 		if (test_bit(FTKVM_DEVQ_START, &q->todo)) {
 			if (ftkvm_mode(r) != FTKVM_MODE_FOLLOW)
 				WRITE_ONCE(r->dev_ready, true);
@@ -325,11 +348,9 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 	bool any = false;
 	s64 no = -1;
 
-	if (likely(!READ_ONCE(r->dev_kicked)))
+	if (likely(!r->dev_kicked))
 		return;
-	WRITE_ONCE(r->dev_kicked, false);
-	/* pairs with ftkvm_lockstep_tell() */
-	smp_mb();
+	r->dev_kicked = false;
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {
 			if (!test_and_clear_bit(FTKVM_DEVQ_KICKED, &q->todo))

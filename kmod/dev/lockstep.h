@@ -20,6 +20,7 @@ struct ftkvm_vreq;
 #define FTKVM_LOCKSTEP_HELD	(64u << 20)
 
 /* for the worker */
+bool ftkvm_lockstep_kick(struct ftkvm_devq *q);
 bool ftkvm_lockstep_tell(struct ftkvm_devq *q);
 bool ftkvm_lockstep_solo(struct ftkvm_devq *q);
 bool ftkvm_lockstep_may_do(struct ftkvm_devq *q);

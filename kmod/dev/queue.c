@@ -201,8 +201,11 @@ static int devq_kicked(wait_queue_entry_t *entry, unsigned int mode, int sync, v
 
 	if (flags & EPOLLIN) {
 		eventfd_ctx_do_read(q->kick, &count);
-		set_bit(FTKVM_DEVQ_KICKED, &q->todo);
-		ftkvm_devq_poke(q);
+		/* QEMU's own threads signal it, too; those are not the guest */
+		if (!ftkvm_lockstep_kick(q)) {
+			set_bit(FTKVM_DEVQ_KICKED, &q->todo);
+			queue_work(ftkvm_dev_work, &q->work);
+		}
 	}
 	if (flags & EPOLLHUP) {
 		set_bit(FTKVM_DEVQ_GONE, &q->todo);

@@ -6,6 +6,7 @@
 #include <linux/hashtable.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include "../dev/device.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -223,6 +224,8 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 		kvm_make_request(KVM_REQ_EVENT, r->vcpu);
 		kvm_vcpu_kick(r->vcpu);
 	}
+	if (gone)
+		ftkvm_devs_gone(kvm);
 	/* the link's last words */
 	cancel_work_sync(&r->event_work);
 	ftkvm_counter_close(r);

@@ -208,10 +208,8 @@ struct ftkvm_replica {
 
 	struct ftkvm_inputs in;
 
-	/* devices (dev/lockstep.c); read without a lock */
-	bool dev_kicked;			/* the guest has kicked one */
-	bool dev_ready;				/* an epoch end has something to do for one */
-	/* primary: data that the backup holds for them; under @flow_lock */
+	bool dev_ready;				/* an epoch end has something to do for a device */
+	/* primary: data that the backup holds for devices; under @flow_lock */
 	DECLARE_KFIFO(bulk_marks, struct ftkvm_bulk_mark, 256);
 	u64 bulk_held;
 
@@ -257,6 +255,7 @@ struct ftkvm_replica {
 	u64 consumed;
 	u64 acked, acked_epoch;			/* ... as the primary was told */
 
+	bool dev_kicked;			/* the guest has kicked a device */
 	bool dev_took;				/* primary: requests wait for their token */
 	u64 bulk_told;				/* primary: data completed, without a mark */
 	u32 dev_applied;			/* backup: inputs of the END in hand that are done */

@@ -75,6 +75,18 @@ static void event(const struct nlmsghdr *nlh)
 		REACHED("an event with a name");
 }
 
+static void device(const struct nlmsghdr *nlh)
+{
+	uint32_t base = 65536;
+	struct ftdev d;
+
+	nl_parse_device(nlh, &d);
+	REQUIRE(ENDS(d.name) && ENDS(d.detail));
+	nl_parse_base(nlh, &base);
+	if (*d.name && d.has_stat[FTKVM_DEV_STAT_REQUESTS] && base < 65536)
+		REACHED("a device with stats");
+}
+
 static void problems(const struct nlmsghdr *nlh, size_t len)
 {
 	struct ftproblems p = { 0 }, q = { 0 };
@@ -131,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy((char *)nlh + NLMSG_HDRLEN + GENL_HDRLEN, f.at, feed_left(&f));
 	replica(nlh);
 	event(nlh);
+	device(nlh);
 	problems(nlh, len);
 	texts(nlh, text_size, capped);
 	free(nlh);
@@ -168,6 +181,16 @@ void fuzz_seeds(void)
 	nest = mnl_attr_nest_start(nlh, FTKVM_A_STATS);
 	mnl_attr_put_u64(nlh, FTKVM_STAT_EPOCHS, 5);
 	mnl_attr_put_u64(nlh, FTKVM_STAT_MAX, 7);
+	mnl_attr_nest_end(nlh, nest);
+	put(&s, nlh);
+
+	mnl_attr_put_strz(nlh, FTKVM_A_DEV_NAME, "d0");
+	mnl_attr_put_u32(nlh, FTKVM_A_DEV_KIND, FTKVM_UAPI_DEV_BLK);
+	mnl_attr_put_u64(nlh, FTKVM_A_CAPACITY, 2048);
+	mnl_attr_put(nlh, FTKVM_A_READONLY, 0, NULL);
+	mnl_attr_put_u32(nlh, FTKVM_A_BASE, 7);
+	nest = mnl_attr_nest_start(nlh, FTKVM_A_DEV_STATS);
+	mnl_attr_put_u64(nlh, FTKVM_DEV_STAT_REQUESTS, 5);
 	mnl_attr_nest_end(nlh, nest);
 	put(&s, nlh);
 

@@ -13,6 +13,7 @@
 COMMAND(attach) COMMAND(detach) COMMAND(pair) COMMAND(unpair) COMMAND(promote)
 COMMAND(verify)
 COMMAND(status) COMMAND(list) COMMAND(stats) COMMAND(monitor) COMMAND(set) COMMAND(check)
+COMMAND(device)
 
 static bool among(const char *word, char **words, int n)
 {
@@ -52,6 +53,10 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 	REQUIRE(c->options & OPT_PEER || !ctl->peer);
 	REQUIRE(c->options & OPT_FORCE || !ctl->force);
 	REQUIRE(c->options & OPT_WATCH || !ctl->watch);
+	REQUIRE(c->options & OPT_DEVICE || (!ctl->device.guest && !ctl->device.kind &&
+		!ctl->device.socket && !ctl->device.file && !ctl->device.tap && !ctl->device.user &&
+		!ctl->device.no_said && !ctl->device.readonly && !ctl->device.discard));
+	REQUIRE(ctl->device.no <= FTKVM_DEV_NO_HIGHEST);
 
 	REQUIRE(setting_ok(ctl->set.period_min, FTKVM_PERIOD_LOWEST, FTKVM_PERIOD_HIGHEST));
 	REQUIRE(setting_ok(ctl->set.period_max, FTKVM_PERIOD_LOWEST, FTKVM_PERIOD_HIGHEST));
@@ -66,6 +71,11 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 		REQUIRE(ctl->peer);
 	if (c->run == cmd_check)
 		REQUIRE(!ctl->qmp || !ctl->name);
+	if (c->run == cmd_device && ctl->verb == DEVICE_ADD) {
+		REQUIRE(ctl->name && ctl->device.guest && ctl->device.kind && ctl->device.socket);
+		REQUIRE(!ctl->device.file != !ctl->device.tap);
+		REACHED("a whole device");
+	}
 	if (c->run == cmd_set)
 		REACHED("a whole set");
 	if (c->run == cmd_pair && ctl->set.margin && ctl->nconsoles)
@@ -121,6 +131,8 @@ void fuzz_seeds(void)
 		"set\ndb1\n--timeout=500",
 		"stats\n--watch\n5", "stats\ndb1\n--watch", "check\n--qmp=/q",
 		"-j\nstatus", "list\n--json",
+		("device\nadd\nd0\nguest\ndb1\nkind\nblk\nno\n7\nsocket\n/s\nfile\n/f\nreadonly\nuser\nqemu"),
+		"dev\nadd\nn0\n--guest=db1\n--kind\nnet\nno=0\nsocket\ns\ntap\ntap0", "device\ndel\nd0",
 		"--help", "mon\n--control\n/s", "unpair\n--\ndb1", "detach\ndb1", "-V",
 	};
 	struct seed s = { };

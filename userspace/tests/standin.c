@@ -6,6 +6,7 @@
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_q
 int __wrap_ftnl_dev_call(const char *name, uint32_t queue, int call_fd, struct fterr *err);
 int __wrap_ftnl_dev_stop(const char *name, uint32_t queue, uint32_t *base, struct fterr *err);
 int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err);
+int __wrap_ftnl_dev_dump(struct ftdev **list, size_t *n, struct fterr *err);
 
 static FILE *file(const char *name, const char *mode)
 {
@@ -136,9 +138,23 @@ int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err)
 	memset(d, 0, sizeof(*d));
 	if (!f)
 		return ft_fail(err, -ENOENT, "the module has no device %s", name);
-	if (fscanf(f, "%u %u %u %llu", &d->pid, &d->no, &d->kind, &capacity) != 4)
-		ft_log(SD_ERR, "module: garbled");
+	if (fscanf(f, "%u %u %u %llu", &d->pid, &d->no, &d->kind, &capacity) == 4)
+		snprintf(d->name, sizeof(d->name), "%s", name);
 	d->capacity = capacity;
 	fclose(f);
+	return 0;
+}
+
+int __wrap_ftnl_dev_dump(struct ftdev **list, size_t *n, struct fterr *err)
+{
+	DIR *dir = opendir(getenv("FTKVM_STANDIN"));
+	struct dirent *e;
+
+	*n = 0;
+	*list = calloc(16, sizeof(**list));
+	while (*n < 16 && (e = readdir(dir)))
+		if (e->d_name[0] != '.' && !__wrap_ftnl_dev_get(e->d_name, *list + *n, err))
+			++*n;
+	closedir(dir);
 	return 0;
 }

@@ -546,6 +546,43 @@ static void command_options(void)
 	CHECK(refuses("check web --qmp q", "not both"));
 }
 
+static void device_words(void)
+{
+	CHECK(!parse("device") && command->run == cmd_device && ctl.verb == DEVICE_SHOW && !ctl.name);
+	CHECK(!parse("dev show d0 -j") && ctl.verb == DEVICE_SHOW && !strcmp(ctl.name, "d0") && ctl.json);
+	CHECK(!parse("device d d0") && ctl.verb == DEVICE_DEL && !strcmp(ctl.name, "d0"));
+	CHECK(!parse("device add d0 guest web kind blk no 255 socket /s file f readonly user qemu"));
+	CHECK(ctl.verb == DEVICE_ADD && !strcmp(ctl.device.guest, "web") && !strcmp(ctl.device.kind, "blk"));
+	CHECK(ctl.device.no == 255 && !strcmp(ctl.device.socket, "/s") && !strcmp(ctl.device.file, "f"));
+	CHECK(ctl.device.readonly && !ctl.device.discard && !strcmp(ctl.device.user, "qemu"));
+	CHECK(!parse("device add n0 --guest web --kind=net no=0 --tap tap0 --sock /s"));
+	CHECK(!strcmp(ctl.device.tap, "tap0") && !strcmp(ctl.device.kind, "net") && !ctl.device.no);
+	CHECK(refuses("device fly", "device can't \"fly\""));
+	CHECK(refuses("device add", "which device"));
+	CHECK(refuses("device del", "which device"));
+	CHECK(refuses("device add ../x", "no device's name"));
+	CHECK(refuses("device add d0 d1", "no option --d1"));
+	CHECK(refuses("device add d0 -x", "no option -x"));
+	CHECK(refuses("device show d0 kind blk", "takes a name and no more"));
+	CHECK(refuses("device del d0 readonly", "takes a name and no more"));
+	CHECK(refuses("device add d0 kind tape", "blk or net"));
+	CHECK(refuses("device add d0 no 256", "from 0 to 255"));
+	CHECK(refuses("device add d0 guest a/b", "guest takes"));
+	CHECK(refuses("device add d0 socket", "needs a value"));
+	CHECK(refuses("device add d0 readonly=1", "takes no value"));
+	CHECK(refuses("device add d0", "guest GUEST is missing"));
+	CHECK(refuses("device add d0 guest g", "kind blk|net is missing"));
+	CHECK(refuses("device add d0 guest g kind blk", "no N is missing"));
+	CHECK(refuses("device add d0 guest g kind blk no 1", "socket PATH is missing"));
+	CHECK(refuses("device add d0 guest g kind blk no 1 socket s", "file PATH is missing"));
+	CHECK(refuses("device add d0 guest g kind net no 1 socket s", "tap NAME is missing"));
+	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f tap t", "nothing for kind blk"));
+	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t readonly", "nothing for kind net"));
+	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f readonly discard", "discards nothing"));
+	CHECK(!parse("d web") && command->run == cmd_detach);
+	CHECK(refuses("attach web --qmp q --tap t", "attach takes no --tap"));
+}
+
 const struct unit_test unit_tests[] = {
 	{ "names", names },
 	{ "numbers", numbers },
@@ -567,6 +604,7 @@ const struct unit_test unit_tests[] = {
 	{ "words_for_all", words_for_all },
 	{ "commands", commands },
 	{ "command_options", command_options },
+	{ "device_words", device_words },
 	{ }
 };
 

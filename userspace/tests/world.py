@@ -39,6 +39,12 @@ def wait_for(condition, what, seconds=60):
         time.sleep(0.02)
 
 
+def listens(path):
+    """Its file is there a moment before one may connect."""
+    with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
+        return any(words[3] == "00010000" and words[-1] == path for words in map(str.split, file))
+
+
 class World:
     """What a test uses, taken away at its end."""
 
@@ -128,7 +134,7 @@ class World:
         def up():
             need(process.poll() is None, "QEMU does not start: " +
                  (process.stderr.read().decode() if process.poll() is not None else ""))
-            return all(os.path.exists(path) for path in paths)
+            return all(listens(path) for path in paths)
         wait_for(up, "QEMU comes up")
         return paths
 

@@ -89,13 +89,15 @@
  *			BLK: BACKEND_FD is a regular file or a block device, open for
  *			what READONLY lets the guest do; CAPACITY must be there, and a
  *			request beyond it fails, as does one beyond the file's end. What
- *			GET_ID says is DEV_NAME, cut to 20 bytes. NET: BACKEND_FD is a tap or
- *			macvtap queue, with IFF_NO_PI, IFF_VNET_HDR and a header of 12
- *			bytes. Without BACKEND_FD a disk's requests fail, and a card
- *			sends and receives nothing. EEXIST: the name is taken, or the VM's
- *			DEV_NO.
+ *			GET_ID says is "ftkvm-" and DEV_NO: the same on both hosts. NET:
+ *			BACKEND_FD is a tap or macvtap queue, with IFF_NO_PI, IFF_VNET_HDR
+ *			and a header of 12 bytes. Without BACKEND_FD a disk's requests fail,
+ *			and a card sends and receives nothing. EEXIST: the name is taken, or
+ *			the VM's DEV_NO.
  *
- *  FTKVM_CMD_DEV_DEL	Take it away. Its queues are stopped as by DEV_STOP.
+ *  FTKVM_CMD_DEV_DEL	Take it away. Its queues are stopped as by DEV_STOP. Refused
+ *			with EBUSY while its guest is paired: userspace that was
+ *			restarted then goes on with what the module has.
  *	in:  DEV_NAME
  *
  *  FTKVM_CMD_DEV_START	Let a queue run: from the used ring's index on, whatever was
@@ -124,7 +126,8 @@
  *  FTKVM_CMD_DEV_GET	Tell of one device; as a dump, of all.
  *	in:  DEV_NAME (not for a dump)
  *	out: DEV_NAME DEV_NO DEV_KIND PID [CAPACITY] [READONLY] [DETAIL] DEV_STATS { ... }
- *			DETAIL: why it is broken (DEV_STAT_BROKEN)
+ *			PID: the process that owns the VM. DETAIL: why it is broken
+ *			(DEV_STAT_BROKEN)
  *
  *  FTKVM_CMD_EVENT	To the multicast group "events", unasked: something
  *			happened to a replica.
