@@ -499,6 +499,10 @@ void fuzz_seeds(void)
 	seed_queue(&s, 15 << 2, mem, 700, "\0\4\4\0\4\4\0\4\4\2\1\0\2\2\0\4\6\0\0\0", 20);
 	seed_queue(&s, 15 << 2 | 2, mem, 700, "\0\0\0\2\1\0\2\2\0\4\6\0", 12);
 
+	/* a write that would end at the disk's beginning */
+	memset(mem + 576 + 8, 0xff, 8);
+	seed_queue(&s, 1, mem, 700, "\0\0", 2);
+
 	/* direct ones: two buffers each, and one chain of all */
 	memset(mem, 0, sizeof(mem));
 	for (i = 0; i < 8; i++) {
@@ -516,4 +520,9 @@ void fuzz_seeds(void)
 	for (i = 0; i < 9; i++)
 		desc(mem, 300 + 16 * i, BASE + 100, 9, i < 8 ? 1 : 2, i + 1);
 	seed_queue(&s, 15 << 2, mem, 444, "\0\11\11\2\0\0", 6);
+	/* and one that leads to another */
+	desc(mem, 0, BASE + 300, 16, 4, 0);
+	desc(mem, 300, BASE + 316, 16, 4, 0);
+	desc(mem, 316, BASE + 100, 9, 0, 0);
+	seed_queue(&s, 15 << 2, mem, 444, "\0", 1);
 }
