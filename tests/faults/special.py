@@ -57,6 +57,7 @@ def _storm(session, side):
 def storm(session, case, side):
     """From before the first instruction on, through lockstep, to a takeover."""
     job = _storm(session, side)
+    session.shadow_leaks = side == "b"
     session.to_lockstep()
     for _ in range(3):
         marks = session.marks()
