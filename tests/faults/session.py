@@ -265,7 +265,9 @@ class Session:
 
     def _pair_anew(self):
         """A never began and B never will: the operator starts B's guest again."""
-        self.say("operator: start it anew at B, pair again")
+        self.say("operator: mend the cable, start it anew at B, pair again")
+        self.parted = False
+        self.rig.hosts.wire.restore()
         self.result(self.ftctl("b", "detach", self.label))
         self.qemu["b"].kill()
         self.qemu.update(self.rig.take(self.append, "b"))
