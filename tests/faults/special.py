@@ -49,14 +49,15 @@ def _storm(session, side):
     label = session.qemu[side].label
     return session.rig[side].start(
         f"p=$(cat /run/{label}.pid); for t in /proc/$p/task/*; do read -r c < $t/comm; case $c in "
-        "CPU*) v=${t##*/};; esac; done; exec perl -e 'while (syscall(234, $ARGV[0], $ARGV[1], 10) "
-        "== 0) { select(undef, undef, undef, 0.0003) }' $p $v")
+        "CPU*) v=${t##*/};; esac; done; exec perl -e '($p, $v) = map { $_ + 0 } @ARGV; "
+        "while (syscall(234, $p, $v, 10) == 0) { select(undef, undef, undef, 0.0003) }' $p $v")
 
 
 @special(("a-pair", "a"), ("b-pair", "b"))
 def storm(session, case, side):
     """From before the first instruction on, through lockstep, to a takeover."""
     job = _storm(session, side)
+    session.shadow_leaks = side == "b"
     session.to_lockstep()
     for _ in range(3):
         marks = session.marks()

@@ -22,6 +22,24 @@ def _said_again(shadow, live):
     return 0
 
 
+def mended(shadow, primary):
+    """shadow, with the characters that its writer lost, by the primary's words.
+
+    QEMU drops what it writes to a character device's log while a signal comes.
+    Only what is left out is filled in: a character that differs stays.
+    """
+    result = []
+    for mine, other in zip(_lines(shadow), _lines(primary)):
+        rest, used = mine, 0
+        for used, char in enumerate(other, 1):
+            if rest.startswith(char):
+                rest = rest[1:]
+            if not rest:
+                break
+        result.append(mine if rest else other[:used])
+    return "".join(result + _lines(shadow)[len(result):])
+
+
 def _whole_lines(text):
     return text.count("\n")
 
