@@ -31,7 +31,7 @@ def _one(name, machine, period):
 def _matrix():
     """Each guest with each machine, skid and period; all combinations of those with --all."""
     for name, entry in guests.table().items():
-        if entry.diverges or entry.linux or entry.torture:
+        if entry.diverges or entry.linux or entry.torture or entry.needs:
             continue
         for machine in entry.machines:
             for skid in SKIDS:

@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Writes to a virtio disk and reads it back, up to 16 requests in flight, in rounds.
+ * It knows what each sector must hold; all that it reads and every status go
+ * into the hash that each round prints, in the order of the requests, not of their
+ * completion. At the end it resets the device, sets it up again and reads everything.
+ *
+ * The disk must be all zeros at the beginning. What is printed depends on nothing
+ * but its number of sectors, its name (in one line, not in the hash), seed=N (1),
+ * rounds=N (20; 0: without end) and sectors=N (8192), how many it uses, half of them
+ * at the disk's end. The following words change nothing of it:
+ *
+ *	poll		look at the used ring instead of waiting for interrupts
+ *	indirect	half of the requests by indirect tables
+ *	plain		header, data and status are a descriptor each; otherwise cut anywhere
+ *	reset		some rounds end with a reset while reads are in flight
+ *	dirty		the disk was not all zeros: nothing is said of what is not written
+ *			(the hashes then depend on it)
+ *
+ * hostile=NAME makes the ring bad instead, see spoil.c, reads the device's status until
+ * it asks for a reset, has completed something, or wait=N (1000) reads are done;
+ * with the word again the rounds follow after a reset.
+ */
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ids.h>
+
+#include "virtio.h"
+
+#define VECTOR		0x45
+#define FAILED		2
+#define SECTOR		512
+#define SECTOR_WORDS	(SECTOR / 8)
+#define SLOTS		16		/* requests in flight */
+#define LARGEST		128		/* sectors of a request */
+#define CUTS		4		/* pieces of either direction */
+#define GUARD		16		/* bytes behind each piece, which nobody touches */
+#define ROOM		(LARGEST * SECTOR + 1024)
+#define MOST		65536		/* sectors that it may use */
+#define HEADER		sizeof(struct virtio_blk_outhdr)
+#define TYPE_UNKNOWN	0x7f0
+#define REMEMBERED	64
+
+#define fail(...)							\
+do {									\
+	printf("disk: FAILED: " __VA_ARGS__);				\
+	putchar('\n');							\
+	rt_exit(FAILED);						\
+} while (0)
+
+struct request {
+	uint32_t type, bytes, used;
+	uint64_t sector;
+	uint8_t want, status, done;
+	unsigned int readable, count;
+	struct piece pieces[2 * CUTS];
+	struct vring_desc table[2 * CUTS] __attribute__((aligned(16)));
+	uint8_t room[ROOM] __attribute__((aligned(8)));
+};
+
+static struct request requests[SLOTS];
+static uint8_t ring_memory[VIRTIO_RING_BYTES] __attribute__((aligned(4096)));
+static uint64_t stream[(HEADER + LARGEST * SECTOR + 1) / 8 + 1];
+static uint32_t versions[MOST];		/* the write that a sector is from, 0: none */
+static struct { uint32_t at, sectors; } written[REMEMBERED];
+static uint32_t writes;
+static struct virtio virtio;
+static struct queue queue;
+static uint64_t capacity, digest;
+static uint32_t used_sectors;
+static unsigned long seed;
+static volatile int changed;
+static int polling, indirect, plain, dirty;
+/* What is done must not depend on how. */
+static uint64_t work_state, layout_state;
+
+static uint64_t mix(uint64_t z)
+{
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static uint64_t next(uint64_t *state)
+{
+	return mix(*state += 0x9e3779b97f4a7c15);
+}
+
+static uint64_t work(uint64_t below)
+{
+	return (next(&work_state) >> 16) % below;
+}
+
+static uint64_t layout(uint64_t below)
+{
+	return (next(&layout_state) >> 16) % below;
+}
+
+static void into_digest(uint64_t v)
+{
+	digest = (digest ^ v) * 0x100000001b3;
+	digest ^= digest >> 29;
+}
+
+/* The value of "name=value", "" for the word alone, NULL if it is not there. */
+static const char *word(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = rt_command_line; *p; p++) {
+		if ((p != rt_command_line && p[-1] != ' ') || memcmp(p, name, n))
+			continue;
+		if (p[n] == '=')
+			return p + n + 1;
+		if (!p[n] || p[n] == ' ')
+			return "";
+	}
+	return NULL;
+}
+
+static void on_interrupt(struct frame *f)
+{
+	(void)f;
+	lapic_eoi();
+}
+
+static void on_change(struct frame *f)
+{
+	(void)f;
+	changed = 1;
+	lapic_eoi();
+}
+
+/* Half of the sectors are at the disk's beginning, half at its end. */
+static uint64_t sector_of(uint32_t at)
+{
+	return at < used_sectors / 2 ? at : capacity - used_sectors + at;
+}
+
+static void pattern(uint64_t *to, uint32_t at, uint32_t version)
+{
+	uint64_t state = mix(seed) + ((uint64_t)at << 32 | version);
+
+	for (unsigned int i = 0; i < SECTOR_WORDS; i++)
+		to[i] = next(&state);
+}
+
+/* Compare what was read of the sectors from @at on, and take it into the digest. */
+static void compare(const uint64_t *got, uint32_t at, uint32_t sectors)
+{
+	for (; sectors; sectors--, at++, got += SECTOR_WORDS) {
+		uint64_t want[SECTOR_WORDS] = { 0 };
+
+		for (unsigned int i = 0; i < SECTOR_WORDS; i++)
+			into_digest(got[i]);
+		if (versions[at])
+			pattern(want, at, versions[at]);
+		else if (dirty)
+			continue;
+		for (unsigned int i = 0; i < SECTOR_WORDS; i++)
+			if (got[i] != want[i])
+				fail("sector %lu, of write %u: %016lx at %u, not %016lx",
+				     sector_of(at), versions[at], got[i], i * 8, want[i]);
+	}
+}
+
+/* Cut a stream of @len bytes into pieces, if at all first where its parts meet. */
+static unsigned int cut(struct piece *pieces, uint32_t len, uint32_t boundary)
+{
+	unsigned int n = 0;
+
+	for (uint32_t take; len; len -= take, n++) {
+		take = len;
+		if (plain) {
+			if (!n && boundary && boundary < len)
+				take = boundary;
+		} else if (n < CUTS - 1) {
+			if (!n && boundary && boundary < len && layout(4))
+				take = boundary;
+			else if (layout(2))
+				take = 1 + layout(len);
+		}
+		pieces[n].len = take;
+	}
+	return n;
+}
+
+/* Lay the request out in its room; what it writes is in the stream behind the header. */
+static void lay_out(struct request *r)
+{
+	struct virtio_blk_outhdr header = { .type = r->type, .sector = r->sector };
+	uint32_t out = r->type == VIRTIO_BLK_T_OUT ? r->bytes : 0;
+	uint8_t *at = r->room, *from = (uint8_t *)stream;
+
+	memcpy(stream, &header, HEADER);
+	r->readable = cut(r->pieces, HEADER + out, HEADER);
+	r->count = r->readable + cut(r->pieces + r->readable, r->bytes - out + 1, r->bytes - out);
+	for (unsigned int i = 0; i < r->count; i++) {
+		struct piece *piece = r->pieces + i;
+
+		at += plain ? 0 : layout(64);
+		piece->at = at;
+		if (i < r->readable) {
+			memcpy(at, from, piece->len);
+			from += piece->len;
+		} else {
+			memset(at, 0xee, piece->len);
+		}
+		at += piece->len;
+		memset(at, 0xa5, GUARD);
+		at += GUARD;
+	}
+	r->status = 0xff;
+	r->done = 0;
+}
+
+/* What the device has written, back into the stream: data, then status. */
+static void gather(struct request *r)
+{
+	static const uint64_t guard[2] = { 0xa5a5a5a5a5a5a5a5, 0xa5a5a5a5a5a5a5a5 };
+	uint8_t *to = (uint8_t *)stream;
+
+	for (unsigned int i = 0; i < r->count; i++) {
+		struct piece *piece = r->pieces + i;
+
+		if (memcmp(piece->at + piece->len, guard, GUARD))
+			fail("request %u of %u bytes: written behind piece %u", r->type, r->bytes,
+			     i);
+		if (i < r->readable)
+			continue;
+		memcpy(to, piece->at, piece->len);
+		to += piece->len;
+	}
+	r->status = to[-1];
+}
+
+static void take_completions(void)
+{
+	while (queue.seen != queue_used(&queue)) {
+		struct request *r;
+		const char *wrong;
+		void *owner;
+		uint32_t len;
+
+		wrong = queue_take(&queue, &owner, &len);
+		if (wrong)
+			fail("%s", wrong);
+		r = owner;
+		r->used = len;
+		r->done = 1;
+	}
+}
+
+/* Wait for a completion. Interrupts are off but here, so that none is missed. */
+static void await(void)
+{
+	while (queue.seen == queue_used(&queue)) {
+		if (polling)
+			asm volatile("pause" : : : "memory");
+		else
+			sti_hlt();
+		if (changed)
+			fail("the device has changed: status %02x", virtio.common->device_status);
+	}
+	take_completions();
+}
+
+/* With interrupts and kicks at odd times the device finds requests while it works. */
+static void submit(struct request *r)
+{
+	int table = layout(2) && indirect;
+
+	while (queue.free_count < (table ? 1 : r->count)) {
+		queue_kick(&queue);
+		await();
+	}
+	queue_add(&queue, r->pieces, r->readable, r->count, table ? r->table : NULL, r);
+	if (layout(2))
+		queue_kick(&queue);
+}
+
+static void set_up(void)
+{
+	uint64_t need = FEATURE(VIRTIO_BLK_F_FLUSH);
+	const char *wrong;
+
+	if (indirect)
+		need |= FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
+	wrong = virtio_begin(&virtio, need);
+	if (!wrong && !polling)
+		wrong = virtio_vector(&virtio, VECTOR);
+	if (!wrong)
+		wrong = queue_begin(&queue, &virtio, 0, ring_memory, polling);
+	if (wrong)
+		fail("%s", wrong);
+	for (unsigned int i = queue.free_count - 1; i; i--) {
+		unsigned int j = layout(i + 1);
+		uint16_t other = queue.free[j];
+
+		queue.free[j] = queue.free[i];
+		queue.free[i] = other;
+	}
+	virtio_go(&virtio);
+}
+
+static void prepare(struct request *r, uint32_t type, uint64_t sector, uint32_t bytes, uint8_t want)
+{
+	r->type = type;
+	r->sector = sector;
+	r->bytes = bytes;
+	r->want = want;
+}
+
+static uint32_t place_of(uint64_t sector)
+{
+	return sector < used_sectors / 2 ? sector : sector + used_sectors - capacity;
+}
+
+static void fill(struct request *r)
+{
+	uint32_t at = place_of(r->sector), sectors = r->bytes / SECTOR;
+	uint64_t *to = stream + HEADER / 8;
+
+	if (r->want != VIRTIO_BLK_S_OK) {
+		/* nothing of it may reach the disk: a later read would see it */
+		memset(to, 0x99, r->bytes);
+		return;
+	}
+	writes++;
+	written[writes % REMEMBERED].at = at;
+	written[writes % REMEMBERED].sectors = sectors;
+	for (; sectors; sectors--, at++, to += SECTOR_WORDS) {
+		versions[at] = writes;
+		pattern(to, at, writes);
+	}
+}
+
+static int touches_another(unsigned int n, uint64_t sector, uint32_t sectors)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		struct request *r = requests + i;
+
+		if ((r->type == VIRTIO_BLK_T_OUT || r->type == VIRTIO_BLK_T_IN) &&
+		    sector < r->sector + r->bytes / SECTOR && r->sector < sector + sectors)
+			return 1;
+	}
+	return 0;
+}
+
+/* Request @n of the batch reads or writes somewhere; requests in flight don't meet. */
+static int choose(unsigned int n, int only_reads)
+{
+	for (int try = 0; try < 8; try++) {
+		int read = work(2) || only_reads, again = work(2);
+		uint32_t sectors = work(16) ? 1 + work(1 << work(8)) : LARGEST, at;
+		unsigned int before = work(REMEMBERED);
+
+		at = work(used_sectors - sectors + 1);
+		if (read && again && written[before].sectors) {
+			at = written[before].at;
+			sectors = written[before].sectors;
+		} else if (at < used_sectors / 2 && at + sectors > used_sectors / 2) {
+			at = used_sectors / 2;
+		}
+		if (touches_another(n, sector_of(at), sectors))
+			continue;
+		prepare(requests + n, read ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, sector_of(at),
+			sectors * SECTOR, VIRTIO_BLK_S_OK);
+		return 1;
+	}
+	return 0;
+}
+
+/* Request @n is one of the rarer ones. */
+static void choose_odd(unsigned int n, unsigned int kind)
+{
+	struct request *r = requests + n;
+	uint32_t inside = work(LARGEST), sectors = inside + 1;
+	/* on the last sector of all, at the latest, something begins that ends behind it */
+	uint64_t behind = work(2) ? capacity - inside : ~work(1ULL << 40);
+
+	switch (kind) {
+	case 0:
+		prepare(r, VIRTIO_BLK_T_FLUSH, 0, 0, VIRTIO_BLK_S_OK);
+		break;
+	case 1:
+		prepare(r, VIRTIO_BLK_T_IN, behind, sectors * SECTOR, VIRTIO_BLK_S_IOERR);
+		break;
+	case 2:
+		prepare(r, VIRTIO_BLK_T_OUT, behind, sectors * SECTOR, VIRTIO_BLK_S_IOERR);
+		break;
+	case 3:
+		prepare(r, TYPE_UNKNOWN, 0, 0, VIRTIO_BLK_S_UNSUPP);
+		break;
+	}
+}
+
+static void check(struct request *r)
+{
+	gather(r);
+	into_digest(r->status);
+	if (r->status != r->want)
+		fail("request %u, sector %lu, %u bytes: status %u, not %u", r->type, r->sector,
+		     r->bytes, r->status, r->want);
+	if (r->used < 1 || (r->status == VIRTIO_BLK_S_OK && r->type != VIRTIO_BLK_T_GET_ID &&
+			    r->used != 1 + (r->type == VIRTIO_BLK_T_IN ? r->bytes : 0)))
+		fail("request %u, sector %lu, %u bytes: %u bytes used", r->type, r->sector,
+		     r->bytes, r->used);
+	if (r->type == VIRTIO_BLK_T_IN && r->status == VIRTIO_BLK_S_OK)
+		compare(stream, place_of(r->sector), r->bytes / SECTOR);
+}
+
+/* Submit the first @n requests, wait for them, look at each. */
+static void carry_out(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (requests[i].type == VIRTIO_BLK_T_OUT)
+			fill(requests + i);
+		lay_out(requests + i);
+		submit(requests + i);
+	}
+	queue_kick(&queue);
+	while (queue.in_flight)
+		await();
+	for (unsigned int i = 0; i < n; i++)
+		check(requests + i);
+}
+
+static void round(unsigned long number)
+{
+	unsigned int want = 1 + work(SLOTS), n = 0, reads = 0, odd;
+
+	/* The first round has one of each kind. */
+	for (unsigned int kind = 0; kind < 4; kind++) {
+		if (work(kind ? 16 : 4) && number > 1)
+			continue;
+		choose_odd(n++, kind);
+	}
+	odd = n;
+	while (n < SLOTS && n < odd + want && choose(n, 0))
+		reads += requests[n++].type == VIRTIO_BLK_T_IN;
+	carry_out(n);
+	printf("disk: %lu: %u reads, %u writes, %u others, hash %016lx\n", number, reads,
+	       n - reads - odd, odd, digest);
+}
+
+static uint64_t sum_of_rooms(void)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < SLOTS; i++)
+		for (unsigned int at = 0; at < ROOM; at += 8)
+			sum = (sum ^ *(uint64_t *)(requests[i].room + at)) * 0x100000001b3;
+	return sum;
+}
+
+/* Reset the device while it reads: it must leave memory alone from then on. */
+static void reset_in_flight(void)
+{
+	uint64_t state = work_state, sum;
+	unsigned int n = 0;
+
+	while (n < SLOTS && choose(n, 1))
+		n++;
+	for (unsigned int i = 0; i < n; i++) {
+		lay_out(requests + i);
+		submit(requests + i);
+	}
+	queue_kick(&queue);
+	virtio_reset(&virtio);
+	sum = sum_of_rooms();
+	set_up();
+	if (sum_of_rooms() != sum)
+		fail("the device writes to memory after a reset");
+	work_state = state;
+}
+
+static void print_id(void)
+{
+	char id[VIRTIO_BLK_ID_BYTES + 1] = "";
+
+	prepare(requests, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_OK);
+	carry_out(1);
+	/* What the device did not write is as lay_out() left it. */
+	for (unsigned int i = 0; i < VIRTIO_BLK_ID_BYTES && ((uint8_t *)stream)[i] != 0xee; i++)
+		id[i] = ((char *)stream)[i];
+	printf("disk: id \"%s\"\n", id);
+}
+
+static void read_everything(void)
+{
+	for (uint32_t at = 0; at < used_sectors; ) {
+		unsigned int n;
+
+		for (n = 0; n < SLOTS && at < used_sectors; n++) {
+			uint32_t half = at < used_sectors / 2 ? used_sectors / 2 : used_sectors;
+			uint32_t sectors = half - at < LARGEST ? half - at : LARGEST;
+
+			prepare(requests + n, VIRTIO_BLK_T_IN, sector_of(at), sectors * SECTOR,
+				VIRTIO_BLK_S_OK);
+			at += sectors;
+		}
+		carry_out(n);
+	}
+}
+
+/* Show the device a bad ring, see what it makes of it, and reset it. */
+static void hostile(const char *how)
+{
+	unsigned long wait = rt_option("wait", 1000);
+	const char *wrong = queue_spoil(&queue, how);
+
+	if (wrong)
+		fail("%s", wrong);
+	queue_kick(&queue);
+	while (wait-- && !queue_used(&queue) &&
+	       !(virtio.common->device_status & VIRTIO_STATUS_BROKEN))
+		for (int i = 0; i < 20000 && !queue_used(&queue); i++)
+			;
+	printf("disk: hostile ");
+	while (*how > ' ')
+		putchar(*how++);
+	printf(": device %02x used %u\n", virtio.common->device_status, queue_used(&queue));
+	virtio_reset(&virtio);
+}
+
+int guest(void)
+{
+	unsigned long rounds = rt_option("rounds", 20), number = 0;
+	const char *hostility = word("hostile"), *wrong;
+	int resets = !!word("reset");
+
+	polling = !!word("poll");
+	indirect = !!word("indirect");
+	plain = !!word("plain");
+	dirty = !!word("dirty");
+	seed = rt_option("seed", 1);
+	work_state = mix(seed);
+	layout_state = mix(~seed);
+	rt_apic_on();
+	rt_on(VECTOR, on_interrupt);
+	rt_on(VECTOR + 1, on_change);
+
+	wrong = virtio_find(&virtio, VIRTIO_ID_BLOCK);
+	if (wrong)
+		fail("%s", wrong);
+	capacity = *(volatile uint64_t *)virtio.config;
+	used_sectors = rt_option("sectors", 8192);
+	if (used_sectors > capacity)
+		used_sectors = capacity;
+	if (used_sectors < 4 * LARGEST || used_sectors > MOST)
+		fail("%u sectors of %lu: must be %u to %u", used_sectors, capacity, 4 * LARGEST,
+		     MOST);
+	printf("disk: %lu sectors, %u of them used, seed %lu\n", capacity, used_sectors, seed);
+
+	if (hostility) {
+		int with_indirect = indirect;
+
+		polling = 1;
+		indirect = 1;
+		set_up();
+		hostile(hostility);
+		if (!word("again"))
+			return 0;
+		polling = !!word("poll");
+		indirect = with_indirect;
+	}
+	set_up();
+	print_id();
+	while (!rounds || number < rounds) {
+		round(++number);
+		if (resets && !layout(4))
+			reset_in_flight();
+	}
+	virtio_reset(&virtio);
+	set_up();
+	read_everything();
+	printf("disk: good %lu rounds %016lx\n", number, digest);
+	return 0;
+}
