@@ -129,7 +129,7 @@ int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char 
 	disk->sectors = sectors;
 	disk->blk_size = DISK_SECTOR;
 	disk->seg_max = FTKVM_VBLK_SEGS;
-	disk->size_max = FTKVM_VBLK_BYTES;
+	disk->size_max = rounddown(FTKVM_VBLK_BYTES / FTKVM_VBLK_SEGS, PAGE_SIZE);
 	disk->queues = dev->queues;
 	if (!disk->readonly && file->f_op->fallocate) {
 		disk->discard_sectors = U32_MAX / DISK_SECTOR;

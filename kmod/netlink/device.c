@@ -13,6 +13,11 @@ static const struct netlink_range_validation nl_dev_capacity = {
 	.max = S64_MAX >> 9,
 };
 
+/* what has no room in a policy's own 16 bits with a sign */
+static const struct netlink_range_validation nl_dev_base = {
+	.max = U16_MAX,
+};
+
 #define NL_DEV_KIND	NLA_POLICY_RANGE(NLA_U32, FTKVM_UAPI_DEV_BLK, FTKVM_UAPI_DEV_NET)
 #define NL_DEV_NO	NLA_POLICY_MAX(NLA_U32, FTKVM_DEV_NO_HIGHEST)
 #define NL_DEV_QUEUE	NLA_POLICY_MAX(NLA_U32, 255)
@@ -41,7 +46,7 @@ const struct nla_policy ftkvm_nl_dev_start_policy[FTKVM_A_CALL_FD + 1] = {
 	[FTKVM_A_DESC]		= { .type = NLA_U64 },
 	[FTKVM_A_AVAIL]		= { .type = NLA_U64 },
 	[FTKVM_A_USED]		= { .type = NLA_U64 },
-	[FTKVM_A_BASE]		= NLA_POLICY_MAX(NLA_U32, U16_MAX),
+	[FTKVM_A_BASE]		= NLA_POLICY_FULL_RANGE(NLA_U32, &nl_dev_base),
 	[FTKVM_A_KICK_FD]	= FTKVM_NL_FD,
 	[FTKVM_A_CALL_FD]	= FTKVM_NL_FD,
 };

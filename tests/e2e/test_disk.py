@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Disks that the module serves, over vhost-user: written in lockstep, kept by the survivor."""
+import shlex
+
+from harness import add, need, test	# noqa: F401
+from ftbed import pairing
+
+MEMORY = "128M"
+BYTES = 16 << 20
+SHARED = ["-object", f"memory-backend-memfd,id=ram,size={MEMORY},share=on",
+          "-machine", "memory-backend=ram"]
+
+
+class Disks:
+    """A disk of the same name on each host, on an image of its own."""
+
+    def __init__(self, t, name="disk", words=()):
+        self.t, self.name = t, name
+        pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
+        for host in t.hosts:
+            host.prepared = True
+            host.run(f"rm -f {self.image}; truncate -s {BYTES} {self.image}")
+            t.ftctl(host, "device", "add", name, "guest", pairing.NAME, "kind", "blk", "no", 0,
+                    "socket", self.socket, "file", self.image, *words)
+        t.things.append(self)
+
+    @property
+    def image(self):
+        return f"/run/{self.name}.img"
+
+    @property
+    def socket(self):
+        return f"/run/{self.name}.sock"
+
+    @property
+    def arguments(self):
+        return [*SHARED, "-chardev", f"socket,id={self.name},path={self.socket}",
+                "-device", f"vhost-user-blk-pci,chardev={self.name}"]
+
+    def sum(self, host):
+        return host.run(f"sha256sum < {self.image}").out.split()[0]
+
+    def stats(self, host):
+        devices = self.t.json(host, "device")
+        devices = devices.get("devices", devices) if isinstance(devices, dict) else devices
+        return next(d for d in devices if d["name"] == self.name)["stats"]
+
+    def kill(self, _signal):
+        for host in self.t.hosts:
+            if host.alive:
+                host.run(f"{shlex.quote(pairing.paths.ftctl())} device del {self.name}; "
+                         f"rm -f {self.image}", check=False)
+
+
+def _pair(t, disks, append):
+    return t.pair("disk", append=append, extra=(disks.arguments, disks.arguments))
+
+
+def _to_the_end(words):
+    def run(t):
+        disks = Disks(t)
+        pair = _pair(t, disks, f"rounds=12 {words}")
+        pair.join()
+        end = r"disk: good .*\n"
+        pair.wait_live(t.a, end, timeout=90)
+        done = t.b.shadow.wait_for(end, 90)
+        need(done, f"the backup's guest does not come to its end: {pair.shadow(t.b)[-200:]!r}")
+        need(pair.live(t.a).replace("\r", "") == pair.shadow(t.b).replace("\r", ""),
+             "the hosts printed different things")
+        a, b = disks.sum(t.a), disks.sum(t.b)
+        need(a == b, f"the images differ: {a} and {b}")
+        need(a != t.a.run(f"head -c {BYTES} /dev/zero | sha256sum").out.split()[0],
+             "nothing was written")
+    return run
+
+
+add("disk_interrupts", _to_the_end(""), timeout=240)
+add("disk_polled", _to_the_end("poll"), timeout=240)
+add("disk_indirect", _to_the_end("indirect"), timeout=240, more=1)
+add("disk_skid1000", _to_the_end(""), skid=1000, timeout=240, more=1)
+
+
+def _killed(victim):
+    def run(t):
+        disks = Disks(t)
+        pair = _pair(t, disks, "rounds=40")
+        pair.join()
+        pair.wait_live(t.a, r"(?:disk: \d+: .*\n){8}", timeout=90)
+        survivor = t.b if victim == "a" else t.a
+        t.hosts[victim].power_off()
+        if victim == "a":
+            pairing.promote(t.b)
+        # it reads back all that it was ever told is written, and compares
+        pair.wait_live(survivor, r"disk: good 40 rounds .*\n", timeout=120)
+        if victim == "a":
+            pair.one_machine(promoted=True)
+    return run
+
+
+add("disk_primary_killed", _killed("a"), timeout=300, kills=True)
+add("disk_backup_killed", _killed("b"), timeout=300, kills=True)
+
+
+@test(timeout=240, hosts=1)
+def disk_alone(t):
+    """A guest that is not attached has its disk, too."""
+    disks = Disks(t)
+    mark = t.a.shadow.mark()
+    one = t.lone("disk", append="rounds=12", args=disks.arguments)
+    one.qmp("cont")
+    match = t.a.shadow.wait_for(r"disk: good .*\n|FAILED.*\n|CRASH.*\n", 90, mark)
+    need(match and "good" in match[0], f"the guest printed {t.a.shadow.text(mark)[-300:]!r}")
+    need(one.ends_soon(20), "the guest does not end")
