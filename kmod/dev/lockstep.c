@@ -278,11 +278,16 @@ void ftkvm_lockstep_done(struct ftkvm_devq *q)
 
 	if (!r)
 		return;
-	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+	switch (ftkvm_mode(r)) {
+	case FTKVM_MODE_FOLLOW:
 		wake_up_all(&r->wq);
-	} else {
+		break;
+	case FTKVM_MODE_LEAD:
 		WRITE_ONCE(r->dev_ready, true);
 		kvm_vcpu_wake_up(r->vcpu);
+		break;
+	default:
+		break;
 	}
 	ftkvm_replica_put(r);
 }

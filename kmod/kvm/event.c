@@ -146,6 +146,9 @@ void ftkvm_replica_settle(struct ftkvm_replica *r)
 		WRITE_ONCE(r->armed_vmcb, false);
 		wake_up_all(&r->wq);
 	}
+	/* that is its worker's now */
+	if (READ_ONCE(r->dev_ready))
+		WRITE_ONCE(r->dev_ready, false);
 	if (ftkvm_inputs_any(r))
 		ftkvm_inputs_release(r);
 }
