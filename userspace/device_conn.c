@@ -352,10 +352,28 @@ static int check_process(struct devconn *c, struct fterr *err)
 	return 0;
 }
 
+/*
+ * QEMU connects before it has made its VM, but says nothing before its device is
+ * there: so that is what is waited for.
+ */
+static int on_first(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct devconn *c = arg;
+	char one;
+
+	c->io = sd_event_source_disable_unref(c->io);
+	if (!recv(fd, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT))
+		devconn_end(c, NULL);
+	else if (begin(c, add_work, add_done, &c->err))
+		devconn_end(c, &c->err);
+	return 0;
+}
+
 void devconn_new(struct device *dev, int sock)
 {
 	struct devconn *c = calloc(1, sizeof(*c));
 	struct fterr err;
+	int ret;
 
 	if (!c) {
 		close(sock);
@@ -367,8 +385,15 @@ void devconn_new(struct device *dev, int sock)
 	vu_init(&c->vu, sock, dev->kind, 0, &net_ops, c);	/* nothing is open yet */
 	memcpy(c->name, dev->name, sizeof(c->name));
 	dev->conn = c;
-	if (check_process(c, &err) || begin(c, add_work, add_done, &err))
+	if (check_process(c, &err)) {
 		devconn_end(c, &err);
+		return;
+	}
+	ret = sd_event_add_io(ftd_loop, &c->io, sock, EPOLLIN, on_first, c);
+	if (ret < 0) {
+		ft_fail(&err, ret, "cannot watch its socket: %s", strerror(-ret));
+		devconn_end(c, &err);
+	}
 }
 
 /* --- the end --------------------------------------------------------------- */

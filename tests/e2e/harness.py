@@ -352,6 +352,14 @@ class Pair:
              f"{host.live.text(mark)[-200:]!r}; events: {self.events}")
         return match
 
+    def wait_shadow(self, host, pattern, timeout=40):
+        """The same of what it prints muted."""
+        mark = self._marks[host.name][1]
+        match = host.shadow.wait_for(pattern, SLACK * timeout, mark)
+        need(match, f"host {host.name}'s shadow shows no /{pattern}/; it ends with "
+             f"{host.shadow.text(mark)[-200:]!r}; events: {self.events}")
+        return match
+
     def goes_on(self, host, lines=5, timeout=40):
         """The guest is live on this host and prints more."""
         mark = host.live.mark()
