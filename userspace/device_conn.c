@@ -361,6 +361,8 @@ static int on_first(sd_event_source *source, int fd, uint32_t events, void *arg)
 	struct devconn *c = arg;
 	char one;
 
+	(void)source;
+	(void)events;
 	c->io = sd_event_source_disable_unref(c->io);
 	if (!recv(fd, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT))
 		devconn_end(c, NULL);

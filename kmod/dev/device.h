@@ -170,7 +170,7 @@ void ftkvm_devq_free(struct ftkvm_devq *q);
 void ftkvm_devq_forget(struct ftkvm_devq *q);
 void ftkvm_devq_start(struct ftkvm_devq *q);
 bool ftkvm_devq_take(struct ftkvm_devq *q);
-bool ftkvm_devq_complete(struct ftkvm_devq *q, u8 status);
+int ftkvm_devq_complete(struct ftkvm_devq *q, u8 status);
 void ftkvm_devq_call(struct ftkvm_devq *q, bool always);
 int ftkvm_devq_listen(struct ftkvm_devq *q, int kick_fd);
 void ftkvm_devq_deafen(struct ftkvm_devq *q);

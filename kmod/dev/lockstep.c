@@ -388,7 +388,7 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		list[n++] = in;
 		r->dev_took = true;
 	}
-	while (n < max && q->fifo->first < q->done) {
+	while (n < max && q->fifo->first < q->done && !q->vq.broken) {
 		const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
 
 		status = q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX];
@@ -397,7 +397,8 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 			in.kind = FTKVM_INPUT_DEV_DONE;
 			r->bulk_told += ftkvm_vblk_in_len(&req->blk, status);
 		}
-		if (!ftkvm_devq_complete(q, status))
+		/* what breaks the queue here must break it there */
+		if (ftkvm_devq_complete(q, status) == -ENOENT)
 			break;
 		list[n++] = in;
 	}
@@ -629,7 +630,7 @@ static int follow_await(struct ftkvm_replica *r, const struct ftkvm_input *in)
 		return -ESTALE;
 	if (left)
 		return 0;
-	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
+	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
 			    "device %u, queue %u: not set up on the backup's host: see \"ftctl device\" there",
 			    in->vector, in->level);
 	return -ESTALE;
@@ -673,8 +674,8 @@ static bool follow_agrees(struct ftkvm_replica *r, struct ftkvm_devq *q,
 	if (q->dev->shared || !req_changes(req) || status != VIRTIO_BLK_S_OK ||
 	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] == VIRTIO_BLK_S_OK)
 		return true;
-	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
-			    "the backup's storage of device %s has failed: mend it there, then pair again",
+	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
+			    "the backup's storage of device %s has failed: this replica is of no more use",
 			    q->dev->name);
 	return false;
 }
@@ -684,7 +685,7 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 	struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
 	struct ftkvm_answer *a = NULL;
 	u8 status = VIRTIO_BLK_S_OK;
-	bool done;
+	int ret = -ENOENT;
 
 	if (answered && req) {
 		a = answer_take(q, req->seq);
@@ -701,9 +702,11 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 		kvfree(a);
 		return -ESTALE;
 	}
-	done = req && ftkvm_devq_complete(q, status);
+	if (req)
+		ret = ftkvm_devq_complete(q, status);
 	kvfree(a);
-	if (!done) {
+	/* broken: as it is at the primary, in the same memory */
+	if (ret && ret != -EPROTO) {
 		ftkvm_follow_diverged(r, "device %s, queue %u: the primary completed a request that is none here",
 				      q->dev->name, q->nr);
 		return -ESTALE;

@@ -148,15 +148,16 @@ bool ftkvm_devq_take(struct ftkvm_devq *q)
  * @status: how it went
  *
  * Context: process; q->lock, kvm->srcu read-held, in QEMU's mm.
- * Return: false: there is none, or the queue is stopped or broken.
+ * Return: 0; -EPROTO: the queue is broken; -ENOENT: there is none, or the queue is
+ * stopped.
  */
-bool ftkvm_devq_complete(struct ftkvm_devq *q, u8 status)
+int ftkvm_devq_complete(struct ftkvm_devq *q, u8 status)
 {
 	const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
 	struct ftkvm_devq_stats *st = &q->st;
 
 	if (!req || !q->vq.at.num)
-		return false;
+		return -ENOENT;
 	switch (req->blk.op) {
 	case FTKVM_VBLK_IN:
 		st->in_bytes += req->blk.len;
@@ -171,7 +172,7 @@ bool ftkvm_devq_complete(struct ftkvm_devq *q, u8 status)
 	if (status)
 		st->errors++;
 	st->completed++;
-	return !ftkvm_vfifo_done(q->fifo, &q->vq, status);
+	return ftkvm_vfifo_done(q->fifo, &q->vq, status);
 }
 
 /**

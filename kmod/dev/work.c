@@ -67,7 +67,7 @@ static bool work_rings(struct ftkvm_devq *q)
 		any |= ftkvm_devq_take(q);
 	if (q->fifo->first < q->done) {
 		while (q->fifo->first < q->done &&
-		       ftkvm_devq_complete(q, q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX]))
+		       !ftkvm_devq_complete(q, q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX]))
 			;
 		any |= ftkvm_devq_take(q);
 		ftkvm_devq_call(q, call);
