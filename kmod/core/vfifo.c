@@ -37,7 +37,7 @@ void ftkvm_vreq_put(struct ftkvm_vreq *req)
 static struct ftkvm_vreq *vreq_make(const struct ftkvm_vchain *c,
 				    const struct ftkvm_vblk_req *blk)
 {
-	struct ftkvm_vreq *req = kzalloc(struct_size(req, seg, c->nin), GFP_KERNEL);
+	struct ftkvm_vreq *req = kzalloc(struct_size(req, seg, c->nin), GFP_KERNEL_ACCOUNT);
 
 	if (!req)
 		return NULL;
@@ -52,7 +52,7 @@ static struct ftkvm_vreq *vreq_make(const struct ftkvm_vchain *c,
 	if (!blk->len)
 		return req;
 	/* Zeroed: whatever happens, the guest sees nothing of the host's. */
-	req->data = kvzalloc(blk->len, GFP_KERNEL);
+	req->data = kvzalloc(blk->len, GFP_KERNEL_ACCOUNT);
 	if (req->data)
 		return req;
 	kfree(req);

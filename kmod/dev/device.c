@@ -119,11 +119,10 @@ static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
 	if (!dev)
 		return NULL;
 	kref_init(&dev->ref);
-	spin_lock_init(&dev->answer_lock);
+	mutex_init(&dev->cmd);
 	strscpy(dev->name, p->name);
 	dev->no = p->no;
 	dev->disk.readonly = p->readonly;
-	dev->shared = p->shared;
 	dev->queues = 1;
 	ftkvm_for_each_devq(q, dev)
 		ftkvm_devq_init(q, dev, q - dev->q);
@@ -167,6 +166,10 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 		snprintf(why, size, "this version serves disks only");
 		return -EOPNOTSUPP;
 	}
+	if (p->shared) {
+		snprintf(why, size, "this version has no storage that both hosts share: give each its own");
+		return -EOPNOTSUPP;
+	}
 	dev = dev_new(p);
 	if (!dev)
 		return -ENOMEM;
@@ -207,6 +210,7 @@ static u32 queue_stop(struct ftkvm_devq *q)
 {
 	u32 base;
 
+	ftkvm_lockstep_drain(q);
 	mutex_lock(&q->lock);
 	WRITE_ONCE(q->ready, false);
 	clear_bit(FTKVM_DEVQ_START, &q->todo);
@@ -216,7 +220,7 @@ static u32 queue_stop(struct ftkvm_devq *q)
 	q->call = NULL;
 	mutex_unlock(&q->lock);
 	/* what it waits for may never come */
-	ftkvm_lockstep_wake(q);
+	ftkvm_lockstep_tell(q);
 	cancel_work_sync(&q->work);
 	mutex_lock(&q->lock);
 	base = ftkvm_lockstep_stop(q);
@@ -237,8 +241,10 @@ static void dev_end(struct ftkvm_dev *dev)
 
 	/* who found it in the list has queued its work, and nobody does any more */
 	synchronize_rcu();
+	mutex_lock(&dev->cmd);
 	ftkvm_for_each_devq(q, dev)
 		queue_stop(q);
+	mutex_unlock(&dev->cmd);
 	ftkvm_dev_put(dev);
 	module_put(THIS_MODULE);
 }
@@ -356,10 +362,13 @@ int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *
 	q = queue_named(name, p->queue, &ret, why, size);
 	if (!q)
 		return ret;
-	if (READ_ONCE(q->ready))
+	mutex_lock(&q->dev->cmd);
+	ret = READ_ONCE(q->dev->removed) ? -ENOENT : 0;
+	if (!ret && READ_ONCE(q->ready))
 		queue_stop(q);
 	mutex_lock(&q->lock);
-	ret = queue_call(q, p->call_fd);
+	if (!ret)
+		ret = queue_call(q, p->call_fd);
 	if (!ret)
 		ret = ftkvm_devq_listen(q, p->kick_fd);
 	if (!ret) {
@@ -371,8 +380,12 @@ int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *
 		snprintf(why, size, "an eventfd of the queue is none");
 	}
 	mutex_unlock(&q->lock);
-	if (!ret)
-		ftkvm_devq_poke(q);
+	mutex_unlock(&q->dev->cmd);
+	if (!ret) {
+		ftkvm_lockstep_tell(q);
+		/* it may be the worker's, or become so */
+		queue_work(ftkvm_dev_work, &q->work);
+	}
 	ftkvm_dev_put(q->dev);
 	return ret;
 }
@@ -386,9 +399,11 @@ int ftkvm_dev_call(const char *name, u32 queue, int call_fd, char *why, size_t s
 	q = queue_named(name, queue, &ret, why, size);
 	if (!q)
 		return ret;
+	mutex_lock(&q->dev->cmd);
 	mutex_lock(&q->lock);
 	ret = queue_call(q, call_fd);
 	mutex_unlock(&q->lock);
+	mutex_unlock(&q->dev->cmd);
 	if (ret)
 		snprintf(why, size, "descriptor %d is no eventfd", call_fd);
 	ftkvm_dev_put(q->dev);
@@ -405,12 +420,14 @@ int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t siz
 	if (!q)
 		return ret;
 	ret = -EINVAL;
+	mutex_lock(&q->dev->cmd);
 	if (READ_ONCE(q->ready)) {
 		*base = queue_stop(q);
 		ret = 0;
 	} else {
 		snprintf(why, size, "queue %u of %s does not run", queue, name);
 	}
+	mutex_unlock(&q->dev->cmd);
 	ftkvm_dev_put(q->dev);
 	return ret;
 }
@@ -429,7 +446,6 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	info->pid = dev->kvm->userspace_pid;
 	info->capacity = dev->disk.sectors;
 	info->readonly = dev->disk.readonly;
-	info->shared = dev->shared;
 	ftkvm_for_each_devq(q, dev) {
 		mutex_lock(&q->lock);
 		s[FTKVM_DEV_STAT_KICKS] += q->st.kicks;

@@ -35,24 +35,19 @@ struct ftkvm_replica;
 #define FTKVM_DEVQ_KICKED	0	/* the guest says that there is something */
 #define FTKVM_DEVQ_START	1	/* it is to be started, anew */
 #define FTKVM_DEVQ_CALL		2	/* the guest is to be told, in any case */
-#define FTKVM_DEVQ_GONE		3	/* QEMU has closed the kick: it is dead */
 
 /**
- * struct ftkvm_answer - backup: what comes with a completion
- * @node: in the queue's list, by @seq
- * @seq: the request's number
- * @len: bytes of data
- * @got: how many of them are here
- * @status: how it went
- * @data: what the guest reads
+ * struct ftkvm_bulk_held - primary: what the backup holds of a queue's answers, bytes
+ * @sent: sent to it, and not known to be let go of
+ * @mark: ... of which it lets go when it has consumed the log up to @mark_off
+ * @told: ... of which it lets go behind that, up to @told_off
+ * @fresh: ... of which the END is not logged yet; the vCPU thread's
  */
-struct ftkvm_answer {
-	struct list_head node;
-	u64 seq;
-	u32 len;
-	u32 got;
-	u8 status;
-	u8 data[];
+struct ftkvm_bulk_held {
+	u64 sent;
+	u64 mark, mark_off;
+	u64 told, told_off;
+	u64 fresh;
 };
 
 /* Each queue counts for itself, under its lock. */
@@ -79,8 +74,11 @@ struct ftkvm_devq_stats {
  * @call: tells the guest
  * @kick: the guest's
  * @kick_entry: in its wait queue
- * @kick_head: which is this
- * @answers: backup: struct ftkvm_answer; under the device's answer_lock
+ * @drain: backup: all is to be done, and what it would read forgotten
+ * @answer_lock: guards @answers, @answer_bytes, @bulk but for its @fresh
+ * @answers: backup: struct ftkvm_answer
+ * @answer_bytes: what they take
+ * @bulk: primary: the other side of it
  * @st: statistics
  * @work: carries requests out, and serves the rings of a guest not in lockstep
  */
@@ -102,8 +100,11 @@ struct ftkvm_devq {
 	struct eventfd_ctx *call;
 	struct eventfd_ctx *kick;
 	wait_queue_entry_t kick_entry;
-	wait_queue_head_t *kick_head;
+	bool drain;
+	spinlock_t answer_lock;		/* answers, @bulk */
 	struct list_head answers;
+	u64 answer_bytes;
+	struct ftkvm_bulk_held bulk;
 	struct ftkvm_devq_stats st;
 	struct work_struct work;
 };
@@ -119,11 +120,9 @@ struct ftkvm_devq {
  * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
  * @disk: what the guest sees
  * @file: where the disk is stored
- * @shared: both hosts have this file; else each does the same to its own
  * @through: a write is complete when it is durable
  * @removed: it is on its way out
- * @held: bytes of answers; under @answer_lock
- * @answer_lock: guards the queues' @answers, too
+ * @cmd: userspace's commands exclude each other
  * @queues: how many
  * @q: the queues
  */
@@ -137,11 +136,9 @@ struct ftkvm_dev {
 	bool indirect;
 	struct ftkvm_vblk disk;
 	struct file *file;
-	bool shared;
 	bool through;
 	bool removed;
-	u64 held;
-	spinlock_t answer_lock;		/* the queues' answers, @held */
+	struct mutex cmd;		/* one command at a time */
 	u32 queues;
 	struct ftkvm_devq q[FTKVM_DEV_QUEUES];
 };
@@ -155,6 +152,18 @@ extern struct mutex ftkvm_devs_lock;
 #define ftkvm_for_each_devq(q, dev) \
 	for ((q) = (dev)->q; (q) < (dev)->q + (dev)->queues; (q)++)
 
+/* Does a request change what is stored? */
+static inline bool ftkvm_req_changes(const struct ftkvm_vreq *req)
+{
+	return req->blk.op != FTKVM_VBLK_IN && req->blk.op != FTKVM_VBLK_GET_ID;
+}
+
+/* What the primary has read for the guest, and the backup can't know. */
+static inline u32 ftkvm_lockstep_bytes(const struct ftkvm_vreq *req, u8 status)
+{
+	return req->blk.op == FTKVM_VBLK_IN ? ftkvm_vblk_in_len(&req->blk, status) : 0;
+}
+
 /* ---- device.c: life ---- */
 int ftkvm_devs_init(void);
 void ftkvm_devs_exit(void);
@@ -167,6 +176,8 @@ void ftkvm_devs_gone(struct kvm *kvm);
 /* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */
 void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr);
 void ftkvm_devq_free(struct ftkvm_devq *q);
+void ftkvm_devq_begin(struct ftkvm_devq *q, struct ftkvm_replica *r);
+void ftkvm_devq_end(struct ftkvm_devq *q);
 void ftkvm_devq_forget(struct ftkvm_devq *q);
 void ftkvm_devq_start(struct ftkvm_devq *q);
 bool ftkvm_devq_take(struct ftkvm_devq *q);
@@ -177,7 +188,6 @@ void ftkvm_devq_deafen(struct ftkvm_devq *q);
 
 /* ---- work.c ---- */
 void ftkvm_devq_work(struct work_struct *work);
-void ftkvm_devq_poke(struct ftkvm_devq *q);
 void ftkvm_devs_poke(struct kvm *kvm);
 extern struct workqueue_struct *ftkvm_dev_work;
 

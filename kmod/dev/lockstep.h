@@ -16,29 +16,39 @@ struct ftkvm_vreq;
 
 /* inputs of devices in one END; the rest is for interrupts */
 #define FTKVM_LOCKSTEP_INPUTS	16
-/* data that the backup may have to hold */
-#define FTKVM_LOCKSTEP_HELD	(64u << 20)
+/* what a backup holds of answers for a queue, and what each counts beside its data */
+#define FTKVM_ANSWERS_MAX	(64u << 20)
+#define FTKVM_ANSWER_COST	4096u
 
-/* for the worker */
+/* ---- lockstep.c: for userspace's commands ---- */
+void ftkvm_lockstep_tell(struct ftkvm_devq *q);
+void ftkvm_lockstep_drain(struct ftkvm_devq *q);
+u32 ftkvm_lockstep_stop(struct ftkvm_devq *q);
+void ftkvm_lockstep_reset(struct ftkvm_replica *r);
+
+/* ... for the kick; any context but NMI */
 bool ftkvm_lockstep_kick(struct ftkvm_devq *q);
-bool ftkvm_lockstep_tell(struct ftkvm_devq *q);
+
+/* ... for the worker; primary.c: committed, answer */
 bool ftkvm_lockstep_solo(struct ftkvm_devq *q);
 bool ftkvm_lockstep_may_do(struct ftkvm_devq *q);
 bool ftkvm_lockstep_skips(struct ftkvm_devq *q, const struct ftkvm_vreq *req);
-void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 status);
-void ftkvm_lockstep_wake(struct ftkvm_devq *q);
 void ftkvm_lockstep_done(struct ftkvm_devq *q);
-void ftkvm_answers_drop(struct ftkvm_devq *q, u64 before);
-u32 ftkvm_lockstep_stop(struct ftkvm_devq *q);
+bool ftkvm_lockstep_committed(struct ftkvm_replica *r, struct ftkvm_devq *q);
+void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 status);
 
-/* for the vCPU thread, process context, kvm->srcu read-held */
+/* ---- for the vCPU thread, process context, kvm->srcu read-held ---- */
 void ftkvm_lockstep_kicks(struct ftkvm_replica *r);
+/* primary.c */
 int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int max);
 void ftkvm_lockstep_logged(struct ftkvm_replica *r);
+void ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q);
+/* backup.c */
 int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 void ftkvm_lockstep_live(struct ftkvm_replica *r);
 
-/* for the receive thread */
+/* ---- backup.c: for the receive thread ---- */
 int ftkvm_lockstep_bulk(struct ftkvm_replica *r, const void *payload, u32 len);
+void ftkvm_answers_drop(struct ftkvm_devq *q, u64 before);
 
 #endif

@@ -73,8 +73,34 @@ void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr)
 	q->vq.ops = &guest_memory;
 	q->vq.priv = q;
 	mutex_init(&q->lock);
+	spin_lock_init(&q->answer_lock);
 	INIT_LIST_HEAD(&q->answers);
 	INIT_WORK(&q->work, ftkvm_devq_work);
+}
+
+/**
+ * ftkvm_devq_begin() - the vCPU thread is at a queue
+ * @q: the queue
+ * @r: its replica; what is written to the guest's memory is noted there
+ *
+ * Context: process.
+ */
+void ftkvm_devq_begin(struct ftkvm_devq *q, struct ftkvm_replica *r)
+{
+	mutex_lock(&q->lock);
+	q->replica = r;
+}
+
+/**
+ * ftkvm_devq_end() - ... and done with it
+ * @q: the queue
+ *
+ * Context: process.
+ */
+void ftkvm_devq_end(struct ftkvm_devq *q)
+{
+	q->replica = NULL;
+	mutex_unlock(&q->lock);
 }
 
 /**
@@ -86,7 +112,7 @@ void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr)
 void ftkvm_devq_forget(struct ftkvm_devq *q)
 {
 	ftkvm_vfifo_drop(q->fifo);
-	q->done = q->fifo->first;
+	WRITE_ONCE(q->done, q->fifo->first);
 }
 
 /**
@@ -104,7 +130,7 @@ void ftkvm_devq_start(struct ftkvm_devq *q)
 	/* both replicas count from here, whatever one of them had taken before */
 	q->fifo->first = ++q->starts << 32;
 	q->fifo->next = q->fifo->first;
-	q->done = q->fifo->first;
+	WRITE_ONCE(q->done, q->fifo->first);
 	ftkvm_answers_drop(q, q->fifo->first);
 	clear_bit(FTKVM_DEVQ_START, &q->todo);
 	/* QEMU's idea of it may be old: what the driver sees is what counts */
@@ -208,10 +234,6 @@ static int devq_kicked(wait_queue_entry_t *entry, unsigned int mode, int sync, v
 			queue_work(ftkvm_dev_work, &q->work);
 		}
 	}
-	if (flags & EPOLLHUP) {
-		set_bit(FTKVM_DEVQ_GONE, &q->todo);
-		ftkvm_devq_poke(q);
-	}
 	return 0;
 }
 
@@ -224,7 +246,6 @@ static void devq_poll(struct file *file, wait_queue_head_t *head, poll_table *ta
 {
 	struct ftkvm_devq *q = container_of(table, struct devq_poll, table)->q;
 
-	q->kick_head = head;
 	init_waitqueue_func_entry(&q->kick_entry, devq_kicked);
 	add_wait_queue_priority(head, &q->kick_entry);
 }
@@ -274,7 +295,6 @@ void ftkvm_devq_deafen(struct ftkvm_devq *q)
 	eventfd_ctx_remove_wait_queue(q->kick, &q->kick_entry, &count);
 	eventfd_ctx_put(q->kick);
 	q->kick = NULL;
-	q->kick_head = NULL;
 }
 
 /**

@@ -13,18 +13,6 @@
 struct workqueue_struct *ftkvm_dev_work;
 
 /**
- * ftkvm_devq_poke() - something happened to a queue
- * @q: the queue, with its @todo
- *
- * Context: any but NMI.
- */
-void ftkvm_devq_poke(struct ftkvm_devq *q)
-{
-	if (!ftkvm_lockstep_tell(q))
-		queue_work(ftkvm_dev_work, &q->work);
-}
-
-/**
  * ftkvm_devs_poke() - a guest's mode changed: others may have to serve its devices
  * @kvm: the guest
  *
@@ -63,8 +51,9 @@ static bool work_rings(struct ftkvm_devq *q)
 		any = true;
 	}
 	call = test_and_clear_bit(FTKVM_DEVQ_CALL, &q->todo);
-	if (test_and_clear_bit(FTKVM_DEVQ_KICKED, &q->todo))
-		any |= ftkvm_devq_take(q);
+	/* whatever was kicked while it was another's to hear */
+	clear_bit(FTKVM_DEVQ_KICKED, &q->todo);
+	any |= ftkvm_devq_take(q);
 	if (q->fifo->first < q->done) {
 		while (q->fifo->first < q->done &&
 		       !ftkvm_devq_complete(q, q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX]))
@@ -87,9 +76,9 @@ static struct ftkvm_vreq *work_next(struct ftkvm_devq *q)
 	if (!ftkvm_lockstep_may_do(q))
 		return NULL;
 	mutex_lock(&q->lock);
-	if (q->ready && q->vq.at.num)
+	if ((q->ready || q->drain) && q->vq.at.num)
 		req = ftkvm_vfifo_find(q->fifo, q->done);
-	if (req && ftkvm_lockstep_skips(q, req))
+	if (req && !q->drain && ftkvm_lockstep_skips(q, req))
 		req = NULL;
 	if (req)
 		ftkvm_vreq_get(req);
@@ -100,22 +89,29 @@ static struct ftkvm_vreq *work_next(struct ftkvm_devq *q)
 static bool work_request(struct ftkvm_devq *q)
 {
 	struct ftkvm_vreq *req = work_next(q);
-	u8 status;
+	u8 status = VIRTIO_BLK_S_IOERR;
 
 	if (!req)
 		return false;
-	status = ftkvm_disk_do(q->dev, req);
+	if (!READ_ONCE(q->drain) || ftkvm_req_changes(req))
+		status = ftkvm_disk_do(q->dev, req);
 	ftkvm_lockstep_answer(q, req, status);
 	mutex_lock(&q->lock);
 	/* not, if the queue was started anew meanwhile */
 	if (q->done == req->seq && q->fifo->next > req->seq) {
 		q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] = status;
-		q->done++;
+		WRITE_ONCE(q->done, q->done + 1);
 	}
 	mutex_unlock(&q->lock);
 	ftkvm_vreq_put(req);
 	ftkvm_lockstep_done(q);
 	return true;
+}
+
+/* A guest that is not to run again asks for nothing more. */
+static bool work_over(const struct ftkvm_devq *q)
+{
+	return READ_ONCE(q->dev->removed) || READ_ONCE(q->dev->kvm->vm_dead);
 }
 
 /**
@@ -129,11 +125,10 @@ void ftkvm_devq_work(struct work_struct *work)
 	struct ftkvm_devq *q = container_of(work, struct ftkvm_devq, work);
 	struct mm_struct *mm = q->dev->kvm->mm;
 
-	if (test_bit(FTKVM_DEVQ_GONE, &q->todo) || READ_ONCE(q->dev->removed) ||
-	    !mmget_not_zero(mm))
+	if (work_over(q) || !mmget_not_zero(mm))
 		return;
 	kthread_use_mm(mm);
-	while (!READ_ONCE(q->dev->removed)) {
+	while (!work_over(q)) {
 		bool any = work_rings(q);
 
 		if (!work_request(q) && !any)

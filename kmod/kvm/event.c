@@ -175,10 +175,10 @@ void ftkvm_replica_event_work(struct work_struct *work)
 	r->events = 0;
 	r->bye = false;
 	spin_unlock_irqrestore(&r->lock, flags);
-	if (info)
-		ftkvm_replica_fill(r, info);
 	/* alone, its workers serve its devices */
 	ftkvm_devs_poke(r->kvm);
+	if (info)
+		ftkvm_replica_fill(r, info);
 	if (bye)
 		ftkvm_pair_bye(r);
 	for_each_set_bit(i, &events, BITS_PER_LONG)

@@ -402,12 +402,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->flushed_epoch = 0;
 	r->flushed_count = 0;
 	r->flushed_off = 0;
-	r->dev_kicked = false;
-	r->dev_applied = 0;
-	r->bulk_told = 0;
-	r->dev_took = false;
-	r->bulk_held = 0;
-	INIT_KFIFO(r->bulk_marks);
+	ftkvm_lockstep_reset(r);
 	r->last_tsc = 0;
 	r->tsc_ahead = 0;
 	memset(&r->st, 0, sizeof(r->st));

@@ -224,8 +224,6 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 		kvm_make_request(KVM_REQ_EVENT, r->vcpu);
 		kvm_vcpu_kick(r->vcpu);
 	}
-	if (gone)
-		ftkvm_devs_gone(kvm);
 	/* the link's last words */
 	cancel_work_sync(&r->event_work);
 	ftkvm_counter_close(r);
@@ -254,6 +252,8 @@ static void replica_gone_work(struct work_struct *work)
 	}
 	if (ftkvm_mode(r) == FTKVM_MODE_LEAD)
 		ftkvm_lead_stop(r);
+	/* before the peer hears of it: nothing of this one reaches a disk any more */
+	ftkvm_devs_gone(r->kvm);
 	ftkvm_replica_event(r, FTKVM_EV_GUEST_END, FTKVM_REASON_GUEST_ENDED, "its QEMU ended");
 	flush_work(&r->event_work);
 	ftkvm_fault(FTKVM_FAULT_GONE_TOLD);

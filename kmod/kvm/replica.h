@@ -18,7 +18,6 @@
 #ifndef FTKVM_REPLICA_H
 #define FTKVM_REPLICA_H
 
-#include <linux/kfifo.h>
 #include <linux/kvm_host.h>
 #include <linux/perf_event.h>
 #include <linux/refcount.h>
@@ -138,12 +137,6 @@ struct ftkvm_verify {
 	void *page;
 };
 
-/* Up to where the log must be consumed for so much of a device's data to be so, too. */
-struct ftkvm_bulk_mark {
-	u64 off;
-	u64 len;
-};
-
 struct ftkvm_stats {
 	u64 epochs, snapped, halted, landed, skipped;
 	u64 inputs, inputs_local;
@@ -209,9 +202,7 @@ struct ftkvm_replica {
 	struct ftkvm_inputs in;
 
 	bool dev_ready;				/* an epoch end has something to do for a device */
-	/* primary: data that the backup holds for devices; under @flow_lock */
-	DECLARE_KFIFO(bulk_marks, struct ftkvm_bulk_mark, 256);
-	u64 bulk_held;
+	u32 dev_news;				/* counts: userspace has set a device up */
 
 	/* ---- vCPU thread ---- */
 	struct task_struct *thread;
@@ -256,8 +247,7 @@ struct ftkvm_replica {
 	u64 acked, acked_epoch;			/* ... as the primary was told */
 
 	bool dev_kicked;			/* the guest has kicked a device */
-	bool dev_took;				/* primary: requests wait for their token */
-	u64 bulk_told;				/* primary: data completed, without a mark */
+	bool dev_took;				/* primary: an END is of devices, too */
 	u32 dev_applied;			/* backup: inputs of the END in hand that are done */
 
 	u64 last_tsc;				/* told to the guest */

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices of a guest in lockstep, the backup's side: does at an epoch end what the
+ * primary did there. What requests read, and how they went if not well, came ahead of
+ * the END in BULK frames: answers.
+ */
+#include <linux/slab.h>
+#include "../core/frame.h"
+#include "../kvm/hooks.h"
+#include "../kvm/replica.h"
+#include "device.h"
+#include "lockstep.h"
+
+/**
+ * struct ftkvm_answer - what comes with a completion
+ * @node: in the queue's list, by @seq
+ * @seq: the request's number
+ * @len: bytes of data
+ * @got: how many of them are here
+ * @status: how it went
+ * @data: what the guest reads
+ */
+struct ftkvm_answer {
+	struct list_head node;
+	u64 seq;
+	u32 len;
+	u32 got;
+	u8 status;
+	u8 data[];
+};
+
+/* ---- answers ---- */
+
+static struct ftkvm_answer *answer_take(struct ftkvm_devq *q, u64 seq)
+{
+	struct ftkvm_answer *a;
+
+	spin_lock(&q->answer_lock);
+	a = list_first_entry_or_null(&q->answers, struct ftkvm_answer, node);
+	if (a && a->seq == seq && a->got == a->len) {
+		list_del(&a->node);
+		q->answer_bytes -= a->len + FTKVM_ANSWER_COST;
+	} else {
+		a = NULL;
+	}
+	spin_unlock(&q->answer_lock);
+	return a;
+}
+
+/**
+ * ftkvm_answers_drop() - what the primary sent will not be needed
+ * @q: the queue
+ * @before: of requests before this number
+ *
+ * Context: process.
+ */
+void ftkvm_answers_drop(struct ftkvm_devq *q, u64 before)
+{
+	struct ftkvm_answer *a, *next;
+	LIST_HEAD(gone);
+
+	spin_lock(&q->answer_lock);
+	list_for_each_entry_safe(a, next, &q->answers, node) {
+		if (a->seq >= before)
+			break;
+		list_move(&a->node, &gone);
+		q->answer_bytes -= a->len + FTKVM_ANSWER_COST;
+	}
+	spin_unlock(&q->answer_lock);
+	list_for_each_entry_safe(a, next, &gone, node)
+		kvfree(a);
+}
+
+/* They come in the order of their numbers, each whole before the next begins. */
+static int bulk_take(struct ftkvm_devq *q, const struct ftkvm_bulk *b, const void *data, u32 len)
+{
+	u32 off = le32_to_cpu(b->off), total = le32_to_cpu(b->total);
+	struct ftkvm_answer *new = NULL, *a;
+	u64 seq = le64_to_cpu(b->seq);
+	int ret = -EBADMSG;
+
+	if (!off) {
+		if (total > FTKVM_VBLK_BYTES)
+			return -EBADMSG;
+		new = kvmalloc(struct_size(new, data, total), GFP_KERNEL_ACCOUNT);
+		if (!new)
+			return -ENOMEM;
+		new->seq = seq;
+		new->len = total;
+		new->got = 0;
+		new->status = b->status;
+	}
+	spin_lock(&q->answer_lock);
+	a = list_empty(&q->answers) ? NULL :
+	    list_last_entry(&q->answers, struct ftkvm_answer, node);
+	if (new && (!a || (a->seq < seq && a->got == a->len)) &&
+	    q->answer_bytes + total + FTKVM_ANSWER_COST <= FTKVM_ANSWERS_MAX) {
+		list_add_tail(&new->node, &q->answers);
+		q->answer_bytes += total + FTKVM_ANSWER_COST;
+		a = new;
+		new = NULL;
+	} else if (new) {
+		a = NULL;
+	}
+	if (a && a->seq == seq && a->len == total && a->got == off && len <= total - off) {
+		memcpy(a->data + off, data, len);
+		a->got += len;
+		ret = 0;
+	}
+	spin_unlock(&q->answer_lock);
+	kvfree(new);
+	return ret;
+}
+
+/**
+ * ftkvm_lockstep_bulk() - a BULK frame came
+ * @r: the replica
+ * @payload: struct ftkvm_bulk and the data
+ * @len: bytes of it
+ *
+ * Context: receive thread; sleeps.
+ * Return: 0 or -errno, which ends the link.
+ */
+int ftkvm_lockstep_bulk(struct ftkvm_replica *r, const void *payload, u32 len)
+{
+	const struct ftkvm_bulk *b = payload;
+	struct ftkvm_dev *dev;
+	int ret = -EBADMSG;
+
+	if (r->role != FTKVM_ROLE_BACKUP)
+		return -EBADMSG;
+	dev = ftkvm_dev_get(r->kvm, b->dev);
+	if (!dev)
+		return -EBADMSG;
+	if (b->queue < dev->queues)
+		ret = bulk_take(&dev->q[b->queue], b, b + 1, len - sizeof(*b));
+	ftkvm_dev_put(dev);
+	return ret;
+}
+
+/* ---- the vCPU thread ---- */
+
+/* The queue that an input is for, with its device's reference; NULL: not (yet) there. */
+static struct ftkvm_devq *follow_queue(struct ftkvm_replica *r, const struct ftkvm_input *in)
+{
+	struct ftkvm_dev *dev = ftkvm_dev_get(r->kvm, in->vector);
+
+	if (dev && in->level < dev->queues && READ_ONCE(dev->q[in->level].ready))
+		return &dev->q[in->level];
+	if (dev)
+		ftkvm_dev_put(dev);
+	return NULL;
+}
+
+/* Wait for what others do. 0: something may have changed; -EINTR; -ETIME. */
+#define follow_wait(r, cond) ({							\
+	struct kvm_vcpu *_v = (r)->vcpu;					\
+	long _left;								\
+										\
+	kvm_vcpu_srcu_read_unlock(_v);						\
+	_left = wait_event_interruptible_timeout((r)->wq,			\
+			(cond) || ftkvm_mode(r) != FTKVM_MODE_FOLLOW ||		\
+			READ_ONCE((r)->detaching),				\
+			msecs_to_jiffies(READ_ONCE((r)->timeout_ms)));		\
+	kvm_vcpu_srcu_read_lock(_v);						\
+	_left < 0 || READ_ONCE((r)->detaching) ? -EINTR : _left ? 0 : -ETIME;	\
+})
+
+/*
+ * This host's QEMU and ftd may not yet be where the guest is. The queue, with its
+ * device's reference; or ERR_PTR(): -EINTR, -ESTALE: they never came.
+ */
+static struct ftkvm_devq *follow_await(struct ftkvm_replica *r, const struct ftkvm_input *in)
+{
+	u32 news;
+	int ret;
+
+	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		struct ftkvm_devq *q;
+
+		news = READ_ONCE(r->dev_news);
+		q = follow_queue(r, in);
+		if (q)
+			return q;
+		ret = follow_wait(r, READ_ONCE(r->dev_news) != news);
+		if (ret == -EINTR)
+			return ERR_PTR(ret);
+		/* nobody else has the guest: then there is no hurry */
+		if (ret != -ETIME || READ_ONCE(r->promote))
+			continue;
+		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
+				    "device %u, queue %u: not set up on the backup's host: see \"ftctl device\" there",
+				    in->vector, in->level);
+	}
+	return ERR_PTR(-ESTALE);
+}
+
+/* Until this host's own disk is as far as @seq. 0, -EINTR, -ESTALE. */
+static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq)
+{
+	int ret;
+
+	while (READ_ONCE(q->done) < seq) {
+		if (ftkvm_mode(r) != FTKVM_MODE_FOLLOW)
+			return -ESTALE;
+		ret = follow_wait(r, READ_ONCE(q->done) >= seq);
+		if (ret == -EINTR)
+			return ret;
+	}
+	return 0;
+}
+
+/* What was asked for before goes to this host's disk, as it went to the primary's. */
+static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	u64 next;
+	int ret;
+
+	mutex_lock(&q->lock);
+	next = q->fifo->next;
+	q->drain = true;
+	mutex_unlock(&q->lock);
+	queue_work(ftkvm_dev_work, &q->work);
+	ret = follow_await_disk(r, q, next);
+	ftkvm_devq_begin(q, r);
+	if (!ret) {
+		q->drain = false;
+		ftkvm_devq_start(q);
+	}
+	ftkvm_devq_end(q);
+	return ret;
+}
+
+/* The request that is completed next; what the queue was deaf for is taken now. */
+static struct ftkvm_vreq *follow_oldest(struct ftkvm_devq *q)
+{
+	struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
+
+	if (req || !ftkvm_devq_take(q))
+		return req;
+	queue_work(ftkvm_dev_work, &q->work);
+	return ftkvm_vfifo_find(q->fifo, q->fifo->first);
+}
+
+/* -ESTALE: it is not as at the primary. */
+static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
+			 bool answered)
+{
+	bool broken = q->vq.broken;
+	struct ftkvm_answer *a = NULL;
+	u8 status = VIRTIO_BLK_S_OK;
+	int ret;
+
+	if (answered) {
+		a = answer_take(q, req->seq);
+		if (!a)
+			return -ESTALE;
+		status = a->status;
+		if (a->len != ftkvm_lockstep_bytes(req, status)) {
+			kvfree(a);
+			return -ESTALE;
+		}
+		memcpy(req->data, a->data, a->len);
+		kvfree(a);
+	}
+	if (ftkvm_req_changes(req) && status == VIRTIO_BLK_S_OK &&
+	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] != VIRTIO_BLK_S_OK) {
+		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
+				    "the backup's storage of device %s has failed: this replica is of no more use",
+				    q->dev->name);
+		return -ESTALE;
+	}
+	ret = ftkvm_devq_complete(q, status);
+	WRITE_ONCE(q->done, max(q->done, q->fifo->first));
+	/* broken: by what the guest did, in memory that is the primary's, too */
+	return !ret || (ret == -EPROTO && !broken) ? 0 : -ESTALE;
+}
+
+/* @last: no more completions of this queue follow in the same END. */
+static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool answered,
+			   bool last)
+{
+	struct ftkvm_vreq *req;
+	int ret = -ESTALE;
+	u64 wait = 0;
+
+	ftkvm_devq_begin(q, r);
+	req = follow_oldest(q);
+	if (req && ftkvm_req_changes(req))
+		wait = req->seq + 1;
+	ftkvm_devq_end(q);
+	if (req) {
+		ret = follow_await_disk(r, q, wait);
+		if (ret)
+			return ret;
+		ftkvm_devq_begin(q, r);
+		ret = follow_finish(r, q, req, answered);
+		if (!ret && last) {
+			ftkvm_devq_take(q);
+			/* the primary looked here, too: a bad ring shows to both */
+			ftkvm_virtq_wants_call(&q->vq);
+		}
+		ftkvm_devq_end(q);
+		queue_work(ftkvm_dev_work, &q->work);
+	}
+	if (ret == -ESTALE && ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
+		ftkvm_follow_diverged(r, "device %s, queue %u: the primary completed a request that is none here",
+				      q->dev->name, q->nr);
+	return ret;
+}
+
+static bool follow_goes_on(const struct ftkvm_rec *rec, u32 i)
+{
+	const struct ftkvm_input *in = &rec->end.inputs[i];
+
+	return i + 1 < rec->end.ninputs && in[1].kind != FTKVM_INPUT_DEV_START &&
+	       ftkvm_input_of_device(&in[1]) && in[1].vector == in->vector &&
+	       in[1].level == in->level;
+}
+
+/**
+ * ftkvm_lockstep_follow() - backup, at an epoch end: do what the primary did
+ * @r: the replica
+ * @rec: the END record
+ *
+ * Context: vCPU thread, process context, kvm->srcu read-held (dropped in waits).
+ * Return: 0; -EINTR on a signal, to be called again; -ESTALE: the replica has stopped.
+ */
+int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	for (; r->dev_applied < rec->end.ninputs; r->dev_applied++) {
+		const struct ftkvm_input *in = &rec->end.inputs[r->dev_applied];
+		struct ftkvm_devq *q;
+		int ret;
+
+		if (!ftkvm_input_of_device(in))
+			continue;
+		q = follow_await(r, in);
+		if (IS_ERR(q))
+			return PTR_ERR(q);
+		if (in->kind == FTKVM_INPUT_DEV_START)
+			ret = follow_start(r, q);
+		else
+			ret = follow_complete(r, q, in->kind == FTKVM_INPUT_DEV_DONE,
+					      !follow_goes_on(rec, r->dev_applied));
+		ftkvm_dev_put(q->dev);
+		if (ret)
+			return ret;
+	}
+	r->dev_applied = 0;
+	return 0;
+}
+
+/**
+ * ftkvm_lockstep_live() - takeover: this replica's devices are the guest's now
+ * @r: the replica
+ *
+ * All that is pending is carried out, again if the primary did; and the guest is told
+ * of all that was completed, again if the primary told it.
+ * Context: vCPU thread, process context.
+ */
+void ftkvm_lockstep_live(struct ftkvm_replica *r)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+	s64 no = -1;
+
+	r->dev_applied = 0;
+	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
+		ftkvm_for_each_devq(q, dev) {
+			ftkvm_answers_drop(q, U64_MAX);
+			set_bit(FTKVM_DEVQ_CALL, &q->todo);
+		}
+		ftkvm_dev_put(dev);
+	}
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices of a guest in lockstep, the primary's side: completes requests at epoch
+ * ends, and says so in the END record. What they read goes ahead of it.
+ */
+#include <linux/slab.h>
+#include "../core/frame.h"
+#include "../kvm/hooks.h"
+#include "../kvm/replica.h"
+#include "../link/link.h"
+#include "device.h"
+#include "lockstep.h"
+
+/* ---- the worker ---- */
+
+/* Is there nothing to wait for any more: no backup, or no queue? */
+static bool lead_over(const struct ftkvm_replica *r, const struct ftkvm_devq *q)
+{
+	return ftkvm_mode(r) != FTKVM_MODE_LEAD || READ_ONCE(r->detaching) ||
+	       !READ_ONCE(q->ready);
+}
+
+static bool lead_committed(struct ftkvm_replica *r, u64 off)
+{
+	unsigned long flags;
+	bool ret;
+
+	spin_lock_irqsave(&r->flow_lock, flags);
+	ret = ftkvm_flow_committed(&r->flow, off);
+	spin_unlock_irqrestore(&r->flow_lock, flags);
+	return ret;
+}
+
+/**
+ * ftkvm_lockstep_committed() - does the backup hold what led to the next request?
+ * @r: the replica
+ * @q: the queue
+ *
+ * A disk's write is an output: the backup must hold the log up to where the guest
+ * asked for it. Waits for that.
+ * Context: worker; sleeps, as long as the link's time-out at most.
+ * Return: whether it does.
+ */
+bool ftkvm_lockstep_committed(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	bool logged;
+	u64 token;
+
+	mutex_lock(&q->lock);
+	/* whose END is being logged has none: it comes back then */
+	logged = q->done < q->logged;
+	token = q->token[q->done % FTKVM_VIRTQ_NUM_MAX];
+	mutex_unlock(&q->lock);
+	if (!logged)
+		return false;
+	wait_event_idle(r->wq, lead_over(r, q) || lead_committed(r, token));
+	return ftkvm_mode(r) == FTKVM_MODE_LEAD && lead_committed(r, token);
+}
+
+/*
+ * What the backup has to hold is bounded. What it was sent counts until it is past the
+ * END that completes the request, or starts the queue anew.
+ */
+static bool bulk_room(struct ftkvm_replica *r, struct ftkvm_devq *q, u32 cost)
+{
+	struct ftkvm_bulk_held *h = &q->bulk;
+	bool ret;
+
+	spin_lock(&q->answer_lock);
+	while (h->mark && h->mark_off <= READ_ONCE(r->flow.consumed)) {
+		h->sent -= h->mark;
+		h->mark = h->told;
+		h->mark_off = h->told_off;
+		h->told = 0;
+	}
+	ret = !h->sent || h->sent + cost <= FTKVM_ANSWERS_MAX / 2;
+	if (ret)
+		h->sent += cost;
+	spin_unlock(&q->answer_lock);
+	return ret;
+}
+
+static void bulk_unsent(struct ftkvm_devq *q, u32 cost)
+{
+	spin_lock(&q->answer_lock);
+	q->bulk.sent -= cost;
+	spin_unlock(&q->answer_lock);
+}
+
+/* The END that tells of it is logged. */
+static void bulk_logged(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	struct ftkvm_bulk_held *h = &q->bulk;
+
+	spin_lock(&q->answer_lock);
+	h->told += h->fresh;
+	h->told_off = READ_ONCE(r->log.head);
+	h->fresh = 0;
+	if (!h->mark) {
+		h->mark = h->told;
+		h->mark_off = h->told_off;
+		h->told = 0;
+	}
+	spin_unlock(&q->answer_lock);
+}
+
+static void bulk_send(struct ftkvm_replica *r, struct ftkvm_devq *q,
+		      const struct ftkvm_vreq *req, u8 status, u32 len)
+{
+	struct ftkvm_bulk b = {
+		.dev = q->dev->no,
+		.queue = q->nr,
+		.status = status,
+		.seq = cpu_to_le64(req->seq),
+		.total = cpu_to_le32(len),
+	};
+	u32 at = 0, n;
+
+	mutex_lock(&r->link_lock);
+	do {
+		n = min(len - at, FTKVM_BULK_MAX);
+		b.off = cpu_to_le32(at);
+		if (!r->link || ftkvm_link_send_bulk(r->link, &b, req->data + at, n))
+			break;
+		at += n;
+	} while (at < len);
+	mutex_unlock(&r->link_lock);
+}
+
+/* Is a request's outcome more than "done"? */
+static bool lead_tells(const struct ftkvm_vreq *req, u8 status)
+{
+	return status != VIRTIO_BLK_S_OK || ftkvm_lockstep_bytes(req, status);
+}
+
+static u32 lead_cost(const struct ftkvm_vreq *req, u8 status)
+{
+	return ftkvm_lockstep_bytes(req, status) + FTKVM_ANSWER_COST;
+}
+
+/**
+ * ftkvm_lockstep_answer() - a request is carried out: let the backup know how it went
+ * @q: the queue
+ * @req: the request
+ * @status: VIRTIO_BLK_S_*
+ *
+ * Whether the pairing lives on is not this one's business.
+ * Context: worker; sleeps, until the backup has room, or it or the queue is gone.
+ */
+void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 status)
+{
+	u32 cost = lead_cost(req, status);
+	struct ftkvm_replica *r;
+	bool room = false;
+
+	if (!lead_tells(req, status))
+		return;
+	r = ftkvm_replica_get(q->dev->kvm);
+	if (!r)
+		return;
+	wait_event_idle(r->wq, lead_over(r, q) || (room = bulk_room(r, q, cost)));
+	if (room && !lead_over(r, q))
+		bulk_send(r, q, req, status, cost - FTKVM_ANSWER_COST);
+	else if (room)
+		bulk_unsent(q, cost);
+	ftkvm_replica_put(r);
+}
+
+/* ---- the vCPU thread ---- */
+
+/**
+ * ftkvm_lockstep_token() - what was taken follows from the log up to here
+ * @r: the replica
+ * @q: the queue
+ *
+ * Context: vCPU thread; q->lock.
+ */
+void ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	u64 off = READ_ONCE(r->log.head);
+
+	for (q->logged = max(q->logged, q->fifo->first); q->logged < q->fifo->next; q->logged++)
+		q->token[q->logged % FTKVM_VIRTQ_NUM_MAX] = off;
+}
+
+/* What is due goes to the list; what finds no room there waits for the next epoch end. */
+static int lead_queue(struct ftkvm_devq *q, struct ftkvm_input *list, int max)
+{
+	struct ftkvm_input in = { .vector = q->dev->no, .level = q->nr };
+	int n = 0, completed = 0;
+	u8 status;
+
+	if (!q->ready)
+		return 0;
+	if (max && test_bit(FTKVM_DEVQ_START, &q->todo)) {
+		ftkvm_devq_start(q);
+		/* the backup drops there what it was sent for the old ones */
+		spin_lock(&q->answer_lock);
+		q->bulk.fresh = q->bulk.sent - q->bulk.mark - q->bulk.told;
+		spin_unlock(&q->answer_lock);
+		in.kind = FTKVM_INPUT_DEV_START;
+		list[n++] = in;
+	}
+	while (n < max && q->fifo->first < q->done && !q->vq.broken) {
+		const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
+
+		status = q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX];
+		in.kind = FTKVM_INPUT_DEV_OK;
+		if (lead_tells(req, status)) {
+			in.kind = FTKVM_INPUT_DEV_DONE;
+			q->bulk.fresh += lead_cost(req, status);
+		}
+		/* what breaks the queue here must break it there: told in any case */
+		ftkvm_devq_complete(q, status);
+		list[n++] = in;
+		completed++;
+	}
+	if (completed) {
+		ftkvm_devq_take(q);
+		ftkvm_devq_call(q, false);
+	}
+	return n;
+}
+
+/**
+ * ftkvm_lockstep_lead() - primary, at an epoch end: start queues, complete requests
+ * @r: the replica
+ * @list: what was done, for the END record
+ * @max: room there
+ *
+ * The interrupts that this raises are inputs as any, and find a place in the same END.
+ * Context: vCPU thread, process context, kvm->srcu read-held.
+ * Return: how many are in @list.
+ */
+int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int max)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+	s64 no = -1;
+	int n = 0;
+
+	if (likely(!READ_ONCE(r->dev_ready)))
+		return 0;
+	WRITE_ONCE(r->dev_ready, false);
+	/* pairs with ftkvm_lockstep_tell(), ftkvm_lockstep_done() */
+	smp_mb();
+	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
+		ftkvm_for_each_devq(q, dev) {
+			ftkvm_devq_begin(q, r);
+			n += lead_queue(q, list + n, max - n);
+			ftkvm_devq_end(q);
+		}
+		ftkvm_dev_put(dev);
+	}
+	/* something may be left */
+	if (n == max)
+		WRITE_ONCE(r->dev_ready, true);
+	r->dev_took = n;
+	return n;
+}
+
+/**
+ * ftkvm_lockstep_logged() - primary: the END is in the log
+ * @r: the replica
+ *
+ * Once the backup has consumed the log up to here, it has let go of the data. Once it
+ * holds it, what was taken at this epoch end may be carried out.
+ * Context: vCPU thread; process context, if ftkvm_lockstep_lead() did something.
+ */
+void ftkvm_lockstep_logged(struct ftkvm_replica *r)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+	s64 no = -1;
+
+	if (likely(!r->dev_took))
+		return;
+	r->dev_took = false;
+	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
+		ftkvm_for_each_devq(q, dev) {
+			mutex_lock(&q->lock);
+			ftkvm_lockstep_token(r, q);
+			bulk_logged(r, q);
+			mutex_unlock(&q->lock);
+			queue_work(ftkvm_dev_work, &q->work);
+		}
+		ftkvm_dev_put(dev);
+	}
+	ftkvm_log_flush(r);
+}
