@@ -180,7 +180,7 @@ static void speak(struct feed *f)
 	size_t at = w.said, n;
 	u8 type;
 
-	switch (feed_u8(f) % 18) {
+	switch (feed_u8(f) % 19) {
 	case 0:
 		hang_up(f);
 		break;
@@ -234,6 +234,11 @@ static void speak(struct feed *f)
 		break;
 	case 16:
 		say_bulk(feed_below(f, FTKVM_BULK_MAX + 1));
+		break;
+	case 17:
+		say(FTKVM_FRAME_HEARTBEAT, 0, NULL, 0);
+		if (w.said > at)
+			peer_bytes[at + offsetof(struct ftkvm_frame_hdr, version)]++;
 		break;
 	default:
 		w.silent += 1 + feed_u8(f);
