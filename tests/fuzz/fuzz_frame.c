@@ -23,6 +23,8 @@ static bool len_fits(u8 type, u32 len)
 		return !len;
 	case FTKVM_FRAME_BYE:
 		return len == sizeof(struct ftkvm_bye);
+	case FTKVM_FRAME_BULK:
+		return len >= sizeof(struct ftkvm_bulk) && len <= FTKVM_FRAME_MAX;
 	default:
 		return false;
 	}
@@ -78,6 +80,29 @@ static void raw_frame(struct feed *f)
 	}
 }
 
+/* In two places or in one: the header is the same. */
+static void sealed_bulk(const u8 *payload, size_t len)
+{
+	struct ftkvm_frame_hdr one, two;
+	struct ftkvm_bulk b;
+	u8 *data;
+
+	if (!len_fits(FTKVM_FRAME_BULK, len))
+		return;
+	memcpy(&b, payload, sizeof(b));
+	data = exact_copy(payload + sizeof(b), len - sizeof(b));
+	memset(&two, 0xff, sizeof(two));
+	ftkvm_frame_seal(&one, FTKVM_FRAME_BULK, 0, payload, len);
+	ftkvm_frame_seal_bulk(&two, &b, data, len - sizeof(b));
+	REQUIRE(!memcmp(&one, &two, sizeof(one)));
+	REQUIRE(!check(&two, payload, len));
+	free(data);
+	if (len > sizeof(b))
+		REACHED("a BULK frame sealed in two places");
+	else
+		REACHED("a BULK frame without data");
+}
+
 /* Sealed, it passes; spoiled by what a CRC finds for certain, it does not. */
 static void sealed_frame(struct feed *f)
 {
@@ -88,6 +113,7 @@ static void sealed_frame(struct feed *f)
 	struct ftkvm_frame_hdr h;
 	u8 *payload = feed_copy(f, &len), *bytes = (u8 *)&h;
 
+	sealed_bulk(payload, len);
 	ftkvm_frame_seal(&h, type, seq, payload, len);
 	REQUIRE(check(&h, payload, len) == (len_fits(type, len) ? 0 : -EBADMSG));
 	if (!len_fits(type, len)) {
@@ -252,6 +278,7 @@ void fuzz_seeds(void)
 		[FTKVM_FRAME_DATA] = 100,
 		[FTKVM_FRAME_ACK] = sizeof(struct ftkvm_ack),
 		[FTKVM_FRAME_BYE] = sizeof(struct ftkvm_bye),
+		[FTKVM_FRAME_BULK] = sizeof(struct ftkvm_bulk) + 50,
 	};
 	struct ftkvm_hello hello = {
 		.proto_version = cpu_to_le32(FTKVM_PROTO_VERSION),
@@ -279,6 +306,16 @@ void fuzz_seeds(void)
 		seed_le(&s, type * 37, 3);
 		seed_le(&s, 0x80000001, 4);
 		seed_bytes(&s, payload, lens[type]);
+		seed_done(&s);
+	}
+	/* one without data, and one that is too short */
+	for (type = 0; type < 2; type++) {
+		seed_le(&s, 4, 1);
+		seed_le(&s, FTKVM_FRAME_BULK, 1);
+		seed_u64(&s, 0);
+		seed_le(&s, 300, 3);
+		seed_le(&s, 1, 4);
+		seed_bytes(&s, payload, sizeof(struct ftkvm_bulk) - type);
 		seed_done(&s);
 	}
 	seed_bytes(&s, "\1\x40\0web\n\xe4\\\x1b[31m\0rest", 18);

@@ -123,6 +123,14 @@ static int on_frame(void *priv, u8 type, const void *payload, u32 len)
 	return answer();
 }
 
+static int on_bulk(void *priv, const void *payload, u32 len)
+{
+	REQUIRE(len >= sizeof(struct ftkvm_bulk) && len <= FTKVM_FRAME_MAX);
+	REQUIRE(!memcmp(payload, upcall(FTKVM_FRAME_BULK, len), len) && priv == &w);
+	REACHED("a device's data received");
+	return answer();
+}
+
 static u32 on_pull(void *priv, u8 *buf, u32 size, u64 *off)
 {
 	u32 len = min_t(u64, size, w.log_len - w.pulled);
@@ -169,7 +177,8 @@ static void on_down(void *priv, int reason, const char *detail)
 }
 
 static const struct ftkvm_link_ops ops = {
-	.data = on_data, .ack = on_ack, .frame = on_frame, .pull = on_pull, .down = on_down,
+	.data = on_data, .ack = on_ack, .frame = on_frame, .bulk = on_bulk, .pull = on_pull,
+	.down = on_down,
 };
 
 static void send_control(struct feed *f)
@@ -195,6 +204,34 @@ static void send_control(struct feed *f)
 	} else if (!w.link->wire.rest_len) {
 		REQUIRE(w.nheard == w.ncontrols);
 		REACHED("a control frame sent");
+	}
+}
+
+/* A thread of the devices' own: no signal comes for it. */
+static void send_bulk(struct feed *f)
+{
+	u32 i = w.nbulks, len = feed_u8(f) % 4 ? feed_u8(f) : feed_below(f, FTKVM_BULK_MAX + 1);
+	struct ftkvm_bulk b;
+	int ret;
+
+	if (i == BULKS_MAX || w.no_more || w.bulk_bytes + len > LOG_MAX)
+		return;
+	w.bulk_bytes += len;
+	w.bulk_len[i] = len;
+	w.nbulks++;
+	make_bulk(&b, i);
+	w.no_signal = true;
+	ret = ftkvm_link_send_bulk(w.link, &b, log_bytes + i, len);
+	w.no_signal = false;
+	hear();
+	if (ret) {
+		/* the link dies of it, and nothing follows */
+		REQUIRE(ret < 0 && !ftkvm_link_alive(w.link));
+		w.no_more = true;
+		REACHED("a device's data lost with the link");
+	} else {
+		REQUIRE(w.bulks_heard == w.nbulks);
+		REACHED("a device's data sent");
 	}
 }
 
@@ -238,6 +275,9 @@ static void step(struct feed *f)
 		break;
 	case 6:
 		jiffies += feed_u8(f);
+		break;
+	case 7:
+		send_bulk(f);
 		break;
 	default:
 		cond_resched();
@@ -336,7 +376,7 @@ out:
 void fuzz_seeds(void)
 {
 	static const u8 talks[][2] = {
-		{ 1, 40 }, { 4, 3 }, { 6, 0 }, { 7, 1 }, { 3, 9 }, { 14, 2 },
+		{ 1, 40 }, { 4, 3 }, { 6, 0 }, { 7, 1 }, { 3, 9 }, { 14, 2 }, { 15, 30 }, { 16, 2 },
 	};
 	struct seed s = { };
 	size_t i;

@@ -5,6 +5,8 @@
  * manual in the uapi header, written down once more (netlink_manual.c), says which
  * calls of the replica code must come of it; ftd's own parser hears the answers.
  */
+#include <linux/virtio_config.h>
+
 #include "netlink_ftd.h"
 #include "netlink_world.h"
 
@@ -362,6 +364,100 @@ static void seed_pair(struct seed *s, u8 cmd, u16 odd, s64 value)
 	seed_done(s);
 }
 
+/* All that a command for a device may say but for @without, and @value for attribute @odd. */
+static void seed_dev(struct seed *s, u8 cmd, u16 without, u16 odd, u64 value)
+{
+	static const struct {
+		u8 cmd;
+		u16 type, len;
+		u64 value;
+	} attrs[] = {
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_VM_FD, 4, 7 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_DEV_NO, 4, 3 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_DEV_KIND, 4, FTKVM_UAPI_DEV_BLK },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_BACKEND_FD, 4, 9 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_CAPACITY, 8, 65536 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_READONLY, 0, 0 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_SHARED, 0, 0 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_QUEUE, 4, 1 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_DEV_FEATURES, 8,
+		  BIT_ULL(VIRTIO_F_VERSION_1) | 0x200 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_NUM, 4, 256 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_DESC, 8, 0x1000 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_AVAIL, 8, 0x2000 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_USED, 8, 0x3000 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_BASE, 4, 40000 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_KICK_FD, 4, 10 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_CALL_FD, 4, 11 },
+		{ FTKVM_CMD_DEV_CALL, FTKVM_A_QUEUE, 4, 1 },
+		{ FTKVM_CMD_DEV_CALL, FTKVM_A_CALL_FD, 4, 11 },
+		{ FTKVM_CMD_DEV_STOP, FTKVM_A_QUEUE, 4, 1 },
+	};
+	u32 i;
+
+	if (without != FTKVM_A_DEV_NAME)
+		seed_attr(s, FTKVM_A_DEV_NAME, "db1-disk", 9);
+	for (i = 0; i < ARRAY_SIZE(attrs); i++)
+		if (attrs[i].cmd == cmd && attrs[i].type != without)
+			seed_attr(s, attrs[i].type,
+				  attrs[i].type == odd ? &value : &attrs[i].value, attrs[i].len);
+	seed_done(s);
+}
+
+/* Every command for a device, each attribute missing once, and numbers at limits. */
+static void seed_devs(struct seed *s)
+{
+	static const struct {
+		u8 cmd;
+		u16 type;
+		u64 at;
+	} limits[] = {
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_DEV_NO, 0 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_DEV_NO, FTKVM_DEV_NO_HIGHEST },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_DEV_KIND, FTKVM_UAPI_DEV_BLK },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_DEV_KIND, FTKVM_UAPI_DEV_NET },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_VM_FD, 0 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_BACKEND_FD, 0 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_CAPACITY, 1 },
+		{ FTKVM_CMD_DEV_ADD, FTKVM_A_CAPACITY, S64_MAX / 512 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_QUEUE, 255 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_DEV_FEATURES, BIT_ULL(VIRTIO_F_VERSION_1) },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_NUM, 1 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_NUM, FTKVM_DEV_NUM_HIGHEST },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_BASE, U16_MAX },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_KICK_FD, 0 },
+		{ FTKVM_CMD_DEV_START, FTKVM_A_CALL_FD, 0 },
+		{ FTKVM_CMD_DEV_CALL, FTKVM_A_CALL_FD, 0 },
+		{ FTKVM_CMD_DEV_STOP, FTKVM_A_QUEUE, 255 },
+	};
+	u16 without;
+	u8 cmd, ret;
+	u32 i;
+	int by;
+
+	for (cmd = FTKVM_CMD_DEV_ADD; cmd <= FTKVM_CMD_DEV_GET; cmd++) {
+		for (ret = 0; ret < 4; ret++) {
+			seed_begin(s, ret, ret > 1, cmd);
+			seed_dev(s, cmd, 0, 0, 0);
+		}
+		for (without = FTKVM_A_VM_FD; without <= FTKVM_A_MAX; without++) {
+			seed_begin(s, 0, 0, cmd);
+			seed_dev(s, cmd, without, 0, 0);
+		}
+	}
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		for (by = -1; by <= 1; by++) {
+			seed_begin(s, 0, 0, limits[i].cmd);
+			seed_dev(s, limits[i].cmd, 0, limits[i].type, limits[i].at + by);
+		}
+	}
+	/* a card without a capacity, and all there are */
+	seed_begin(s, 0, 0, FTKVM_CMD_DEV_ADD);
+	seed_dev(s, FTKVM_CMD_DEV_ADD, FTKVM_A_CAPACITY, FTKVM_A_DEV_KIND, FTKVM_UAPI_DEV_NET);
+	seed_begin(s, 0, 2, FTKVM_CMD_DEV_GET);
+	seed_done(s);
+}
+
 /* Numbers on both sides of every limit. */
 static void seed_limits(struct seed *s)
 {
@@ -415,6 +511,7 @@ void fuzz_seeds(void)
 		}
 	}
 	seed_limits(&s);
+	seed_devs(&s);
 	seed_begin(&s, 0, 2, FTKVM_CMD_GET);
 	seed_done(&s);
 	seed_begin(&s, 0, 0, FTKVM_CMD_CHECK);

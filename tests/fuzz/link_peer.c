@@ -115,9 +115,24 @@ u32 length_of(u8 type)
 		[FTKVM_FRAME_DATA] = 100,
 		[FTKVM_FRAME_ACK] = sizeof(struct ftkvm_ack),
 		[FTKVM_FRAME_BYE] = sizeof(struct ftkvm_bye),
+		[FTKVM_FRAME_BULK] = sizeof(struct ftkvm_bulk) + 30,
 	};
 
 	return type < ARRAY_SIZE(len) ? len[type] : 0;
+}
+
+void make_bulk(struct ftkvm_bulk *b, u32 i)
+{
+	*b = (struct ftkvm_bulk) {
+		.dev = i, .queue = i / 3, .status = i * 7, .off = cpu_to_le32(i * 4096),
+		.total = cpu_to_le32(w.bulk_len[i]), .seq = cpu_to_le64(~(u64)i),
+	};
+}
+
+/* Nobody here knows what is in it: it may be anything. */
+static void say_bulk(u32 len)
+{
+	say(FTKVM_FRAME_BULK, 0, log_bytes + len % 251, sizeof(struct ftkvm_bulk) + len);
 }
 
 static void say_log(u32 len)
@@ -165,7 +180,7 @@ static void speak(struct feed *f)
 	size_t at = w.said, n;
 	u8 type;
 
-	switch (feed_u8(f) % 16) {
+	switch (feed_u8(f) % 19) {
 	case 0:
 		hang_up(f);
 		break;
@@ -213,6 +228,17 @@ static void speak(struct feed *f)
 		/* a peer that sends without saying anything */
 		for (n = 0; n < 1002; n++)
 			say(FTKVM_FRAME_HEARTBEAT, 0, NULL, 0);
+		break;
+	case 15:
+		say_bulk(feed_u8(f));
+		break;
+	case 16:
+		say_bulk(feed_below(f, FTKVM_BULK_MAX + 1));
+		break;
+	case 17:
+		say(FTKVM_FRAME_HEARTBEAT, 0, NULL, 0);
+		if (w.said > at)
+			peer_bytes[at + offsetof(struct ftkvm_frame_hdr, version)]++;
 		break;
 	default:
 		w.silent += 1 + feed_u8(f);
@@ -318,7 +344,7 @@ static int send_fails(bool in_process)
 	};
 	u32 how = shim_choose(ARRAY_SIZE(fails));
 
-	if (in_process && shim_signal())
+	if (in_process && !w.no_signal && shim_signal())
 		return -ERESTARTSYS;
 	w.broken = true;
 	w.may |= BIT(fails[how].reason) | BIT(FTKVM_REASON_PEER_CLOSED);
@@ -362,6 +388,18 @@ int sock_sendmsg(struct socket *sock, struct msghdr *msg)
 
 /* ---- what the peer hears ---- */
 
+/* In the order in which they were sent, and each as it was. */
+static void hear_bulk(const u8 *payload, u32 len)
+{
+	u32 i = w.bulks_heard++;
+	struct ftkvm_bulk b;
+
+	REQUIRE(i < w.nbulks && len == sizeof(b) + w.bulk_len[i]);
+	make_bulk(&b, i);
+	REQUIRE(!memcmp(payload, &b, sizeof(b)));
+	REQUIRE(!memcmp(payload + sizeof(b), log_bytes + i, len - sizeof(b)));
+}
+
 static void hear_frame(const struct ftkvm_frame_hdr *h, const u8 *payload)
 {
 	u64 seq = le64_to_cpu(h->seq);
@@ -388,6 +426,9 @@ static void hear_frame(const struct ftkvm_frame_hdr *h, const u8 *payload)
 		REQUIRE(memcmp(&a, &w.acked, sizeof(a)));
 		w.acked = a;
 		REACHED("an acknowledgment sent");
+		break;
+	case FTKVM_FRAME_BULK:
+		hear_bulk(payload, len);
 		break;
 	case FTKVM_FRAME_HEARTBEAT:
 		REACHED("a heartbeat sent");

@@ -10,10 +10,11 @@
 #include "../../kmod/link/internal.h"
 
 #define PEER_MAX	(192u << 10)	/* bytes that the peer says */
-#define LOG_MAX		(192u << 10)	/* log bytes to send */
+#define LOG_MAX		(192u << 10)	/* log bytes to send, and a device's as many */
 #define SINK_MAX	(512u << 10)
 #define FRAMES_MAX	(PEER_MAX / HDR)
 #define CONTROLS_MAX	64
+#define BULKS_MAX	64
 #define HDR		sizeof(struct ftkvm_frame_hdr)
 
 /* An upcall that must come: for the frame at @at. */
@@ -39,6 +40,9 @@ struct due {
  * @heard_off: log bytes heard
  * @asked, @acked: acknowledgments wanted, and heard
  * @controls, @ncontrols, @nheard: types of control frames sent, and how many were heard
+ * @bulk_len, @nbulks, @bulks_heard: data of the BULK frames sent, and how many were heard
+ * @bulk_bytes: the sum of these
+ * @no_signal: the process is a thread that gets none
  * @may: a mask of the reasons that the link may die of
  * @waited: for the frame that is being read, jiffies
  * @least, @most: of the time-outs that were set
@@ -69,7 +73,9 @@ struct world {
 	struct ftkvm_link_acks asked, acked;
 	u8 controls[CONTROLS_MAX];
 	unsigned int ncontrols, nheard;
-	bool hello, broken, shut, no_more;
+	u32 bulk_len[BULKS_MAX], bulk_bytes;
+	unsigned int nbulks, bulks_heard;
+	bool hello, broken, shut, no_more, no_signal;
 
 	u64 log_len, pulled;
 	unsigned long begun, waited, least, most;
@@ -87,6 +93,8 @@ extern const struct ftkvm_hello us;
 /* link_peer.c */
 struct ftkvm_frame_hdr hdr_at(size_t at);
 u32 length_of(u8 type);
+/* What the @i-th BULK frame that is sent says of itself. */
+void make_bulk(struct ftkvm_bulk *b, u32 i);
 void say(u8 type, u64 seq, const void *payload, u32 len);
 void parse(void);
 void hear(void);

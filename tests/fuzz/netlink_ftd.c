@@ -25,6 +25,28 @@ bool ftd_hears_replica(const void *nlh, const struct world_replica *r)
 	       f.margin == r->margin;
 }
 
+bool ftd_hears_device(const void *nlh, const struct world_device *d)
+{
+	struct ftdev f;
+	int i;
+
+	nl_parse_device(nlh, &f);
+	for (i = FTKVM_DEV_STAT_PAD + 1; i <= FTKVM_DEV_STAT_MAX; i++)
+		if (!f.has_stat[i] || f.stats[i] != d->stats[i])
+			return false;
+	return !strcmp(f.name, d->name) && !strcmp(f.detail, d->detail) && f.no == d->no &&
+	       f.kind == d->kind && f.pid == d->pid && f.capacity == d->capacity &&
+	       f.readonly == d->readonly;
+}
+
+uint32_t ftd_hears_base(const void *nlh)
+{
+	uint32_t base = ~0u;
+
+	nl_parse_base(nlh, &base);
+	return base;
+}
+
 bool ftd_hears_event(const void *nlh, const struct world_replica *r)
 {
 	struct ftevent e;

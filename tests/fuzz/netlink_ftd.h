@@ -18,9 +18,21 @@ struct world_replica {
 	const uint64_t *stats;	/* by FTKVM_STAT_*, those that there are */
 };
 
+/* A device's, in the order of struct ftdev. */
+struct world_device {
+	const char *name, *detail;
+	uint32_t no, kind, pid;
+	uint64_t capacity;
+	bool readonly;
+	const uint64_t *stats;	/* by FTKVM_DEV_STAT_*, all of them */
+};
+
 /* Does ftd understand the message at @nlh as just that? */
 bool ftd_hears_replica(const void *nlh, const struct world_replica *r);
 bool ftd_hears_event(const void *nlh, const struct world_replica *r);
+bool ftd_hears_device(const void *nlh, const struct world_device *d);
+/* What DEV_STOP answers; ~0u: nothing that ftd understands. */
+uint32_t ftd_hears_base(const void *nlh);
 /* The only stat that PROMOTE's answer has. */
 bool ftd_hears_takeover(const void *nlh, uint64_t ns);
 /* The text before an error, and the error's own; room for FTKVM_ERROR_MAX + 1. */

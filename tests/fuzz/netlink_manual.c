@@ -3,6 +3,8 @@
  * What include/uapi/linux/ftkvm.h says of requests, written down once more: without
  * the kernel's policies, so that those of the family can be held against it.
  */
+#include <linux/virtio_config.h>
+
 #include "netlink_world.h"
 
 /* A string's attribute: NUL in it, and not more than @max before. */
@@ -33,6 +35,65 @@ static bool within(u64 v, u64 lo, u64 hi)
 	return v >= lo && v <= hi;
 }
 
+/* An attribute of a device's into @c; false: it is refused. */
+static bool take_dev_attr(struct call *c, u16 type, const u8 *payload, size_t len)
+{
+	u64 v = len == 4 || len == 8 ? value(payload, len) : 0;
+
+	switch (type) {
+	case FTKVM_A_DEV_NO:
+		c->dev.no = v;
+		return len == 4 && v <= FTKVM_DEV_NO_HIGHEST;
+	case FTKVM_A_DEV_KIND:
+		c->dev.kind = v;
+		return len == 4 && within(v, FTKVM_UAPI_DEV_BLK, FTKVM_UAPI_DEV_NET);
+	case FTKVM_A_BACKEND_FD:
+		c->dev.backend_fd = v;
+		return len == 4 && c->dev.backend_fd >= 0;
+	case FTKVM_A_CAPACITY:
+		/* of which the bytes can be counted with a sign */
+		c->dev.capacity = v;
+		return len == 8 && within(v, 1, S64_MAX / 512);
+	case FTKVM_A_READONLY:
+		c->dev.readonly = true;
+		return !len;
+	case FTKVM_A_SHARED:
+		c->dev.shared = true;
+		return !len;
+	case FTKVM_A_DEV_FEATURES:
+		c->q.features = v;
+		return len == 8;
+	case FTKVM_A_QUEUE:
+		/* how many there are is the device's to know */
+		c->q.queue = v;
+		return len == 4 && v <= 255;
+	case FTKVM_A_NUM:
+		/* that it is a power of two as well */
+		c->q.num = v;
+		return len == 4 && within(v, 1, FTKVM_DEV_NUM_HIGHEST);
+	case FTKVM_A_DESC:
+		c->q.desc = v;
+		return len == 8;
+	case FTKVM_A_AVAIL:
+		c->q.avail = v;
+		return len == 8;
+	case FTKVM_A_USED:
+		c->q.used = v;
+		return len == 8;
+	case FTKVM_A_BASE:
+		c->q.base = v;
+		return len == 4 && v <= U16_MAX;
+	case FTKVM_A_KICK_FD:
+		c->q.kick_fd = v;
+		return len == 4 && c->q.kick_fd >= 0;
+	case FTKVM_A_CALL_FD:
+		c->q.call_fd = v;
+		return len == 4 && c->q.call_fd >= 0;
+	default:
+		return false;
+	}
+}
+
 /* One attribute into @c; false: it is refused. */
 static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 {
@@ -40,6 +101,7 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 
 	switch (type) {
 	case FTKVM_A_NAME:
+	case FTKVM_A_DEV_NAME:
 		c->name = (const char *)payload;
 		return string_ok(payload, len, 1, FTKVM_NAME_MAX);
 	case FTKVM_A_PEER:
@@ -87,37 +149,67 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 		memcpy(c->p.pair_name, payload, strlen((const char *)payload) + 1);
 		return true;
 	default:
-		return false;
+		return take_dev_attr(c, type, payload, len);
 	}
 }
 
-#define SETTINGS	(BIT(FTKVM_A_PERIOD_MIN) | BIT(FTKVM_A_PERIOD_MAX) |	\
-			 BIT(FTKVM_A_MARGIN) | BIT(FTKVM_A_COUNTER) | BIT(FTKVM_A_TIMEOUT_MS) | \
-			 BIT(FTKVM_A_VERIFY_EVERY))
+#define A(attr)		BIT_ULL(FTKVM_A_##attr)
+#define SETTINGS	(A(PERIOD_MIN) | A(PERIOD_MAX) | A(MARGIN) | A(COUNTER) | A(TIMEOUT_MS) | \
+			 A(VERIFY_EVERY))
+
+static_assert(FTKVM_A_MAX < 64);
 
 static const struct {
-	u32 must, may;
+	u64 must, may;
 } manual[] = {
-	[FTKVM_CMD_ATTACH] = { BIT(FTKVM_A_NAME) | BIT(FTKVM_A_VM_FD), 0 },
-	[FTKVM_CMD_DETACH] = { BIT(FTKVM_A_NAME), 0 },
-	[FTKVM_CMD_PAIR] = { BIT(FTKVM_A_NAME) | BIT(FTKVM_A_ROLE) | BIT(FTKVM_A_SOCK_FD),
-			     BIT(FTKVM_A_PEER) | BIT(FTKVM_A_PAIR_NAME) | SETTINGS },
-	[FTKVM_CMD_UNPAIR] = { BIT(FTKVM_A_NAME), 0 },
-	[FTKVM_CMD_PROMOTE] = { BIT(FTKVM_A_NAME), BIT(FTKVM_A_FORCE) },
-	[FTKVM_CMD_GET] = { BIT(FTKVM_A_NAME), 0 },
-	[FTKVM_CMD_SET] = { BIT(FTKVM_A_NAME), SETTINGS },
-	[FTKVM_CMD_CHECK] = { 0, BIT(FTKVM_A_NAME) | BIT(FTKVM_A_VM_FD) },
-	[FTKVM_CMD_VERIFY] = { BIT(FTKVM_A_NAME), 0 },
+	[FTKVM_CMD_ATTACH] = { A(NAME) | A(VM_FD), 0 },
+	[FTKVM_CMD_DETACH] = { A(NAME), 0 },
+	[FTKVM_CMD_PAIR] = { A(NAME) | A(ROLE) | A(SOCK_FD),
+			     A(PEER) | A(PAIR_NAME) | SETTINGS },
+	[FTKVM_CMD_UNPAIR] = { A(NAME), 0 },
+	[FTKVM_CMD_PROMOTE] = { A(NAME), A(FORCE) },
+	[FTKVM_CMD_GET] = { A(NAME), 0 },
+	[FTKVM_CMD_SET] = { A(NAME), SETTINGS },
+	[FTKVM_CMD_CHECK] = { 0, A(NAME) | A(VM_FD) },
+	[FTKVM_CMD_VERIFY] = { A(NAME), 0 },
+	[FTKVM_CMD_DEV_ADD] = { A(DEV_NAME) | A(DEV_NO) | A(DEV_KIND) | A(VM_FD),
+				A(BACKEND_FD) | A(CAPACITY) | A(READONLY) | A(SHARED) },
+	[FTKVM_CMD_DEV_DEL] = { A(DEV_NAME), 0 },
+	[FTKVM_CMD_DEV_START] = { A(DEV_NAME) | A(QUEUE) | A(DEV_FEATURES) | A(NUM) | A(DESC) |
+				  A(AVAIL) | A(USED) | A(BASE) | A(KICK_FD), A(CALL_FD) },
+	[FTKVM_CMD_DEV_CALL] = { A(DEV_NAME) | A(QUEUE), A(CALL_FD) },
+	[FTKVM_CMD_DEV_STOP] = { A(DEV_NAME) | A(QUEUE), 0 },
+	[FTKVM_CMD_DEV_GET] = { A(DEV_NAME), 0 },
 };
+
+/* Beside each attribute on its own: what must be there together. */
+static bool sound(const struct call *c, u64 seen)
+{
+	switch (c->cmd) {
+	case FTKVM_CMD_SET:
+		return c->mask;
+	case FTKVM_CMD_CHECK:
+		return seen != (A(NAME) | A(VM_FD));
+	case FTKVM_CMD_DEV_ADD:
+		return c->dev.kind != FTKVM_UAPI_DEV_BLK || seen & A(CAPACITY);
+	case FTKVM_CMD_DEV_START:
+		return c->q.features & BIT_ULL(VIRTIO_F_VERSION_1);
+	default:
+		return true;
+	}
+}
 
 bool read_request(const struct nlmsghdr *nlh, struct call *c)
 {
 	const struct genlmsghdr *g = nlmsg_data(nlh);
 	const u8 *at = (const u8 *)(g + 1), *end = (const u8 *)nlh + nlh->nlmsg_len;
-	u32 allowed, seen = 0;
+	u64 allowed, seen = 0;
 	u16 flags = nlh->nlmsg_flags;
 
-	*c = (struct call) { .fd = -1, .p.verify_every = FTKVM_VERIFY_KEEP };
+	*c = (struct call) {
+		.fd = -1, .p.verify_every = FTKVM_VERIFY_KEEP,
+		.dev.backend_fd = -1, .q.kick_fd = -1, .q.call_fd = -1,
+	};
 	if (nlh->nlmsg_len < NLMSG_HDRLEN + GENL_HDRLEN || g->reserved)
 		return false;
 	c->cmd = g->cmd;
@@ -128,7 +220,7 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c)
 		return false;
 	if (c->cmd >= ARRAY_SIZE(manual) || !(manual[c->cmd].must | manual[c->cmd].may))
 		return false;
-	if (c->dump && c->cmd != FTKVM_CMD_GET)
+	if (c->dump && c->cmd != FTKVM_CMD_GET && c->cmd != FTKVM_CMD_DEV_GET)
 		return false;
 	allowed = c->dump ? 0 : manual[c->cmd].must | manual[c->cmd].may;
 
@@ -137,11 +229,11 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c)
 
 		if (len < 4 || len > end - at)
 			return false;
-		if (type > 31 || !(allowed & BIT(type)) || at[3] & 0x80)
+		if (type > FTKVM_A_MAX || !(allowed & BIT_ULL(type)) || at[3] & 0x80)
 			return false;
 		if (!take_attr(c, type, at + 4, len - 4))
 			return false;
-		seen |= BIT(type);
+		seen |= BIT_ULL(type);
 		at += NLA_ALIGN(len);
 	}
 	if (at < end)
@@ -150,7 +242,5 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c)
 		return true;
 	if ((seen & manual[c->cmd].must) != manual[c->cmd].must)
 		return false;
-	if (c->cmd == FTKVM_CMD_SET && !c->mask)
-		return false;
-	return c->cmd != FTKVM_CMD_CHECK || seen != (BIT(FTKVM_A_NAME) | BIT(FTKVM_A_VM_FD));
+	return sound(c, seen);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The replica code, as the netlink family calls it: each call must be the one that
+ * The replica code and the devices, as the netlink family calls it: each call must be the one that
  * the request asks for. And the answers, which ftd's own parser hears.
  */
 #include "netlink_ftd.h"
@@ -177,6 +177,112 @@ int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv, ch
 	return done(why, size);
 }
 
+/* ---- devices ---- */
+
+/* Their messages are shorter. */
+#define DEVICES		(3 * w.replicas)
+
+int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
+{
+	const struct call *c = comes(FTKVM_CMD_DEV_ADD, false, p->name);
+
+	REQUIRE(p->no == c->dev.no && p->kind == c->dev.kind && p->vm_fd == c->fd);
+	REQUIRE(p->backend_fd == c->dev.backend_fd && p->capacity == c->dev.capacity);
+	REQUIRE(p->readonly == c->dev.readonly && p->shared == c->dev.shared);
+	REACHED("DEV_ADD");
+	if (p->readonly && p->shared && p->backend_fd >= 0)
+		REACHED("DEV_ADD of all there may be");
+	if (p->kind == FTKVM_UAPI_DEV_NET && !p->capacity)
+		REACHED("DEV_ADD of a card");
+	return done(why, size);
+}
+
+int ftkvm_dev_del(const char *name, char *why, size_t size)
+{
+	comes(FTKVM_CMD_DEV_DEL, false, name);
+	REACHED("DEV_DEL");
+	return done(why, size);
+}
+
+int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *why, size_t size)
+{
+	const struct ftkvm_queue_params *q = &comes(FTKVM_CMD_DEV_START, false, name)->q;
+
+	REQUIRE(p->queue == q->queue && p->num == q->num && p->base == q->base);
+	REQUIRE(p->features == q->features && p->desc == q->desc && p->avail == q->avail &&
+		p->used == q->used);
+	REQUIRE(p->kick_fd == q->kick_fd && p->call_fd == q->call_fd && p->kick_fd >= 0);
+	if (p->call_fd < 0)
+		REACHED("DEV_START without a CALL_FD");
+	else
+		REACHED("DEV_START");
+	return done(why, size);
+}
+
+int ftkvm_dev_call(const char *name, u32 queue, int call_fd, char *why, size_t size)
+{
+	const struct ftkvm_queue_params *q = &comes(FTKVM_CMD_DEV_CALL, false, name)->q;
+
+	REQUIRE(queue == q->queue && call_fd == q->call_fd);
+	if (call_fd < 0)
+		REACHED("DEV_CALL without a CALL_FD");
+	else
+		REACHED("DEV_CALL");
+	return done(why, size);
+}
+
+static u32 make_base(void)
+{
+	return (w.fill * 31 + 7) % (U16_MAX + 1u);
+}
+
+int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t size)
+{
+	REQUIRE(comes(FTKVM_CMD_DEV_STOP, false, name)->q.queue == queue);
+	if (!w.ret)
+		*base = make_base();
+	return done(why, size);
+}
+
+void make_dev(struct ftkvm_dev_info *info, u32 nr)
+{
+	u32 v = w.fill + nr;
+
+	/* the bytes behind a text's end are nobody's */
+	memset(info, 0xa5, sizeof(*info));
+	snprintf(info->name, sizeof(info->name), "%.*s%u", (int)(v % 50),
+		 "the-longest-name-of-a-device-that-there-may-be-here", nr);
+	memset(info->detail, 'd', v * 7 % (FTKVM_DETAIL_MAX + 1));
+	info->detail[v % 3 ? v * 7 % (FTKVM_DETAIL_MAX + 1) : 0] = '\0';
+	info->no = v % (FTKVM_DEV_NO_HIGHEST + 1);
+	info->kind = FTKVM_UAPI_DEV_BLK + v % 2;
+	info->pid = v;
+	info->capacity = info->kind == FTKVM_UAPI_DEV_BLK ? v * 1000003ull + 1 : 0;
+	info->readonly = v % 5 == 0;
+	info->shared = v % 7 == 0;
+	memcpy(info->stat, w.stat, sizeof(info->stat));
+}
+
+int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info)
+{
+	comes(FTKVM_CMD_DEV_GET, false, name);
+	if (w.ret)
+		return w.ret;
+	make_dev(info, 0);
+	return 0;
+}
+
+int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info)
+{
+	if (!w.asked)
+		comes(FTKVM_CMD_DEV_GET, true, NULL);
+	w.asked++;
+	if (nr >= DEVICES)
+		return -ENOENT;
+	make_dev(info, nr);
+	return 0;
+}
+
 /* ---- the answers ---- */
 
 static void hear_info(const struct nlmsghdr *nlh, u32 nr)
@@ -196,8 +302,24 @@ static void hear_info(const struct nlmsghdr *nlh, u32 nr)
 	REQUIRE(ftd_hears_replica(nlh, &r));
 }
 
-/* All replicas, each once and whole, in as many parts as it takes. */
-static void hear_dump(void)
+static void hear_dev(const struct nlmsghdr *nlh, u32 nr)
+{
+	struct ftkvm_dev_info i;
+	struct world_device d;
+
+	make_dev(&i, nr);
+	d = (struct world_device) {
+		.name = i.name, .detail = i.detail, .no = i.no, .kind = i.kind, .pid = i.pid,
+		.capacity = i.capacity, .readonly = i.readonly,
+		.stats = (const uint64_t *)i.stat,
+	};
+	REQUIRE(ftd_hears_device(nlh, &d));
+	/* ftd does not ask for this one */
+	REQUIRE(!nlmsg_find_attr(nlh, GENL_HDRLEN, FTKVM_A_SHARED) == !i.shared);
+}
+
+/* All replicas or devices, each once and whole, in as many parts as it takes. */
+static void hear_dump(const struct call *c)
 {
 	u32 nr = 0, i;
 
@@ -207,13 +329,19 @@ static void hear_dump(void)
 
 		for (; nlmsg_ok(nlh, left); nlh = nlmsg_next(nlh, &left)) {
 			REQUIRE(nlh->nlmsg_type == family_id && nlh->nlmsg_flags & NLM_F_MULTI);
-			hear_info(nlh, nr++);
+			REQUIRE(((struct genlmsghdr *)nlmsg_data(nlh))->cmd == c->cmd);
+			if (c->cmd == FTKVM_CMD_GET)
+				hear_info(nlh, nr++);
+			else
+				hear_dev(nlh, nr++);
 		}
 		REQUIRE(!left);
 	}
-	REQUIRE(nr == w.replicas);
-	if (w.nanswers > 2)
+	REQUIRE(nr == (c->cmd == FTKVM_CMD_GET ? w.replicas : DEVICES));
+	if (w.nanswers > 2 && c->cmd == FTKVM_CMD_GET)
 		REACHED("a dump in parts");
+	if (w.nanswers > 2 && c->cmd == FTKVM_CMD_DEV_GET)
+		REACHED("a dump of devices in parts");
 }
 
 /* The one message in the @i-th answer. */
@@ -229,7 +357,8 @@ static const struct nlmsghdr *answer(u32 i, u16 type, u32 seq)
 static void hear_success(const struct call *c, const struct nlmsghdr *req)
 {
 	u32 data = c->cmd == FTKVM_CMD_GET || c->cmd == FTKVM_CMD_CHECK ||
-		   c->cmd == FTKVM_CMD_PROMOTE;
+		   c->cmd == FTKVM_CMD_PROMOTE || c->cmd == FTKVM_CMD_DEV_GET ||
+		   c->cmd == FTKVM_CMD_DEV_STOP;
 	const struct nlmsghdr *nlh;
 	u32 heard;
 
@@ -247,6 +376,14 @@ static void hear_success(const struct call *c, const struct nlmsghdr *req)
 	case FTKVM_CMD_GET:
 		hear_info(nlh, 0);
 		REACHED("GET answered");
+		break;
+	case FTKVM_CMD_DEV_GET:
+		hear_dev(nlh, 0);
+		REACHED("DEV_GET answered");
+		break;
+	case FTKVM_CMD_DEV_STOP:
+		REQUIRE(ftd_hears_base(nlh) == make_base());
+		REACHED("DEV_STOP answered");
 		break;
 	case FTKVM_CMD_PROMOTE:
 		REQUIRE(ftd_hears_takeover(nlh, w.stat[FTKVM_STAT_TAKEOVER_NS]));
@@ -281,7 +418,7 @@ static void hear_failure(const struct call *c, const struct nlmsghdr *req, bool 
 
 		REQUIRE(((struct genlmsghdr *)nlmsg_data(nlh))->cmd == c->cmd);
 		ftd_hears_detail(nlh, text, sizeof(text));
-		if (c->cmd != FTKVM_CMD_GET) {
+		if (c->cmd != FTKVM_CMD_GET && c->cmd != FTKVM_CMD_DEV_GET) {
 			REQUIRE(strlen(text) == len);
 			for (i = 0; i < len; i++)
 				REQUIRE(text[i] == text_char(i));
@@ -302,16 +439,27 @@ static void hear_failure(const struct call *c, const struct nlmsghdr *req, bool 
 	}
 }
 
+/* How much is said about a failure: by the replica code; or one text of the family's own. */
+static u32 said(const struct call *c)
+{
+	switch (c->cmd) {
+	case FTKVM_CMD_GET:
+		return w.ret == -ENOENT;
+	case FTKVM_CMD_DEV_GET:
+		return 1;
+	default:
+		return w.text_len;
+	}
+}
+
 void hear(const struct nlmsghdr *req, const struct call *c, bool accepted)
 {
 	if (!accepted)
 		hear_failure(c, req, false, 0);
 	else if (c->dump)
-		hear_dump();
+		hear_dump(c);
 	else if (w.ret)
-		/* GET has a text of its own, where it has one */
-		hear_failure(c, req, true,
-			     c->cmd == FTKVM_CMD_GET ? w.ret == -ENOENT : w.text_len);
+		hear_failure(c, req, true, said(c));
 	else
 		hear_success(c, req);
 }

@@ -21,9 +21,10 @@
 /**
  * struct call - a call of the replica code, as it must come
  * @cmd: FTKVM_CMD_*
- * @name: in the request; NULL: not given
+ * @name: NAME or DEV_NAME in the request; NULL: not given
  * @fd: VM_FD or SOCK_FD; -1: not given
  * @mask: the settings that are given, FTKVM_SET_*
+ * @dev, @q: of a device; the name and VM_FD are above
  */
 struct call {
 	u8 cmd;
@@ -32,6 +33,8 @@ struct call {
 	int fd;
 	u32 mask;
 	struct ftkvm_pair_params p;
+	struct ftkvm_dev_params dev;
+	struct ftkvm_queue_params q;
 };
 
 /**
@@ -43,7 +46,7 @@ struct call {
  * @ndue, @came: calls that must come, in due[], and how many came
  * @ret, @text_len, @reason, @replicas, @problems, @fill, @stat: what the replica
  *	code says
- * @asked: replicas that the dump asked for
+ * @asked: replicas or devices that the dump asked for
  * @nanswers: in answers[]
  * @nevents, @event, @event_nr: events sent, and which one it must be
  */
@@ -75,6 +78,8 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c);
 
 /* Whatever the replica code may say, by the replica's number. */
 void make_info(struct ftkvm_info *info, u32 nr);
+/* The same of a device. */
+void make_dev(struct ftkvm_dev_info *info, u32 nr);
 /* Are the answers to @req, the only message, as they must be? @c: its call, if accepted. */
 void hear(const struct nlmsghdr *req, const struct call *c, bool accepted);
 

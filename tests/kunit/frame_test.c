@@ -22,20 +22,33 @@ static const struct {
 	{ FTKVM_FRAME_ACK, 24, 24 },
 	{ FTKVM_FRAME_HEARTBEAT, 0, 0 },
 	{ FTKVM_FRAME_BYE, 192, 192 },
+	{ FTKVM_FRAME_BULK, 24, FTKVM_FRAME_MAX },
 };
 
 /* Worked out apart from this code. */
 static void frame_wire_form(struct kunit *test)
 {
 	static const u8 heartbeat[] = {
-		0x66, 0x6b, 0x76, 0x6d, 0x02, 0x00, 0x05, 0x00,
-		0x00, 0x00, 0x00, 0x00, 0x66, 0x09, 0x7d, 0xbe,
+		0x66, 0x6b, 0x76, 0x6d, 0x03, 0x00, 0x05, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0xdb, 0xfe, 0x3e, 0x89,
 		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 	};
 	static const u8 data[] = {
-		0x66, 0x6b, 0x76, 0x6d, 0x02, 0x00, 0x03, 0x00,
-		0x09, 0x00, 0x00, 0x00, 0x8b, 0xc4, 0x3e, 0xb2,
+		0x66, 0x6b, 0x76, 0x6d, 0x03, 0x00, 0x03, 0x00,
+		0x09, 0x00, 0x00, 0x00, 0xae, 0x0f, 0xe5, 0x45,
 		0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
+	};
+	static const u8 bulk[] = {
+		0x66, 0x6b, 0x76, 0x6d, 0x03, 0x00, 0x07, 0x00,
+		0x21, 0x00, 0x00, 0x00, 0xf2, 0x64, 0xda, 0x41,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x03, 0x01, 0x02, 0x00, 0x00, 0x10, 0x00, 0x00,
+		0x09, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
+	};
+	static const struct ftkvm_bulk b = {
+		.dev = 3, .queue = 1, .status = 2, .off = cpu_to_le32(0x1000),
+		.total = cpu_to_le32(0x1009), .seq = cpu_to_le64(0x0102030405060708),
 	};
 	struct ftkvm_frame_hdr h;
 
@@ -45,6 +58,41 @@ static void frame_wire_form(struct kunit *test)
 	ftkvm_frame_seal(&h, FTKVM_FRAME_DATA, 0x0102030405060708, "ftkvm log", 9);
 	KUNIT_EXPECT_MEMEQ(test, &h, data, sizeof(h));
 	KUNIT_EXPECT_EQ(test, ftkvm_frame_check(&h, "ftkvm log"), 0);
+	ftkvm_frame_seal_bulk(&h, &b, "some data", 9);
+	KUNIT_EXPECT_MEMEQ(test, &h, bulk, sizeof(h));
+	KUNIT_EXPECT_MEMEQ(test, &b, bulk + sizeof(h), sizeof(b));
+}
+
+/* Its payload in two places, of all lengths: sealed as if it were in one. */
+static void frame_bulk(struct kunit *test)
+{
+	struct {
+		struct ftkvm_bulk b;
+		u8 data[];
+	} __packed *p = kunit_kzalloc(test, FTKVM_FRAME_MAX, GFP_KERNEL);
+	struct ftkvm_frame_hdr one, two;
+	struct rnd_state rnd;
+	u32 len;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	prandom_seed_state(&rnd, 4);
+	prandom_bytes_state(&rnd, p, FTKVM_FRAME_MAX);
+	for (len = 0; len <= FTKVM_BULK_MAX; len += len < 300 ? 1 : 6521) {
+		ftkvm_frame_seal(&one, FTKVM_FRAME_BULK, 0, p, sizeof(p->b) + len);
+		memset(&two, 0xff, sizeof(two));
+		ftkvm_frame_seal_bulk(&two, &p->b, len ? p->data : NULL, len);
+		KUNIT_ASSERT_MEMEQ_MSG(test, &two, &one, sizeof(one), "%u bytes", len);
+		KUNIT_ASSERT_EQ(test, ftkvm_frame_check(&two, p), 0);
+	}
+	KUNIT_EXPECT_EQ(test, len, 300 + 11 * 6521);
+	ftkvm_frame_seal_bulk(&two, &p->b, p->data, FTKVM_BULK_MAX);
+	KUNIT_EXPECT_EQ(test, ftkvm_frame_check(&two, p), 0);
+	/* which part a byte is in makes no difference */
+	p->b.status++;
+	KUNIT_EXPECT_EQ(test, ftkvm_frame_check(&two, p), -EBADMSG);
+	p->b.status--;
+	p->data[FTKVM_BULK_MAX - 1]++;
+	KUNIT_EXPECT_EQ(test, ftkvm_frame_check(&two, p), -EBADMSG);
 }
 
 /* Every type at its lengths, and next to them. */
@@ -91,7 +139,7 @@ static void frame_bad_headers(struct kunit *test)
 	h.flags = 1;
 	KUNIT_EXPECT_EQ(test, ftkvm_frame_check_hdr(&h), -EBADMSG);
 	for (type = 0; type < 256; type++) {
-		bool known = type >= FTKVM_FRAME_HELLO && type <= FTKVM_FRAME_BYE;
+		bool known = type >= FTKVM_FRAME_HELLO && type <= FTKVM_FRAME_BULK;
 
 		h = good;
 		h.type = type;
@@ -263,7 +311,7 @@ static void role_peer_unknown(struct ftkvm_hello *us, struct ftkvm_hello *peer)
 }
 
 static const struct difference differences[] = {
-	{ "protocol", "version 2 here, 77 at the peer", "ftkvm module",
+	{ "protocol", "version 3 here, 77 at the peer", "ftkvm module",
 	  .off = offsetof(struct ftkvm_hello, proto_version),
 	  .size = sizeof_field(struct ftkvm_hello, proto_version), .val = 77 },
 	{ "module", "1.2.3 here, 1.2.4 at the peer", "ftkvm module", differ_module },
@@ -422,6 +470,7 @@ static void hello_reason_fits(struct kunit *test)
 static struct kunit_case ftkvm_frame_cases[] = {
 	KUNIT_CASE(frame_wire_form),
 	KUNIT_CASE(frame_lengths),
+	KUNIT_CASE(frame_bulk),
 	KUNIT_CASE(frame_bad_headers),
 	KUNIT_CASE(frame_damage),
 	KUNIT_CASE(frame_noise),

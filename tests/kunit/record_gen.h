@@ -29,10 +29,12 @@ static inline void gen_input(struct rnd_state *rnd, struct ftkvm_input *in)
 	in->kind = prandom_u32_state(rnd) % FTKVM_INPUT_KINDS;
 	in->vector = 0;
 	in->level = 0;
+	if (ftkvm_input_of_device(in))
+		in->level = prandom_u32_state(rnd);
 	if (in->kind == FTKVM_INPUT_FIXED)
 		in->level = prandom_u32_state(rnd) % 2;
 	if (in->kind == FTKVM_INPUT_FIXED || in->kind == FTKVM_INPUT_EXTINT ||
-	    in->kind == FTKVM_INPUT_SIPI)
+	    in->kind == FTKVM_INPUT_SIPI || ftkvm_input_of_device(in))
 		in->vector = prandom_u32_state(rnd);
 }
 

@@ -57,6 +57,22 @@ static const struct {
 		.len = 35,
 	}, {
 		.rec = {
+			.type = FTKVM_REC_END, .point = { 301, 0x1002, 1 }, .digest = 7,
+			.end = {
+				.next_len = 9, .ninputs = 3,
+				.inputs = {
+					{ FTKVM_INPUT_DEV_START, 3, 0 },
+					{ FTKVM_INPUT_DEV_OK, 255, 1 },
+					{ FTKVM_INPUT_DEV_DONE, 0, 255 },
+				},
+			},
+		},
+		.wire = {
+			43, 0x01, 0, 0, 7, 0, 0, 0, 1, 9, 3, 6, 3, 0, 7, 255, 1, 8, 0, 255,
+		},
+		.len = 44,
+	}, {
+		.rec = {
 			.type = FTKVM_REC_END, .flags = FTKVM_RECF_BASE,
 			.point = { 301, 0x1002, 5 }, .digest = 0, .base = 0xf0000,
 			.end = { .next_len = 9 },

@@ -27,7 +27,7 @@ int scnprintf(char *buf, size_t size, const char *fmt, ...)
 	return min_t(size_t, len, size - 1);
 }
 
-ssize_t strscpy(char *dst, const char *src, size_t size)
+ssize_t shim_strscpy(char *dst, const char *src, size_t size)
 {
 	size_t len = strnlen(src, size);
 

@@ -192,7 +192,11 @@ struct va_format {
 };
 
 int scnprintf(char *buf, size_t size, const char *fmt, ...);
-ssize_t strscpy(char *dst, const char *src, size_t size);
+ssize_t shim_strscpy(char *dst, const char *src, size_t size);
+
+/* Without a size: that of the array. */
+#define strscpy(dst, src, ...)	shim_strscpy(dst, src, shim_second(0, ##__VA_ARGS__, sizeof(dst)))
+#define shim_second(a, b, ...)	(b)
 
 extern const char hex_asc[];
 #define hex_asc_lo(x)	hex_asc[(x) & 0x0f]

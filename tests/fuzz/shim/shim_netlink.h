@@ -31,7 +31,6 @@ struct module;
 #define __net_init
 #define __net_exit
 #define __rcu
-#define struct_size(p, member, n)	(sizeof(*(p)) + sizeof((p)->member[0]) * (n))
 #define flex_array_size(p, member, n)	(sizeof((p)->member[0]) * (n))
 #define string_is_terminated(s, len)	(memchr(s, '\0', len) != NULL)
 

@@ -127,6 +127,7 @@ static void peer_torn(struct kunit *test)
 {
 	struct ftkvm_wire *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
 	struct ftkvm_start start = { };
+	struct ftkvm_bulk bulk = { };
 	char why[FTKVM_ERROR_MAX + 1];
 	struct socket *sock, *raw;
 	s64 sent;
@@ -153,6 +154,7 @@ static void peer_torn(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ftkvm_wire_send(w, FTKVM_FRAME_START, &start, sizeof(start), false),
 			-EPIPE);
 	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_data(w, 0, 1), -EPIPE);
+	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_bulk(w, &bulk, NULL, 0), -EPIPE);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&w->tx_bytes), sent);
 	mutex_unlock(&w->tx);
 	ftkvm_wire_close(w);
@@ -253,6 +255,7 @@ static void expect_garbled(struct kunit *test, const char *what, const void *buf
 	KUNIT_EXPECT_EQ(test, e->got, 100);
 	KUNIT_EXPECT_EQ(test, e->frames, 0);
 	KUNIT_EXPECT_EQ(test, e->acks, 0);
+	KUNIT_EXPECT_EQ(test, e->bulks, 0);
 }
 
 static void peer_garbled(struct kunit *test)
@@ -293,6 +296,13 @@ static void peer_garbled(struct kunit *test)
 		       FTKVM_REASON_PEER_GARBLED);
 	ftkvm_frame_seal(h, FTKVM_FRAME_ACK, 0, f.payload, 23);
 	expect_garbled(test, "a short ACK", &f, sizeof(f), FTKVM_REASON_PEER_GARBLED);
+	ftkvm_frame_seal(h, FTKVM_FRAME_BULK, 0, f.payload, 23);
+	expect_garbled(test, "a short BULK", &f, sizeof(f), FTKVM_REASON_PEER_GARBLED);
+	ftkvm_frame_seal(h, FTKVM_FRAME_BULK, 1, f.payload, 50);
+	expect_garbled(test, "a BULK with an offset", &f, sizeof(f), FTKVM_REASON_PEER_GARBLED);
+	ftkvm_frame_seal(h, FTKVM_FRAME_BULK, 0, f.payload, 50);
+	f.payload[40]++;
+	expect_garbled(test, "a BULK with a bit flipped", &f, sizeof(f), FTKVM_REASON_PEER_GARBLED);
 	ftkvm_frame_seal(h, FTKVM_FRAME_BYE, 0, f.payload, 193);
 	expect_garbled(test, "a long BYE", &f, sizeof(f), FTKVM_REASON_PEER_GARBLED);
 

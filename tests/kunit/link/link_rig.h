@@ -68,6 +68,7 @@ static inline int rig_family(struct kunit *test)
  * @consumed: see @acks
  * @epoch: see @acks
  * @frames: other frames received
+ * @bulks: frames of a device's data received; of the last one @payload has what it says of itself
  * @type: the last one's
  * @payload: the last one's
  * @len: the last one's
@@ -90,7 +91,7 @@ struct rig_end {
 	u64 got;
 	u32 acks;
 	u64 received, consumed, epoch;
-	u32 frames;
+	u32 frames, bulks;
 	u8 type;
 	u8 payload[256];
 	u32 len;
@@ -177,6 +178,27 @@ static inline int rig_frame(void *priv, u8 type, const void *payload, u32 len)
 	return rig_upcall(e);
 }
 
+/* Data of a device: the same bytes as a log's, by their offset. */
+static inline int rig_bulk(void *priv, const void *payload, u32 len)
+{
+	const struct ftkvm_bulk *b = payload;
+	struct rig_end *e = priv;
+	u32 i;
+
+	if (len < sizeof(*b) || len > FTKVM_FRAME_MAX) {
+		rig_wrong(e, "a BULK frame of a length that can't be");
+		return rig_upcall(e);
+	}
+	for (i = 0; i < len - sizeof(*b); i++)
+		if (((const u8 *)(b + 1))[i] != rig_byte(le32_to_cpu(b->off) + i))
+			rig_wrong(e, "a device's data changed on the way");
+	memcpy(e->payload, payload, sizeof(*b));
+	e->type = FTKVM_FRAME_BULK;
+	e->len = len;
+	WRITE_ONCE(e->bulks, e->bulks + 1);
+	return rig_upcall(e);
+}
+
 static inline u32 rig_pull(void *priv, u8 *buf, u32 size, u64 *off)
 {
 	struct rig_end *e = priv;
@@ -207,6 +229,7 @@ static const struct ftkvm_link_ops rig_ops = {
 	.data = rig_data,
 	.ack = rig_ack,
 	.frame = rig_frame,
+	.bulk = rig_bulk,
 	.pull = rig_pull,
 	.down = rig_down,
 };

@@ -202,6 +202,51 @@ static void link_control(struct kunit *test)
 			-EPIPE);
 }
 
+/* A device's data of all sizes, amid two logs, through narrow sockets. */
+static void link_bulk(struct kunit *test)
+{
+	u8 *data = kunit_kmalloc(test, FTKVM_BULK_MAX + 251, GFP_KERNEL);
+	u64 tx, rx, n = 1 << 20;
+	struct ftkvm_bulk b;
+	struct rig_end *a, *z;
+	u32 len, i, sent = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, data);
+	for (i = 0; i < FTKVM_BULK_MAX + 251; i++)
+		data[i] = rig_byte(i);
+	rig_links(test, rig_family(test), &a, &z);
+	z->tell = true;
+	a->chunk = 3000;
+	a->log_len = n;
+	z->log_len = n;
+	rig_start(a);
+	rig_start(z);
+	ftkvm_link_kick(a->link);
+	ftkvm_link_kick(z->link);
+	for (len = 0; len <= FTKVM_BULK_MAX; len = len ? min(3 * len, FTKVM_BULK_MAX) : 1) {
+		b = (struct ftkvm_bulk) {
+			.dev = 3, .queue = 1, .status = sent, .off = cpu_to_le32(len),
+			.total = cpu_to_le32(2 * len), .seq = cpu_to_le64(sent),
+		};
+		KUNIT_ASSERT_EQ(test, ftkvm_link_send_bulk(a->link, &b, data + len % 251, len), 0);
+		sent++;
+		if (len == FTKVM_BULK_MAX)
+			break;
+	}
+	RIG_WAIT(z, READ_ONCE(z->bulks) == sent && READ_ONCE(z->got) == n);
+	RIG_WAIT(a, READ_ONCE(a->received) == n && READ_ONCE(a->got) == n);
+	KUNIT_EXPECT_EQ(test, a->bulks, 0);
+	KUNIT_EXPECT_EQ(test, z->frames, 0);
+	KUNIT_EXPECT_EQ(test, z->len, FTKVM_FRAME_MAX);
+	KUNIT_EXPECT_MEMEQ(test, z->payload, &b, sizeof(b));
+	ftkvm_link_bytes(a->link, &tx, &rx);
+	KUNIT_EXPECT_GT(test, tx, n + FTKVM_BULK_MAX);
+
+	rig_destroy(z);
+	rig_expect_down(a, FTKVM_REASON_PEER_CLOSED);
+	KUNIT_EXPECT_LT(test, ftkvm_link_send_bulk(a->link, &b, data, 1), 0);
+}
+
 /* Heartbeats keep an idle pair together, even if its time-outs differ. */
 static void link_idle(struct kunit *test)
 {
@@ -299,10 +344,11 @@ static void link_upcall_fails(struct kunit *test)
 	};
 	struct ftkvm_ack ack = { .received = cpu_to_le64(1) };
 	struct ftkvm_start start = { };
+	struct ftkvm_bulk bulk = { };
 	int i, k;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		for (k = 0; k < 3; k++) {
+		for (k = 0; k < 4; k++) {
 			struct socket *raw;
 			struct rig_end *e = rig_with_peer(test, rig_family(test), RIG_LONG, &raw);
 
@@ -313,9 +359,11 @@ static void link_upcall_fails(struct kunit *test)
 				rig_say_log(test, raw, 0, 1);
 			else if (k == 1)
 				rig_say_frame(test, raw, FTKVM_FRAME_ACK, 0, &ack, sizeof(ack));
-			else
+			else if (k == 2)
 				rig_say_frame(test, raw, FTKVM_FRAME_START, 0, &start,
 					      sizeof(start));
+			else
+				rig_say_frame(test, raw, FTKVM_FRAME_BULK, 0, &bulk, sizeof(bulk));
 			rig_expect_down(e, cases[i].reason);
 		}
 	}
@@ -358,6 +406,7 @@ static struct kunit_case link_cases[] = {
 	KUNIT_CASE_PARAM(link_hello_garbled, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_logs, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_control, rig_kind_gen_params),
+	KUNIT_CASE_PARAM(link_bulk, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_idle, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_acks, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_ack_at_once, rig_kind_gen_params),
