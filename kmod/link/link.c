@@ -353,9 +353,19 @@ int ftkvm_link_send_bulk(struct ftkvm_link *l, const struct ftkvm_bulk *b, const
 		return -ENOTCONN;
 	mutex_lock(&l->wire.tx);
 	ret = ftkvm_wire_send_bulk(&l->wire, b, data, len);
-	mutex_unlock(&l->wire.tx);
-	if (ret)
+	if (ret == -EPIPE || ret == -ECONNRESET) {
+		/*
+		 * The stream may have been torn by the send thread, which names the
+		 * reason; and what the peer said before it closed is to be heard. The
+		 * send thread sees to both.
+		 */
+		set_bit(FTKVM_LINK_MUTE, &l->flags);
+		ftkvm_link_wake(l);
+	} else if (ret) {
+		/* ... before others find the stream torn */
 		ftkvm_link_fail_wire(l, ret);
+	}
+	mutex_unlock(&l->wire.tx);
 	return ret;
 }
 

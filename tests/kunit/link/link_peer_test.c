@@ -200,8 +200,9 @@ static void peer_half_closed(struct kunit *test)
 }
 
 /* What the peer said before it closed is heard, although sending fails before. */
-static void peer_last_words(struct kunit *test)
+static void expect_last_words(struct kunit *test, bool bulk)
 {
+	struct ftkvm_bulk b = { };
 	struct ftkvm_bye bye = { .reason = cpu_to_le32(FTKVM_REASON_DIVERGED) };
 	struct socket *raw;
 	struct rig_end *e = rig_with_peer(test, rig_family(test), RIG_LONG, &raw);
@@ -214,14 +215,29 @@ static void peer_last_words(struct kunit *test)
 	rig_say_log(test, raw, 1, 30000);
 	rig_say_frame(test, raw, FTKVM_FRAME_BYE, 0, &bye, sizeof(bye));
 	rig_close(test, raw);
-	WRITE_ONCE(e->log_len, 1 << 20);
-	ftkvm_link_kick(e->link);
+	if (bulk) {
+		while (!ftkvm_link_send_bulk(e->link, &b, NULL, 0))
+			;
+	} else {
+		WRITE_ONCE(e->log_len, 1 << 20);
+		ftkvm_link_kick(e->link);
+	}
 	RIG_WAIT(e, !ftkvm_link_alive(e->link) || (msleep(1), false));
 	KUNIT_EXPECT_EQ(test, e->downs, 0);
 	complete_all(&e->gate);
 	rig_expect_down(e, FTKVM_REASON_PEER_CLOSED);
 	KUNIT_EXPECT_EQ(test, e->got, 30001);
 	KUNIT_EXPECT_EQ(test, e->frames, 1);
+}
+
+static void peer_last_words(struct kunit *test)
+{
+	expect_last_words(test, false);
+}
+
+static void peer_last_words_bulk(struct kunit *test)
+{
+	expect_last_words(test, true);
 }
 
 static void peer_flood(struct kunit *test)
@@ -364,6 +380,7 @@ static struct kunit_case link_peer_cases[] = {
 	KUNIT_CASE_PARAM(peer_reset, rig_kind_gen_params),
 	KUNIT_CASE(peer_half_closed),
 	KUNIT_CASE_PARAM(peer_last_words, rig_kind_gen_params),
+	KUNIT_CASE_PARAM(peer_last_words_bulk, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_flood, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_garbled, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_damaged, rig_kind_gen_params),
