@@ -170,9 +170,12 @@ void ftkvm_lockstep_drain(struct ftkvm_devq *q)
 
 	if (!r)
 		return;
-	wait_event_idle(r->wq, ftkvm_mode(r) != FTKVM_MODE_LEAD || READ_ONCE(r->detaching) ||
-			READ_ONCE(r->gone) || READ_ONCE(q->vq.broken) ||
-			READ_ONCE(q->done) >= READ_ONCE(q->fifo->next));
+	/* a backup that stands still may keep it for ever: whoever asked can be killed */
+	if (wait_event_killable(r->wq, ftkvm_mode(r) != FTKVM_MODE_LEAD || READ_ONCE(r->gone) ||
+				READ_ONCE(r->detaching) || READ_ONCE(q->vq.broken) ||
+				READ_ONCE(q->done) >= READ_ONCE(q->fifo->next)))
+		pr_warn("%s: device %s is stopped with requests under way\n", r->name,
+			q->dev->name);
 	ftkvm_replica_put(r);
 }
 

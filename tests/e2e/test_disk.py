@@ -77,8 +77,31 @@ def _to_the_end(words):
 
 add("disk_interrupts", _to_the_end(""), timeout=240)
 add("disk_polled", _to_the_end("poll"), timeout=240)
-add("disk_indirect", _to_the_end("indirect"), timeout=240, more=1)
+add("disk_reset", _to_the_end("reset indirect"), timeout=240)
 add("disk_skid1000", _to_the_end(""), skid=1000, timeout=240, more=1)
+
+
+RINGS = ("loop", "range", "long", "zero", "indirect", "avail", "end", "wrap", "nested", "next",
+         "head", "order", "bare", "short")
+
+
+def _hostile(ring):
+    """The guest's device breaks; hosts and pair don't, and a reset mends it."""
+    def run(t):
+        disks = Disks(t)
+        pair = _pair(t, disks, f"rounds=4 hostile={ring} again wait=20")
+        pair.join()
+        end = r"disk: good 4 rounds .*\n"
+        pair.wait_live(t.a, end, timeout=90)
+        pair.wait_shadow(t.b, end, timeout=90)
+        need(pair.live(t.a).replace("\r", "") == pair.shadow(t.b).replace("\r", ""),
+             "the hosts printed different things")
+        need(disks.sum(t.a) == disks.sum(t.b), "the images differ")
+    return run
+
+
+for ring in RINGS:
+    add(f"disk_hostile_{ring}", _hostile(ring), timeout=240, more=ring not in ("loop", "end"))
 
 
 def _killed(victim):

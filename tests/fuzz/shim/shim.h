@@ -140,6 +140,7 @@ static inline u8 ror8(u8 val, unsigned int by)
 /* ---- memory ---- */
 
 #define GFP_KERNEL	0
+#define GFP_KERNEL_ACCOUNT	GFP_KERNEL
 #define GFP_ATOMIC	0
 
 /* A target lets allocations fail by defining its own. */
