@@ -41,7 +41,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 	sock = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (sock < 0)
 		return 0;
-	if (dev->conn) {
+	if (dev->conn && !devconn_yields(dev->conn, sock)) {
 		ft_log(SD_WARNING, "device %s: process %d has it; another that connects is sent away",
 		       dev->name, devconn_pid(dev->conn));
 		close(sock);
@@ -239,9 +239,11 @@ int device_del(const char *name, struct fterr *err)
 	if (!d)
 		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
 			       name ? name : "without a name");
-	if (d->conn)
+	if (d->conn && devconn_heard(d->conn))
 		return ft_fail(err, -EBUSY, "device %s is in use by guest %s (process %d): end that QEMU, or unplug "
 			       "the device from it, first", name, d->guest, devconn_pid(d->conn));
+	if (d->conn)
+		devconn_end(d->conn, NULL);
 	for (at = &ftd_devices; *at != d; at = &(*at)->next)
 		;
 	*at = d->next;

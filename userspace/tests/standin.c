@@ -3,7 +3,8 @@
  * ftd-alone is ftd whose module can do nothing but say what it is told of
  * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
- * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM.
+ * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
+ * unless it is "vm" that is refused.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -62,8 +63,11 @@ static int refuse(const char *what, struct fterr *err)
 
 int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd;
 
+	if (refuse("vm", err))
+		return err->code;
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fd >= FDS)
 		return ft_fail(err, -EMFILE, "descriptor %d", fd);
 	vm_pid[fd] = pid;
