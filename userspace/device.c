@@ -206,6 +206,22 @@ static int check_unique(const struct device *new, struct fterr *err)
 	return 0;
 }
 
+/*
+ * A kind that the module's version does not serve is refused before a QEMU waits for
+ * it. Nothing is made: a socket is no VM. Disks are served by all; what a module that
+ * is not loaded serves is seen later.
+ */
+static int check_served(const struct device *d, struct fterr *err)
+{
+	struct ftdev_add a = { .no = d->no, .kind = d->kind, .vm_fd = d->listen_fd, .backend_fd = -1 };
+	struct fterr why;
+
+	if (d->kind == FTKVM_UAPI_DEV_BLK || ftnl_dev_add(d->name, &a, &why) != -EOPNOTSUPP)
+		return 0;
+	*err = why;
+	return why.code;
+}
+
 int device_add(json_t *request, struct fterr *err)
 {
 	struct device *d = calloc(1, sizeof(*d)), **at;
@@ -219,6 +235,11 @@ int device_add(json_t *request, struct fterr *err)
 		ret = check_unique(d, err);
 	if (!ret)
 		ret = start_listening(d, err);
+	if (!ret) {
+		ret = check_served(d, err);
+		if (ret)
+			stop_listening(d);
+	}
 	if (ret) {
 		free(d);
 		return ret;

@@ -4,7 +4,7 @@
  * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
- * unless it is "vm" that is refused.
+ * unless it is "vm" that is refused; "net" is refused as by a module without cards.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "nl_dev.h"
 #include "qmp.h"
@@ -76,8 +77,13 @@ int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
 {
+	struct stat st;
 	FILE *f;
 
+	if (add->kind == FTKVM_UAPI_DEV_NET && refuse("net", err))
+		return ft_fail(err, -EOPNOTSUPP, "this version serves disks only");
+	if (fstat(add->vm_fd, &st) || !S_ISCHR(st.st_mode))
+		return ft_fail(err, -EINVAL, "descriptor %d is no VM", add->vm_fd);
 	if (there(name))
 		return ft_fail(err, -EEXIST, "the module has a device %s", name);
 	f = refuse("add", err) ? NULL : file(name, "w");
