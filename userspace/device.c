@@ -213,7 +213,8 @@ static int check_unique(const struct device *new, struct fterr *err)
  */
 static int check_served(const struct device *d, struct fterr *err)
 {
-	struct ftdev_add a = { .no = d->no, .kind = d->kind, .vm_fd = d->listen_fd, .backend_fd = -1 };
+	struct ftdev_add a = { .no = d->no, .kind = d->kind, .vm_fd = d->listen_fd,
+			       .backend_fd = -1 };
 	struct fterr why;
 
 	if (d->kind == FTKVM_UAPI_DEV_BLK || ftnl_dev_add(d->name, &a, &why) != -EOPNOTSUPP)

@@ -80,7 +80,8 @@ static void print_next(json_t *d)
 
 static void print_device(json_t *d)
 {
-	bool blk = !strcmp(text(d, "kind"), "blk"), connected = is(d, "connected"), silent = is(d, "silent");
+	bool blk = !strcmp(text(d, "kind"), "blk");
+	bool connected = is(d, "connected"), silent = is(d, "silent");
 	json_int_t no = json_integer_value(json_object_get(d, "no"));
 	json_t *bytes = json_object_get(d, "bytes"), *queues = json_object_get(d, "queues");
 	char size[32];
