@@ -41,7 +41,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 	sock = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (sock < 0)
 		return 0;
-	if (dev->conn) {
+	if (dev->conn && !devconn_yields(dev->conn, sock)) {
 		ft_log(SD_WARNING, "device %s: process %d has it; another that connects is sent away",
 		       dev->name, devconn_pid(dev->conn));
 		close(sock);
@@ -206,6 +206,23 @@ static int check_unique(const struct device *new, struct fterr *err)
 	return 0;
 }
 
+/*
+ * A kind that the module's version does not serve is refused before a QEMU waits for
+ * it. Nothing is made: a socket is no VM. Disks are served by all; what a module that
+ * is not loaded serves is seen later.
+ */
+static int check_served(const struct device *d, struct fterr *err)
+{
+	struct ftdev_add a = { .no = d->no, .kind = d->kind, .vm_fd = d->listen_fd,
+			       .backend_fd = -1 };
+	struct fterr why;
+
+	if (d->kind == FTKVM_UAPI_DEV_BLK || ftnl_dev_add(d->name, &a, &why) != -EOPNOTSUPP)
+		return 0;
+	*err = why;
+	return why.code;
+}
+
 int device_add(json_t *request, struct fterr *err)
 {
 	struct device *d = calloc(1, sizeof(*d)), **at;
@@ -219,6 +236,11 @@ int device_add(json_t *request, struct fterr *err)
 		ret = check_unique(d, err);
 	if (!ret)
 		ret = start_listening(d, err);
+	if (!ret) {
+		ret = check_served(d, err);
+		if (ret)
+			stop_listening(d);
+	}
 	if (ret) {
 		free(d);
 		return ret;
@@ -239,9 +261,11 @@ int device_del(const char *name, struct fterr *err)
 	if (!d)
 		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
 			       name ? name : "without a name");
-	if (d->conn)
+	if (d->conn && devconn_heard(d->conn))
 		return ft_fail(err, -EBUSY, "device %s is in use by guest %s (process %d): end that QEMU, or unplug "
 			       "the device from it, first", name, d->guest, devconn_pid(d->conn));
+	if (d->conn)
+		devconn_end(d->conn, NULL);
 	for (at = &ftd_devices; *at != d; at = &(*at)->next)
 		;
 	*at = d->next;

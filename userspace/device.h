@@ -19,7 +19,7 @@ struct devconn;
  * @user: whose QEMU may connect, if not root's
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
- * @conn: its QEMU's connection, or NULL
+ * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
  * @trouble: why the last connection ended, "" if it was in order
  */
 struct device {
@@ -70,6 +70,10 @@ void devconn_end(struct devconn *conn, const struct fterr *why);
 void devconn_abandon(struct devconn *conn);
 /* Its QEMU has hung up, or is about to be sent away. */
 bool devconn_gone(const struct devconn *conn);
+/* It has said something: it is a QEMU's that has the device, or is about to. */
+bool devconn_heard(const struct devconn *conn);
+/* Another has connected, at @sock. True: it was silent until now, and has made way. */
+bool devconn_yields(struct devconn *conn, int sock);
 pid_t devconn_pid(const struct devconn *conn);
 bool devconn_busy(const struct devconn *conn);
 /* Add what is known of it. */

@@ -30,13 +30,14 @@
  * @added: the module has the device
  * @adopted: ... from a former ftd, and could not be made to give it back
  * @ending: it is to end as soon as it is not busy
+ * @heard: it has said something
  * @greeted: vhost-user is spoken
  * @queue, @set, @base: what the job is about
  * @running: queues that the module runs, one bit each
  */
 struct devconn {
 	struct job job;
-	bool busy, added, adopted, ending, greeted;
+	bool busy, added, adopted, ending, heard, greeted;
 	struct device *dev;
 	int sock;
 	pid_t pid;
@@ -337,38 +338,58 @@ static void add_done(struct job *job)
 }
 
 /* Is it the guest's? One that is not attached yet is looked at when it is. */
-static int check_process(struct devconn *c, struct fterr *err)
+static int check_process(const struct device *dev, int sock, pid_t *pid, struct fterr *err)
 {
-	const struct guest *g = guest_find(c->dev->guest);
+	const struct guest *g = guest_find(dev->guest);
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
-	if (getsockopt(c->sock, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len))
 		return ft_fail(err, -errno, "cannot tell who has connected: %s", strerror(errno));
-	c->pid = peer.pid;
-	if (g && !g->busy && g->attached && !g->ended && g->pid != c->pid)
+	*pid = peer.pid;
+	if (g && !g->busy && g->attached && !g->ended && g->pid != *pid)
 		return ft_fail(err, -EPERM, "process %d has connected, which is not the QEMU of guest %s "
-			       "(process %d)", c->pid, g->name, g->pid);
+			       "(process %d)", *pid, g->name, g->pid);
 	return 0;
 }
 
 /*
  * QEMU connects before it has made its VM, but says nothing before its device is
- * there: so that is what is waited for.
+ * there: so that is what is waited for, as long as it takes (a disk may be plugged
+ * in after days).
  */
 static int on_first(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct devconn *c = arg;
 	char one;
+	ssize_t n = recv(fd, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT);
 
 	(void)source;
 	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
 	c->io = sd_event_source_disable_unref(c->io);
-	if (!recv(fd, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT))
+	c->heard = n > 0;
+	if (!c->heard)
 		devconn_end(c, NULL);
 	else if (begin(c, add_work, add_done, &c->err))
 		devconn_end(c, &c->err);
 	return 0;
+}
+
+bool devconn_yields(struct devconn *c, int sock)
+{
+	struct fterr err;
+	pid_t pid;
+	char one;
+
+	/* What it has said may wait to be read. */
+	if (c->heard || recv(c->sock, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT) > 0 ||
+	    check_process(c->dev, sock, &pid, &err))
+		return false;
+	ft_fail(&err, -EBUSY, "it had said nothing when another connected");
+	devconn_end(c, &err);
+	return true;
 }
 
 void devconn_new(struct device *dev, int sock)
@@ -387,7 +408,7 @@ void devconn_new(struct device *dev, int sock)
 	vu_init(&c->vu, sock, dev->kind, 0, &net_ops, c);	/* nothing is open yet */
 	memcpy(c->name, dev->name, sizeof(c->name));
 	dev->conn = c;
-	if (check_process(c, &err)) {
+	if (check_process(dev, sock, &c->pid, &err)) {
 		devconn_end(c, &err);
 		return;
 	}
@@ -471,6 +492,11 @@ bool devconn_gone(const struct devconn *c)
 	return c->ending || poll(&pfd, 1, 0) > 0;
 }
 
+bool devconn_heard(const struct devconn *c)
+{
+	return c->heard;
+}
+
 pid_t devconn_pid(const struct devconn *c)
 {
 	return c->pid;
@@ -487,6 +513,7 @@ void devconn_json(const struct devconn *c, json_t *json)
 	unsigned int n;
 
 	json_object_set_new(json, "pid", json_integer(c->pid));
+	json_object_set_new(json, "silent", json_boolean(!c->heard));
 	json_object_set_new(json, "busy", json_boolean(c->busy));
 	for (n = 0; c->greeted && n < VU_QUEUES; n++)
 		if (c->vu.queue[n].running)

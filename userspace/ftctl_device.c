@@ -80,13 +80,14 @@ static void print_next(json_t *d)
 
 static void print_device(json_t *d)
 {
-	bool blk = !strcmp(text(d, "kind"), "blk"), connected = is(d, "connected");
+	bool blk = !strcmp(text(d, "kind"), "blk");
+	bool connected = is(d, "connected"), silent = is(d, "silent");
 	json_int_t no = json_integer_value(json_object_get(d, "no"));
 	json_t *bytes = json_object_get(d, "bytes"), *queues = json_object_get(d, "queues");
 	char size[32];
 
 	printf("%s: %s %lld of guest %s, %s\n", text(d, "name"), blk ? "disk" : "network card", (long long)no,
-	       text(d, "guest"), !connected ? "waits for its QEMU" :
+	       text(d, "guest"), !connected || silent ? "waits for its QEMU" :
 	       json_array_size(queues) ? "in use" : "its driver does not run");
 	printf("    socket   %s%s%s\n", text(d, "socket"), *text(d, "user") ? ", for user " : "",
 	       text(d, "user"));
@@ -95,8 +96,9 @@ static void print_device(json_t *d)
 		printf(", %s", ft_format_bytes(json_integer_value(bytes), size, sizeof(size)));
 	printf("\n");
 	if (connected)
-		printf("    QEMU     process %lld\n",
-		       (long long)json_integer_value(json_object_get(d, "pid")));
+		printf("    QEMU     process %lld%s\n",
+		       (long long)json_integer_value(json_object_get(d, "pid")),
+		       silent ? ", which has said nothing yet" : "");
 	print_stats(json_object_get(d, "stats"));
 	if (*text(d, "broken"))
 		printf("    broken   %s\n", text(d, "broken"));

@@ -3,7 +3,8 @@
  * ftd-alone is ftd whose module can do nothing but say what it is told of
  * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
- * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM.
+ * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
+ * unless it is "vm" that is refused; "net" is refused as by a module without cards.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "nl_dev.h"
 #include "qmp.h"
@@ -62,8 +64,11 @@ static int refuse(const char *what, struct fterr *err)
 
 int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd;
 
+	if (refuse("vm", err))
+		return err->code;
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fd >= FDS)
 		return ft_fail(err, -EMFILE, "descriptor %d", fd);
 	vm_pid[fd] = pid;
@@ -72,8 +77,13 @@ int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
 {
+	struct stat st;
 	FILE *f;
 
+	if (add->kind == FTKVM_UAPI_DEV_NET && refuse("net", err))
+		return ft_fail(err, -EOPNOTSUPP, "this version serves disks only");
+	if (fstat(add->vm_fd, &st) || !S_ISCHR(st.st_mode))
+		return ft_fail(err, -EINVAL, "descriptor %d is no VM", add->vm_fd);
 	if (there(name))
 		return ft_fail(err, -EEXIST, "the module has a device %s", name);
 	f = refuse("add", err) ? NULL : file(name, "w");

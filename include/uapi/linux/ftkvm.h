@@ -85,15 +85,14 @@
  *
  *  FTKVM_CMD_DEV_ADD	Give a VM a device. No queue of it runs yet. A device goes
  *			with its VM, if it is not taken away before.
- *	in:  DEV_NAME, DEV_NO, DEV_KIND, VM_FD, [BACKEND_FD], [CAPACITY], [READONLY], [SHARED]
+ *	in:  DEV_NAME, DEV_NO, DEV_KIND, VM_FD, BACKEND_FD, CAPACITY, [READONLY], [SHARED]
  *			BLK: BACKEND_FD is a regular file or a block device, open for
- *			what READONLY lets the guest do; CAPACITY must be there, and a
- *			request beyond it fails, as does one beyond the file's end. What
- *			GET_ID says is "ftkvm-" and DEV_NO: the same on both hosts. NET:
- *			BACKEND_FD is a tap or macvtap queue, with IFF_NO_PI, IFF_VNET_HDR
- *			and a header of 12 bytes. Without BACKEND_FD a disk's requests fail,
- *			and a card sends and receives nothing. EEXIST: the name is taken, or
- *			the VM's DEV_NO.
+ *			what READONLY lets the guest do; a request beyond CAPACITY fails,
+ *			as does one beyond the file's end. What GET_ID says is "ftkvm-"
+ *			and DEV_NO: the same on both hosts. EBADF: BACKEND_FD is not
+ *			there, or not open. NET: EOPNOTSUPP in this version, before
+ *			anything but the attributes' form is looked at. EEXIST: the name is
+ *			taken, or the VM's DEV_NO.
  *
  *  FTKVM_CMD_DEV_DEL	Take it away. Its queues are stopped as by DEV_STOP. Refused
  *			with EBUSY while its guest is paired: userspace that was
@@ -125,7 +124,8 @@
  *
  *  FTKVM_CMD_DEV_GET	Tell of one device; as a dump, of all.
  *	in:  DEV_NAME (not for a dump)
- *	out: DEV_NAME DEV_NO DEV_KIND PID [CAPACITY] [READONLY] [DETAIL] DEV_STATS { ... }
+ *	out: DEV_NAME DEV_NO DEV_KIND PID [CAPACITY] [READONLY] [SHARED] [DETAIL]
+ *	     DEV_STATS { ... }
  *			PID: the process that owns the VM. DETAIL: why it is broken
  *			(DEV_STAT_BROKEN)
  *
