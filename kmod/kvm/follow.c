@@ -295,15 +295,17 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		/* takes long, and sleeps */
 		if (rec && !may_wait && ftkvm_verify_is(rec))
 			return -EAGAIN;
-		if (rec && follow_stopped(r, rec))
-			continue;
 		if (rec && r->env_more) {
+			if (follow_stopped(r, rec))
+				continue;
 			/* the rest of the last instruction, which read nothing more */
 			if (follow_take_within(r, rec, FTKVM_REC_ENV))
 				break;
 			continue;
 		}
 		if (rec && r->snap_after) {
+			if (follow_stopped(r, rec))
+				continue;
 			if (follow_snap(r, rec))
 				break;
 			continue;
