@@ -242,6 +242,17 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 }
 
 /*
+ * The primary's QEMU ended. It may have been killed within an instruction, or before the
+ * END that it had promised: what it logged last is the last that this one has to do.
+ */
+static bool follow_stopped(struct ftkvm_replica *r, struct ftkvm_rec *rec)
+{
+	bool again = false;
+
+	return rec->type == FTKVM_REC_STOP && !follow_record(r, rec, &again);
+}
+
+/*
  * The END that an exit's record promised, now that its instruction is done; a
  * verification may come before it.
  */
@@ -313,12 +324,16 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		if (rec && !may_wait && follow_sleeps(rec))
 			return -EAGAIN;
 		if (rec && r->env_more) {
+			if (follow_stopped(r, rec))
+				continue;
 			/* the rest of the last instruction, which read nothing more */
 			if (follow_take_within(r, rec, FTKVM_REC_ENV))
 				break;
 			continue;
 		}
 		if (rec && r->snap_after) {
+			if (follow_stopped(r, rec))
+				continue;
 			ret = follow_snap(r, rec);
 			if (ret == -EINTR)
 				return ret;
@@ -402,12 +417,8 @@ static int follow_await(struct ftkvm_replica *r, u8 type)
 
 	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
 		rec = ftkvm_log_peek(r);
-		if (rec && rec->type == FTKVM_REC_STOP) {
-			bool again = false;
-
-			follow_record(r, rec, &again);
+		if (rec && follow_stopped(r, rec))
 			continue;
-		}
 		if (rec && (rec->type == FTKVM_REC_END || ftkvm_verify_is(rec)) &&
 		    !(rec->flags & FTKVM_RECF_SNAP)) {
 			bool restart = rec->type == FTKVM_REC_END;
@@ -521,6 +532,8 @@ static int follow_within(struct ftkvm_replica *r, u8 type)
 		/* closed first: what was received before is seen then */
 		closed = smp_load_acquire(&r->log_closed);
 		rec = ftkvm_log_peek(r);
+		if (rec && follow_stopped(r, rec))
+			continue;
 		if (rec)
 			return follow_take_within(r, rec, type);
 		if (closed || READ_ONCE(r->detaching))
@@ -580,11 +593,12 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 
 		rec = ftkvm_log_peek(r);
 		if (rec) {
+			if (follow_stopped(r, rec))
+				return;
 			kvm_vcpu_srcu_read_lock(r->vcpu);
 			if (r->snap_after)
 				follow_snap(r, rec);
-			else if (rec->type == FTKVM_REC_END || rec->type == FTKVM_REC_STOP ||
-				 ftkvm_verify_is(rec))
+			else if (rec->type == FTKVM_REC_END || ftkvm_verify_is(rec))
 				follow_record(r, rec, &again);
 			else
 				follow_unexpected(r, rec, "halted");
