@@ -19,7 +19,7 @@
 
 /* The wire form: a change is another FTKVM_PROTO_VERSION. */
 static_assert(sizeof(struct ftkvm_frame_hdr) == 24);
-static_assert(sizeof(struct ftkvm_hello) == 160);
+static_assert(sizeof(struct ftkvm_hello) == 168);
 static_assert(sizeof(struct ftkvm_start) == 48);
 static_assert(sizeof(struct ftkvm_ack) == 24);
 static_assert(sizeof(struct ftkvm_bye) == 192);
@@ -293,6 +293,17 @@ static int ftkvm_compare_guests(const struct ftkvm_hello *us, const struct ftkvm
 				    "start both guests with the same -machine kernel-irqchip",
 				    "irqchip differs: mode %u here, %u at the peer",
 				    le32_to_cpu(us->irqchip), le32_to_cpu(peer->irqchip));
+
+	if (us->devices != peer->devices)
+		return ftkvm_refuse(why, "give both guests the same with \"ftctl device add\"",
+				    "devices differ: %u here, %u at the peer",
+				    le32_to_cpu(us->devices), le32_to_cpu(peer->devices));
+
+	if (us->devices_crc != peer->devices_crc)
+		return ftkvm_refuse(why,
+				    "compare numbers, sizes, read-only and kinds of storage in \"ftctl device\" of both hosts",
+				    "devices differ: checksum %08x here, %08x at the peer",
+				    le32_to_cpu(us->devices_crc), le32_to_cpu(peer->devices_crc));
 	return 0;
 }
 

@@ -47,6 +47,8 @@ struct ftkvm_hello {
 	__le32 window;			/* log bytes the sender can hold unconsumed */
 	__le64 period_min, period_max;	/* epoch length bounds, events */
 	__le64 margin;			/* landing margin, events */
+	__le32 devices;			/* that ftkvm serves */
+	__le32 devices_crc;		/* what the guest sees of them */
 } __packed;
 
 struct ftkvm_start {
@@ -105,7 +107,7 @@ void ftkvm_frame_text(char *dst, size_t size, const char *text, size_t max);
  * Can two replicas pair? 0, or -EPROTO with the cause and remedy in @why.
  * Compared: protocol and module version, roles (one primary, one backup),
  * guest names, vcpus, event, RAM size, memory layout, CPUID, irqchip,
- * epoch bounds. The peer's window must hold a record of FTKVM_REC_MAX.
+ * devices, epoch bounds. The peer's window must hold a record of FTKVM_REC_MAX.
  */
 int ftkvm_hello_compare(const struct ftkvm_hello *us, const struct ftkvm_hello *peer,
 			char *why, size_t size);

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Virtio disks: what is offered to a driver, and what it gets for what it asks.
+ * Virtio disks: what can be offered to a driver, and what it gets for what it asks.
  * Without a header or a status there is no request, and the queue is broken; all
  * else that a driver can get wrong is told in the status.
  */
-#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/string.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_byteorder.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 
 #include "vblk.h"
 
@@ -51,63 +48,6 @@ const char *ftkvm_vblk_flaw(const struct ftkvm_vblk *disk)
 	    (!disk->zeroes_ranges || disk->zeroes_ranges > FTKVM_VBLK_RANGES))
 		return "the number of ranges to zero is out of range";
 	return NULL;
-}
-
-/**
- * ftkvm_vblk_features() - what a driver is offered
- * @disk: a disk without flaw
- *
- * A driver without FLUSH would take the disk for one that writes through.
- *
- * Context: Any.
- * Return: feature bits, of the device and of the transport.
- */
-u64 ftkvm_vblk_features(const struct ftkvm_vblk *disk)
-{
-	u64 bits = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-		   BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
-		   BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_FLUSH);
-
-	if (disk->queues > 1)
-		bits |= BIT_ULL(VIRTIO_BLK_F_MQ);
-	if (disk->readonly)
-		return bits | BIT_ULL(VIRTIO_BLK_F_RO);
-	if (disk->discard_sectors)
-		bits |= BIT_ULL(VIRTIO_BLK_F_DISCARD);
-	if (disk->zeroes_sectors)
-		bits |= BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
-	return bits;
-}
-
-/**
- * ftkvm_vblk_config() - the disk's configuration space
- * @disk: a disk without flaw
- * @config: filled in, as the driver reads it
- *
- * Context: Any.
- */
-void ftkvm_vblk_config(const struct ftkvm_vblk *disk, struct virtio_blk_config *config)
-{
-	memset(config, 0, sizeof(*config));
-	config->capacity = __cpu_to_virtio64(true, disk->sectors);
-	config->size_max = __cpu_to_virtio32(true, disk->size_max);
-	config->seg_max = __cpu_to_virtio32(true, disk->seg_max);
-	config->blk_size = __cpu_to_virtio32(true, disk->blk_size);
-	config->num_queues = __cpu_to_virtio16(true, disk->queues);
-	if (disk->readonly)
-		return;
-	if (disk->discard_sectors) {
-		config->max_discard_sectors = __cpu_to_virtio32(true, disk->discard_sectors);
-		config->max_discard_seg = __cpu_to_virtio32(true, disk->discard_ranges);
-		config->discard_sector_alignment =
-			__cpu_to_virtio32(true, disk->blk_size / SECTOR);
-	}
-	if (disk->zeroes_sectors) {
-		config->max_write_zeroes_sectors =
-			__cpu_to_virtio32(true, disk->zeroes_sectors);
-		config->max_write_zeroes_seg = __cpu_to_virtio32(true, disk->zeroes_ranges);
-		config->write_zeroes_may_unmap = disk->zeroes_unmap;
-	}
 }
 
 static void refuse(struct ftkvm_vblk_req *req, u8 status)

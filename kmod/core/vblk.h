@@ -50,8 +50,6 @@ struct ftkvm_vblk {
 
 /* NULL: it can be offered; else what is wrong with it. */
 const char *ftkvm_vblk_flaw(const struct ftkvm_vblk *disk);
-u64 ftkvm_vblk_features(const struct ftkvm_vblk *disk);
-void ftkvm_vblk_config(const struct ftkvm_vblk *disk, struct virtio_blk_config *config);
 
 enum ftkvm_vblk_op {
 	FTKVM_VBLK_IN,

@@ -2,6 +2,7 @@
 /*
  * Devices: how they come, are set up, and go. What userspace asks for.
  */
+#include <linux/crc32c.h>
 #include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/module.h>
@@ -95,6 +96,34 @@ struct ftkvm_dev *ftkvm_dev_next(const struct kvm *kvm, s64 *no)
 	} while (hit && !kref_get_unless_zero(&hit->ref));
 	rcu_read_unlock();
 	return hit;
+}
+
+/**
+ * ftkvm_devs_crc() - a VM's devices, for the other host to compare
+ * @kvm: the VM
+ * @count: how many it has
+ *
+ * Context: process.
+ * Return: crc32c over what their requests are judged by.
+ */
+u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count)
+{
+	struct ftkvm_dev *dev;
+	u32 crc = ~0u;
+	s64 no = -1;
+
+	*count = 0;
+	while ((dev = ftkvm_dev_next(kvm, &no))) {
+		const struct ftkvm_vblk *d = &dev->disk;
+		u64 v[] = { dev->no, dev->queues, d->sectors, d->blk_size, d->readonly,
+			    d->discard_sectors, d->discard_ranges,
+			    d->zeroes_sectors, d->zeroes_ranges };
+
+		crc = crc32c(crc, v, sizeof(v));
+		ftkvm_dev_put(dev);
+		++*count;
+	}
+	return crc;
 }
 
 static struct ftkvm_dev *dev_named(const char *name, char *why, size_t size)

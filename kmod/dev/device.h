@@ -171,6 +171,7 @@ struct ftkvm_dev *ftkvm_dev_get(const struct kvm *kvm, u32 no);
 struct ftkvm_dev *ftkvm_dev_next(const struct kvm *kvm, s64 *no);
 void ftkvm_dev_put(struct ftkvm_dev *dev);
 
+u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count);
 void ftkvm_devs_gone(struct kvm *kvm);
 
 /* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */

@@ -5,6 +5,7 @@
  */
 #include <linux/module.h>
 #include <linux/slab.h>
+#include "../dev/device.h"
 #include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
@@ -352,6 +353,7 @@ int ftkvm_pair_fence(struct ftkvm_replica *r)
 static void pair_hello(struct ftkvm_replica *r, struct ftkvm_hello *h,
 		       const struct ftkvm_pair_params *p)
 {
+	u32 devices;
 	u64 ram;
 
 	memset(h, 0, sizeof(*h));
@@ -370,6 +372,8 @@ static void pair_hello(struct ftkvm_replica *r, struct ftkvm_hello *h,
 	h->period_min = cpu_to_le64(r->period_min);
 	h->period_max = cpu_to_le64(r->period_max);
 	h->margin = cpu_to_le64(r->margin);
+	h->devices_crc = cpu_to_le32(ftkvm_devs_crc(r->kvm, &devices));
+	h->devices = cpu_to_le32(devices);
 }
 
 /* A log that begins; nobody follows or leads yet. */

@@ -16,7 +16,7 @@ static const struct {
 	u8 type;
 	u32 min, max;
 } lengths[] = {
-	{ FTKVM_FRAME_HELLO, 160, 160 },
+	{ FTKVM_FRAME_HELLO, 168, 168 },
 	{ FTKVM_FRAME_START, 48, 48 },
 	{ FTKVM_FRAME_DATA, 1, FTKVM_FRAME_MAX },
 	{ FTKVM_FRAME_ACK, 24, 24 },
@@ -240,6 +240,8 @@ static void hello_make(struct ftkvm_hello *h, enum ftkvm_role role)
 	h->period_min = cpu_to_le64(1000);
 	h->period_max = cpu_to_le64(1000000);
 	h->margin = cpu_to_le64(100);
+	h->devices = cpu_to_le32(1);
+	h->devices_crc = cpu_to_le32(0x33333333);
 }
 
 struct difference {
@@ -341,6 +343,12 @@ static const struct difference differences[] = {
 	{ "irqchip", "mode 2 here, 1", "kernel-irqchip",
 	  .off = offsetof(struct ftkvm_hello, irqchip),
 	  .size = sizeof_field(struct ftkvm_hello, irqchip), .val = 1 },
+	{ "number of devices", "1 here, 0 at", "ftctl device add",
+	  .off = offsetof(struct ftkvm_hello, devices),
+	  .size = sizeof_field(struct ftkvm_hello, devices), .val = 0 },
+	{ "devices", "33333333 here, 0badcafe", "ftctl device",
+	  .off = offsetof(struct ftkvm_hello, devices_crc),
+	  .size = sizeof_field(struct ftkvm_hello, devices_crc), .val = 0x0badcafe },
 	{ "shortest epoch", "here, 2000 to 1000000", "bounds",
 	  .off = offsetof(struct ftkvm_hello, period_min),
 	  .size = sizeof_field(struct ftkvm_hello, period_min), .val = 2000 },

@@ -71,44 +71,6 @@ static void vblk_flaws(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, ftkvm_vblk_flaw(&d));
 }
 
-static void vblk_offer(struct kunit *test)
-{
-	const u64 always = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-			   BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
-			   BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) | BIT_ULL(VIRTIO_BLK_F_FLUSH);
-	const u64 can = BIT_ULL(VIRTIO_BLK_F_DISCARD) | BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES);
-	struct virtio_blk_config c;
-	struct ftkvm_vblk d = disk;
-	static const u8 head[] = {
-		/* capacity, size_max, seg_max, geometry, blk_size */
-		0xe8, 3, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0,
-		/* topology, wce, num_queues */
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0,
-		/* discard, write zeroes */
-		64, 0, 0, 0, 3, 0, 0, 0, 8, 0, 0, 0, 128, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0,
-	};
-
-	KUNIT_EXPECT_EQ(test, ftkvm_vblk_features(&d), always | can);
-	memset(&c, 0xff, sizeof(c));
-	ftkvm_vblk_config(&d, &c);
-	KUNIT_EXPECT_MEMEQ(test, (u8 *)&c, head, sizeof(head));
-	KUNIT_EXPECT_NULL(test, memchr_inv((u8 *)&c + sizeof(head), 0, sizeof(c) - sizeof(head)));
-
-	d.readonly = true;
-	d.queues = 4;
-	KUNIT_EXPECT_EQ(test, ftkvm_vblk_features(&d),
-			always | BIT_ULL(VIRTIO_BLK_F_RO) | BIT_ULL(VIRTIO_BLK_F_MQ));
-	ftkvm_vblk_config(&d, &c);
-	KUNIT_EXPECT_EQ(test, __virtio16_to_cpu(true, c.num_queues), 4);
-	KUNIT_EXPECT_NULL(test, memchr_inv((u8 *)&c + 36, 0, sizeof(c) - 36));
-
-	d = disk;
-	d.discard_sectors = 0;
-	KUNIT_EXPECT_EQ(test, ftkvm_vblk_features(&d), always | BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES));
-	d.zeroes_sectors = 0;
-	KUNIT_EXPECT_EQ(test, ftkvm_vblk_features(&d), always);
-}
-
 #define IN	FTKVM_VBLK_IN
 #define OUT	FTKVM_VBLK_OUT
 #define BAD	(0x100 | VIRTIO_BLK_S_IOERR)
@@ -311,7 +273,6 @@ static void vblk_ranges(struct kunit *test)
 
 static struct kunit_case ftkvm_vblk_cases[] = {
 	KUNIT_CASE(vblk_flaws),
-	KUNIT_CASE(vblk_offer),
 	KUNIT_CASE(vblk_requests),
 	KUNIT_CASE(vblk_lengths),
 	KUNIT_CASE(vblk_ranges),
