@@ -29,7 +29,6 @@
  * @zeroes_sectors: sectors of a range that is zeroed; 0: there is no WRITE_ZEROES
  * @zeroes_ranges: ranges of such a request
  * @queues: of the device
- * @zeroes_unmap: what is zeroed may be given back to what the disk is stored on
  * @readonly: it can't be written
  * @id: its name, as the guest sees it; padded with zeros
  */
@@ -43,7 +42,6 @@ struct ftkvm_vblk {
 	u32 zeroes_sectors;
 	u32 zeroes_ranges;
 	u16 queues;
-	bool zeroes_unmap;
 	bool readonly;
 	char id[VIRTIO_BLK_ID_BYTES];
 };

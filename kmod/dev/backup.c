@@ -166,38 +166,47 @@ static struct ftkvm_devq *follow_queue(struct ftkvm_replica *r, const struct ftk
 	_left < 0 || READ_ONCE((r)->detaching) ? -EINTR : _left ? 0 : -ETIME;	\
 })
 
+/* Wait until userspace has done something with a device. 0, -EINTR, -ESTALE: nothing. */
+static int follow_await_news(struct ftkvm_replica *r, const struct ftkvm_input *in, u32 news)
+{
+	int ret = follow_wait(r, READ_ONCE(r->dev_news) != news);
+
+	if (ret == -EINTR)
+		return ret;
+	/* an orphan has the guest alone: then there is no hurry */
+	if (ret == -ETIME && ftkvm_state(r) == FTKVM_STATE_BACKUP)
+		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
+				    "device %u, queue %u: not set up on the backup's host: see \"ftctl device\" there",
+				    in->vector, in->level);
+	return ftkvm_mode(r) == FTKVM_MODE_FOLLOW ? 0 : -ESTALE;
+}
+
 /*
  * This host's QEMU and ftd may not yet be where the guest is. The queue, with its
  * device's reference; or ERR_PTR(): -EINTR, -ESTALE: they never came.
  */
 static struct ftkvm_devq *follow_await(struct ftkvm_replica *r, const struct ftkvm_input *in)
 {
-	u32 news;
 	int ret;
 
-	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
-		struct ftkvm_devq *q;
+	do {
+		u32 news = READ_ONCE(r->dev_news);
+		struct ftkvm_devq *q = follow_queue(r, in);
 
-		news = READ_ONCE(r->dev_news);
-		q = follow_queue(r, in);
 		if (q)
 			return q;
-		ret = follow_wait(r, READ_ONCE(r->dev_news) != news);
-		if (ret == -EINTR)
-			return ERR_PTR(ret);
-		/* nobody else has the guest: then there is no hurry */
-		if (ret != -ETIME || READ_ONCE(r->promote))
-			continue;
-		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
-				    "device %u, queue %u: not set up on the backup's host: see \"ftctl device\" there",
-				    in->vector, in->level);
-	}
-	return ERR_PTR(-ESTALE);
+		ret = follow_await_news(r, in, news);
+	} while (!ret);
+	return ERR_PTR(ret);
 }
 
-/* Until this host's own disk is as far as @seq. 0, -EINTR, -ESTALE. */
+/*
+ * Until this host's own disk is as far as @seq. 0, -EINTR, -ESTALE. The primary's guest waits
+ * for it, too, in the end: so not for ever.
+ */
 static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq)
 {
+	unsigned long began = jiffies;
 	int ret;
 
 	while (READ_ONCE(q->done) < seq) {
@@ -206,16 +215,68 @@ static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 
 		ret = follow_wait(r, READ_ONCE(q->done) >= seq);
 		if (ret == -EINTR)
 			return ret;
+		if (ret != -ETIME)
+			continue;
+		/* a stop of the queue may have taken the worker away */
+		queue_work(ftkvm_dev_work, &q->work);
+		if (time_after(jiffies, began + FTKVM_DISK_HANGS) &&
+		    ftkvm_state(r) == FTKVM_STATE_BACKUP)
+			ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
+					    "the backup's storage of device %s does not answer: this replica is of no more use",
+					    q->dev->name);
 	}
 	return 0;
 }
 
+/*
+ * Is the queue set up where the primary's is? QEMU may have been told, and this host's ftd
+ * not yet, or be away: then the old one is here still.
+ */
+static bool follow_is_set_up(struct ftkvm_devq *q)
+{
+	u64 seq = ftkvm_devq_start_seq(q);
+	struct ftkvm_devq_setup ours;
+	struct ftkvm_answer *a;
+	bool is;
+
+	ftkvm_answers_drop(q, seq);
+	mutex_lock(&q->lock);
+	ftkvm_devq_setup(q, &ours);
+	is = q->ready;
+	mutex_unlock(&q->lock);
+	spin_lock(&q->answer_lock);
+	a = list_first_entry_or_null(&q->answers, struct ftkvm_answer, node);
+	is = is && a && a->seq == seq && a->got == sizeof(ours) && a->len == a->got &&
+	     !memcmp(a->data, &ours, sizeof(ours));
+	spin_unlock(&q->answer_lock);
+	return is;
+}
+
+static int follow_await_setup(struct ftkvm_replica *r, struct ftkvm_devq *q,
+			      const struct ftkvm_input *in)
+{
+	int ret = 0;
+
+	while (!ret) {
+		u32 news = READ_ONCE(r->dev_news);
+
+		if (follow_is_set_up(q))
+			break;
+		ret = follow_await_news(r, in, news);
+	}
+	return ret;
+}
+
 /* What was asked for before goes to this host's disk, as it went to the primary's. */
-static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q)
+static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
+			const struct ftkvm_input *in)
 {
 	u64 next;
 	int ret;
 
+	ret = follow_await_setup(r, q, in);
+	if (ret)
+		return ret;
 	mutex_lock(&q->lock);
 	next = q->fifo->next;
 	q->drain = true;
@@ -281,20 +342,24 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 			   bool last)
 {
 	struct ftkvm_vreq *req;
+	u64 seq = 0, wait = 0;
 	int ret = -ESTALE;
-	u64 wait = 0;
 
 	ftkvm_devq_begin(q, r);
 	req = follow_oldest(q);
+	if (req)
+		seq = req->seq;
 	if (req && ftkvm_req_changes(req))
-		wait = req->seq + 1;
+		wait = seq + 1;
 	ftkvm_devq_end(q);
 	if (req) {
 		ret = follow_await_disk(r, q, wait);
 		if (ret)
 			return ret;
 		ftkvm_devq_begin(q, r);
-		ret = follow_finish(r, q, req, answered);
+		/* whoever stops a queue of a replica that has stopped takes its requests away */
+		req = ftkvm_mode(r) == FTKVM_MODE_FOLLOW ? ftkvm_vfifo_find(q->fifo, seq) : NULL;
+		ret = req ? follow_finish(r, q, req, answered) : -ESTALE;
 		if (!ret && last) {
 			ftkvm_devq_take(q);
 			/* the primary looked here, too: a bad ring shows to both */
@@ -339,7 +404,7 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		if (IS_ERR(q))
 			return PTR_ERR(q);
 		if (in->kind == FTKVM_INPUT_DEV_START)
-			ret = follow_start(r, q);
+			ret = follow_start(r, q, in);
 		else
 			ret = follow_complete(r, q, in->kind == FTKVM_INPUT_DEV_DONE,
 					      !follow_goes_on(rec, r->dev_applied));

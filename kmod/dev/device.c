@@ -115,9 +115,7 @@ u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count)
 	*count = 0;
 	while ((dev = ftkvm_dev_next(kvm, &no))) {
 		const struct ftkvm_vblk *d = &dev->disk;
-		u64 v[] = { dev->no, dev->queues, d->sectors, d->blk_size, d->readonly,
-			    d->discard_sectors, d->discard_ranges,
-			    d->zeroes_sectors, d->zeroes_ranges };
+		u64 v[] = { dev->no, dev->queues, d->sectors, d->blk_size, d->readonly };
 
 		crc = crc32c(crc, v, sizeof(v));
 		ftkvm_dev_put(dev);
@@ -184,6 +182,19 @@ static int dev_taken(const struct ftkvm_dev *new, char *why, size_t size)
 	return 0;
 }
 
+/* Does the guest run in lockstep, which it can't without its device? */
+static bool dev_needed(const struct ftkvm_dev *dev)
+{
+	struct ftkvm_replica *r = ftkvm_replica_get(dev->kvm);
+	bool needed;
+
+	if (!r)
+		return false;
+	needed = !READ_ONCE(r->gone) && ftkvm_mode(r) != FTKVM_MODE_PASS;
+	ftkvm_replica_put(r);
+	return needed;
+}
+
 /* see netlink.h */
 int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 {
@@ -223,6 +234,10 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 	}
 	mutex_lock(&ftkvm_devs_lock);
 	ret = dev_taken(dev, why, size);
+	if (!ret && dev_needed(dev)) {
+		snprintf(why, size, "the guest is paired: give it its devices before that");
+		ret = -EBUSY;
+	}
 	if (!ret)
 		list_add_tail_rcu(&dev->node, &ftkvm_devs);
 	mutex_unlock(&ftkvm_devs_lock);
@@ -276,19 +291,6 @@ static void dev_end(struct ftkvm_dev *dev)
 	mutex_unlock(&dev->cmd);
 	ftkvm_dev_put(dev);
 	module_put(THIS_MODULE);
-}
-
-/* Does the guest run in lockstep, which it can't without its device? */
-static bool dev_needed(const struct ftkvm_dev *dev)
-{
-	struct ftkvm_replica *r = ftkvm_replica_get(dev->kvm);
-	bool needed;
-
-	if (!r)
-		return false;
-	needed = !READ_ONCE(r->gone) && ftkvm_mode(r) != FTKVM_MODE_PASS;
-	ftkvm_replica_put(r);
-	return needed;
 }
 
 /* see netlink.h */
@@ -361,6 +363,24 @@ static struct ftkvm_devq *queue_named(const char *name, u32 nr, int *err, char *
 	return q;
 }
 
+/* A command's turn, with dev->cmd held: another may wait for storage. 0 or -errno. */
+static int dev_command(struct ftkvm_dev *dev, char *why, size_t size)
+{
+	if (mutex_lock_killable(&dev->cmd))
+		return -EINTR;
+	if (!READ_ONCE(dev->removed))
+		return 0;
+	mutex_unlock(&dev->cmd);
+	snprintf(why, size, "device %s is being taken away", dev->name);
+	return -ENOENT;
+}
+
+/*
+ * QEMU starts a queue with an eventfd that nobody hears and hands out the guest's later;
+ * and when ftd is started again there was none for a while. What was completed
+ * meanwhile nobody told the guest: this may be one interrupt too many, and never one
+ * too few.
+ */
 static int queue_call(struct ftkvm_devq *q, int fd)
 {
 	struct eventfd_ctx *call = fd >= 0 ? eventfd_ctx_fdget(fd) : NULL;
@@ -370,6 +390,8 @@ static int queue_call(struct ftkvm_devq *q, int fd)
 	swap(q->call, call);
 	if (call)
 		eventfd_ctx_put(call);
+	if (q->call)
+		eventfd_signal(q->call);
 	return 0;
 }
 
@@ -391,18 +413,16 @@ int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *
 	q = queue_named(name, p->queue, &ret, why, size);
 	if (!q)
 		return ret;
-	mutex_lock(&q->dev->cmd);
-	ret = READ_ONCE(q->dev->removed) ? -ENOENT : 0;
-	if (!ret && READ_ONCE(q->ready))
+	ret = dev_command(q->dev, why, size);
+	if (ret)
+		goto put;
+	if (READ_ONCE(q->ready))
 		queue_stop(q);
 	mutex_lock(&q->lock);
-	if (!ret)
-		ret = queue_call(q, p->call_fd);
-	if (!ret)
-		ret = ftkvm_devq_listen(q, p->kick_fd);
+	ret = queue_call(q, p->call_fd) ?: ftkvm_devq_listen(q, p->kick_fd);
 	if (!ret) {
-		q->dev->through = !(p->features & BIT_ULL(VIRTIO_BLK_F_FLUSH));
 		q->place = place;
+		q->features = p->features;
 		set_bit(FTKVM_DEVQ_START, &q->todo);
 		WRITE_ONCE(q->ready, true);
 	} else {
@@ -415,6 +435,7 @@ int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *
 		/* it may be the worker's, or become so */
 		queue_work(ftkvm_dev_work, &q->work);
 	}
+put:
 	ftkvm_dev_put(q->dev);
 	return ret;
 }
@@ -428,13 +449,15 @@ int ftkvm_dev_call(const char *name, u32 queue, int call_fd, char *why, size_t s
 	q = queue_named(name, queue, &ret, why, size);
 	if (!q)
 		return ret;
-	mutex_lock(&q->dev->cmd);
-	mutex_lock(&q->lock);
-	ret = queue_call(q, call_fd);
-	mutex_unlock(&q->lock);
-	mutex_unlock(&q->dev->cmd);
-	if (ret)
-		snprintf(why, size, "descriptor %d is no eventfd", call_fd);
+	ret = dev_command(q->dev, why, size);
+	if (!ret) {
+		mutex_lock(&q->lock);
+		ret = queue_call(q, call_fd);
+		mutex_unlock(&q->lock);
+		mutex_unlock(&q->dev->cmd);
+		if (ret)
+			snprintf(why, size, "descriptor %d is no eventfd", call_fd);
+	}
 	ftkvm_dev_put(q->dev);
 	return ret;
 }
@@ -448,15 +471,16 @@ int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t siz
 	q = queue_named(name, queue, &ret, why, size);
 	if (!q)
 		return ret;
-	ret = -EINVAL;
-	mutex_lock(&q->dev->cmd);
-	if (READ_ONCE(q->ready)) {
-		*base = queue_stop(q);
-		ret = 0;
-	} else {
-		snprintf(why, size, "queue %u of %s does not run", queue, name);
+	ret = dev_command(q->dev, why, size);
+	if (!ret) {
+		if (READ_ONCE(q->ready)) {
+			*base = queue_stop(q);
+		} else {
+			snprintf(why, size, "queue %u of %s does not run", queue, name);
+			ret = -EINVAL;
+		}
+		mutex_unlock(&q->dev->cmd);
 	}
-	mutex_unlock(&q->dev->cmd);
 	ftkvm_dev_put(q->dev);
 	return ret;
 }
@@ -496,6 +520,16 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	}
 }
 
+/* Its reference goes. A queue that waits for memory holds up nobody else's device. */
+static int dev_tell(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
+{
+	if (!dev)
+		return -ENOENT;
+	dev_fill(dev, info);
+	ftkvm_dev_put(dev);
+	return 0;
+}
+
 /* see netlink.h */
 int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info)
 {
@@ -505,27 +539,26 @@ int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info)
 	mutex_lock(&ftkvm_devs_lock);
 	dev = dev_named(name, why, sizeof(why));
 	if (dev)
-		dev_fill(dev, info);
+		kref_get(&dev->ref);
 	mutex_unlock(&ftkvm_devs_lock);
-	return dev ? 0 : -ENOENT;
+	return dev_tell(dev, info);
 }
 
 /* see netlink.h */
 int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info)
 {
-	struct ftkvm_dev *dev;
-	int ret = -ENOENT;
+	struct ftkvm_dev *dev, *hit = NULL;
 
 	mutex_lock(&ftkvm_devs_lock);
 	list_for_each_entry(dev, &ftkvm_devs, node) {
 		if (nr--)
 			continue;
-		dev_fill(dev, info);
-		ret = 0;
+		kref_get(&dev->ref);
+		hit = dev;
 		break;
 	}
 	mutex_unlock(&ftkvm_devs_lock);
-	return ret;
+	return dev_tell(hit, info);
 }
 
 /**

@@ -63,6 +63,7 @@ struct ftkvm_devq_stats {
  * @lock: guards what follows, but for @work
  * @vq: the rings; stopped: num is 0
  * @place: where QEMU says that they are
+ * @features: that the driver accepted
  * @ready: @place is known
  * @fifo: requests that were taken and not completed
  * @starts: how often it was started
@@ -89,6 +90,7 @@ struct ftkvm_devq {
 	struct mutex lock;		/* rings and FIFO */
 	struct ftkvm_virtq vq;
 	struct ftkvm_virtq_place place;
+	u64 features;
 	bool ready;
 	struct ftkvm_vfifo *fifo;
 	u64 starts;
@@ -152,6 +154,26 @@ extern struct mutex ftkvm_devs_lock;
 #define ftkvm_for_each_devq(q, dev) \
 	for ((q) = (dev)->q; (q) < (dev)->q + (dev)->queues; (q)++)
 
+/**
+ * struct ftkvm_devq_setup - what the two replicas' QEMUs must say alike of a queue; wire form
+ * @desc: guest-physical address of the descriptor table
+ * @avail: of the available ring
+ * @used: of the used ring
+ * @features: that the driver accepted
+ * @num: descriptors
+ * @zero: 0
+ */
+struct ftkvm_devq_setup {
+	__le64 desc, avail, used, features;
+	__le32 num, zero;
+} __packed;
+
+/* The number of the answer that goes ahead of a start: behind all before it. */
+static inline u64 ftkvm_devq_start_seq(const struct ftkvm_devq *q)
+{
+	return ((q->starts + 1) << 32) - 1;
+}
+
 /* Does a request change what is stored? */
 static inline bool ftkvm_req_changes(const struct ftkvm_vreq *req)
 {
@@ -181,6 +203,7 @@ void ftkvm_devq_begin(struct ftkvm_devq *q, struct ftkvm_replica *r);
 void ftkvm_devq_end(struct ftkvm_devq *q);
 void ftkvm_devq_forget(struct ftkvm_devq *q);
 void ftkvm_devq_start(struct ftkvm_devq *q);
+void ftkvm_devq_setup(const struct ftkvm_devq *q, struct ftkvm_devq_setup *setup);
 bool ftkvm_devq_take(struct ftkvm_devq *q);
 int ftkvm_devq_complete(struct ftkvm_devq *q, u8 status);
 void ftkvm_devq_call(struct ftkvm_devq *q, bool always);
@@ -194,6 +217,7 @@ extern struct workqueue_struct *ftkvm_dev_work;
 
 /* ---- disk.c ---- */
 u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req);
+void ftkvm_disk_features(struct ftkvm_dev *dev, u64 features);
 int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
 		    size_t size);
 

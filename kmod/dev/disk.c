@@ -43,6 +43,24 @@ static int disk_sync(struct ftkvm_dev *dev)
 	return vfs_fsync(dev->file, 1);
 }
 
+static int disk_zero(struct ftkvm_dev *dev, loff_t pos, loff_t len)
+{
+	while (len) {
+		ssize_t n = kernel_write(dev->file, page_address(ZERO_PAGE(0)),
+					 min_t(loff_t, len, PAGE_SIZE), &pos);
+
+		if (n <= 0)
+			return n ?: -EIO;
+		len -= n;
+		cond_resched();
+	}
+	return 0;
+}
+
+/*
+ * The two hosts' storage may differ in what it can do, and the guest was offered one
+ * disk: what storage can't do, or not in pieces as small, is done by hand.
+ */
 static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 {
 	struct ftkvm_vblk_range range;
@@ -50,12 +68,15 @@ static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 
 	for (i = 0; ftkvm_vblk_range(&req->blk, req->data, i, &range); i++) {
 		int mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+		loff_t pos = (loff_t)range.sector * DISK_SECTOR;
+		loff_t len = (loff_t)range.sectors * DISK_SECTOR;
 		int ret;
 
 		if (req->blk.op == FTKVM_VBLK_WRITE_ZEROES && !range.unmap)
 			mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE;
-		ret = vfs_fallocate(dev->file, mode, (loff_t)range.sector * DISK_SECTOR,
-				    (loff_t)range.sectors * DISK_SECTOR);
+		ret = vfs_fallocate(dev->file, mode, pos, len);
+		if (ret == -EOPNOTSUPP || ret == -EINVAL)
+			ret = req->blk.op == FTKVM_VBLK_DISCARD ? 0 : disk_zero(dev, pos, len);
 		if (ret)
 			return ret;
 	}
@@ -100,6 +121,22 @@ u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
 }
 
 /**
+ * ftkvm_disk_features() - a driver has set the disk up
+ * @dev: the disk
+ * @features: what it accepted; the same on both hosts
+ *
+ * Context: process; the queue's lock.
+ */
+void ftkvm_disk_features(struct ftkvm_dev *dev, u64 features)
+{
+	const u32 most = U32_MAX / DISK_SECTOR;
+
+	dev->through = !(features & BIT_ULL(VIRTIO_BLK_F_FLUSH));
+	dev->disk.discard_sectors = features & BIT_ULL(VIRTIO_BLK_F_DISCARD) ? most : 0;
+	dev->disk.zeroes_sectors = features & BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES) ? most : 0;
+}
+
+/**
  * ftkvm_disk_open() - what the guest is to see of a file
  * @dev: the disk; its @disk.readonly is set as asked for
  * @file: a file or a block device; a reference goes to @dev
@@ -131,13 +168,8 @@ int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char 
 	disk->seg_max = FTKVM_VBLK_SEGS;
 	disk->size_max = rounddown(FTKVM_VBLK_BYTES / FTKVM_VBLK_SEGS, PAGE_SIZE);
 	disk->queues = dev->queues;
-	if (!disk->readonly && file->f_op->fallocate) {
-		disk->discard_sectors = U32_MAX / DISK_SECTOR;
-		disk->discard_ranges = FTKVM_VBLK_RANGES;
-		disk->zeroes_sectors = disk->discard_sectors;
-		disk->zeroes_ranges = FTKVM_VBLK_RANGES;
-		disk->zeroes_unmap = true;
-	}
+	disk->discard_ranges = FTKVM_VBLK_RANGES;
+	disk->zeroes_ranges = FTKVM_VBLK_RANGES;
 	/* not its name, which may be another on the other host */
 	snprintf(disk->id, sizeof(disk->id), "ftkvm-%u", dev->no);
 	flaw = ftkvm_vblk_flaw(disk);

@@ -161,21 +161,32 @@ void ftkvm_lockstep_done(struct ftkvm_devq *q)
  * @q: the queue
  *
  * What the guest has asked for goes to the disk, so that it is on both: the backup can't
- * tell what of it was in time. As QEMU's own disks do at a reset.
- * Context: process; sleeps, as long as storage and the link's time-out take.
+ * tell what of it was in time. As QEMU's own disks do at a reset. The guest may go on, and
+ * ask for more: that is not waited for, the backup's START does as much as this host did,
+ * or more of what the guest was not told of.
+ *
+ * QEMU may wait for this, with all that it does. Storage that does not answer ends the
+ * pairing.
+ * Context: process; sleeps, for FTKVM_DISK_HANGS at most.
  */
 void ftkvm_lockstep_drain(struct ftkvm_devq *q)
 {
 	struct ftkvm_replica *r = ftkvm_replica_get(q->dev->kvm);
+	long left;
+	u64 next;
 
 	if (!r)
 		return;
-	/* a backup that stands still may keep it for ever: whoever asked can be killed */
-	if (wait_event_killable(r->wq, ftkvm_mode(r) != FTKVM_MODE_LEAD || READ_ONCE(r->gone) ||
-				READ_ONCE(r->detaching) || READ_ONCE(q->vq.broken) ||
-				READ_ONCE(q->done) >= READ_ONCE(q->fifo->next)))
-		pr_warn("%s: device %s is stopped with requests under way\n", r->name,
-			q->dev->name);
+	mutex_lock(&q->lock);
+	next = q->fifo->next;
+	mutex_unlock(&q->lock);
+	left = wait_event_killable_timeout(r->wq, ftkvm_mode(r) != FTKVM_MODE_LEAD ||
+					   READ_ONCE(r->gone) || READ_ONCE(r->detaching) ||
+					   READ_ONCE(q->done) >= next, FTKVM_DISK_HANGS);
+	if (left <= 0)
+		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
+				    "device %s was stopped with requests under way: %s",
+				    q->dev->name, left ? "its command was killed" : "its storage does not answer");
 	ftkvm_replica_put(r);
 }
 
@@ -221,6 +232,10 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 			ftkvm_answers_drop(q, U64_MAX);
 			mutex_lock(&q->lock);
 			q->bulk = (struct ftkvm_bulk_held) { };
+			/* both count alike, whatever one of them did before */
+			q->starts = 0;
+			q->logged = 0;
+			clear_bit(FTKVM_DEVQ_KICKED, &q->todo);
 			mutex_unlock(&q->lock);
 		}
 		ftkvm_dev_put(dev);

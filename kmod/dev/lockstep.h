@@ -19,6 +19,8 @@ struct ftkvm_vreq;
 /* what a backup holds of answers for a queue, and what each counts beside its data */
 #define FTKVM_ANSWERS_MAX	(64u << 20)
 #define FTKVM_ANSWER_COST	4096u
+/* Storage that takes longer than this for a request has failed: as SCSI's time-out. */
+#define FTKVM_DISK_HANGS	(30 * HZ)
 
 /* ---- lockstep.c: for userspace's commands ---- */
 void ftkvm_lockstep_tell(struct ftkvm_devq *q);

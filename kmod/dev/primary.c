@@ -59,7 +59,9 @@ bool ftkvm_lockstep_committed(struct ftkvm_replica *r, struct ftkvm_devq *q)
 
 /*
  * What the backup has to hold is bounded. What it was sent counts until it is past the
- * END that completes the request, or starts the queue anew.
+ * END that completes the request, or starts the queue anew. What no END has told of yet is
+ * bounded by what a queue can hold, and never waits: the vCPU thread, which would log
+ * the END, may itself wait for QEMU, and QEMU for this.
  */
 static bool bulk_room(struct ftkvm_replica *r, struct ftkvm_devq *q, u32 cost)
 {
@@ -73,7 +75,7 @@ static bool bulk_room(struct ftkvm_replica *r, struct ftkvm_devq *q, u32 cost)
 		h->mark_off = h->told_off;
 		h->told = 0;
 	}
-	ret = !h->sent || h->sent + cost <= FTKVM_ANSWERS_MAX / 2;
+	ret = !(h->mark + h->told) || h->sent + cost <= FTKVM_ANSWERS_MAX / 2;
 	if (ret)
 		h->sent += cost;
 	spin_unlock(&q->answer_lock);
@@ -104,27 +106,41 @@ static void bulk_logged(struct ftkvm_replica *r, struct ftkvm_devq *q)
 	spin_unlock(&q->answer_lock);
 }
 
-static void bulk_send(struct ftkvm_replica *r, struct ftkvm_devq *q,
-		      const struct ftkvm_vreq *req, u8 status, u32 len)
+static void bulk_send(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq, u8 status,
+		      const void *data, u32 len)
 {
 	struct ftkvm_bulk b = {
 		.dev = q->dev->no,
 		.queue = q->nr,
 		.status = status,
-		.seq = cpu_to_le64(req->seq),
+		.seq = cpu_to_le64(seq),
 		.total = cpu_to_le32(len),
 	};
 	u32 at = 0, n;
+	bool sent;
 
-	mutex_lock(&r->link_lock);
 	do {
 		n = min(len - at, FTKVM_BULK_MAX);
 		b.off = cpu_to_le32(at);
-		if (!r->link || ftkvm_link_send_bulk(r->link, &b, req->data + at, n))
-			break;
+		/* a frame at a time: others have to say something, too */
+		mutex_lock(&r->link_lock);
+		sent = r->link && !ftkvm_link_send_bulk(r->link, &b, data + at, n);
+		mutex_unlock(&r->link_lock);
 		at += n;
-	} while (at < len);
-	mutex_unlock(&r->link_lock);
+	} while (sent && at < len);
+}
+
+/* Where the guest has put its queue: ahead of the END with the START. */
+static void bulk_place(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	struct ftkvm_devq_setup setup;
+	u32 cost = sizeof(setup) + FTKVM_ANSWER_COST;
+
+	ftkvm_devq_setup(q, &setup);
+	spin_lock(&q->answer_lock);
+	q->bulk.sent += cost;
+	spin_unlock(&q->answer_lock);
+	bulk_send(r, q, ftkvm_devq_start_seq(q), VIRTIO_BLK_S_OK, &setup, sizeof(setup));
 }
 
 /* Is a request's outcome more than "done"? */
@@ -160,7 +176,7 @@ void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 stat
 		return;
 	wait_event_idle(r->wq, lead_over(r, q) || (room = bulk_room(r, q, cost)));
 	if (room && !lead_over(r, q))
-		bulk_send(r, q, req, status, cost - FTKVM_ANSWER_COST);
+		bulk_send(r, q, req->seq, status, req->data, cost - FTKVM_ANSWER_COST);
 	else if (room)
 		bulk_unsent(q, cost);
 	ftkvm_replica_put(r);
@@ -184,7 +200,8 @@ void ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q)
 }
 
 /* What is due goes to the list; what finds no room there waits for the next epoch end. */
-static int lead_queue(struct ftkvm_devq *q, struct ftkvm_input *list, int max)
+static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_input *list,
+		      int max)
 {
 	struct ftkvm_input in = { .vector = q->dev->no, .level = q->nr };
 	int n = 0, completed = 0;
@@ -193,6 +210,7 @@ static int lead_queue(struct ftkvm_devq *q, struct ftkvm_input *list, int max)
 	if (!q->ready)
 		return 0;
 	if (max && test_bit(FTKVM_DEVQ_START, &q->todo)) {
+		bulk_place(r, q);
 		ftkvm_devq_start(q);
 		/* the backup drops there what it was sent for the old ones */
 		spin_lock(&q->answer_lock);
@@ -247,7 +265,7 @@ int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int m
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {
 			ftkvm_devq_begin(q, r);
-			n += lead_queue(q, list + n, max - n);
+			n += lead_queue(r, q, list + n, max - n);
 			ftkvm_devq_end(q);
 		}
 		ftkvm_dev_put(dev);

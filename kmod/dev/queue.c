@@ -133,12 +133,31 @@ void ftkvm_devq_start(struct ftkvm_devq *q)
 	WRITE_ONCE(q->done, q->fifo->first);
 	ftkvm_answers_drop(q, q->fifo->first);
 	clear_bit(FTKVM_DEVQ_START, &q->todo);
+	ftkvm_disk_features(q->dev, q->features);
 	/* QEMU's idea of it may be old: what the driver sees is what counts */
 	if (!guest_read(q, q->place.used + offsetof(struct vring_used, idx), &used, sizeof(used)))
 		q->place.base = le16_to_cpu(used);
 	if (ftkvm_virtq_start(&q->vq, &q->place))
 		return;
 	ftkvm_devq_take(q);
+}
+
+/**
+ * ftkvm_devq_setup() - how QEMU says that the driver has set a queue up
+ * @q: the queue, @ready
+ * @setup: the same, as hosts compare it
+ *
+ * Context: process; q->lock.
+ */
+void ftkvm_devq_setup(const struct ftkvm_devq *q, struct ftkvm_devq_setup *setup)
+{
+	*setup = (struct ftkvm_devq_setup) {
+		.desc = cpu_to_le64(q->place.desc),
+		.avail = cpu_to_le64(q->place.avail),
+		.used = cpu_to_le64(q->place.used),
+		.features = cpu_to_le64(q->features),
+		.num = cpu_to_le32(q->place.num),
+	};
 }
 
 /**
@@ -164,6 +183,7 @@ bool ftkvm_devq_take(struct ftkvm_devq *q)
 		}
 		/* both replicas take the same here, so neither may go without */
 	} while (ret == 1 || (ret == -ENOMEM && !fatal_signal_pending(current) &&
+			      !READ_ONCE(q->dev->removed) &&
 			      !schedule_timeout_uninterruptible(1)));
 	return any;
 }

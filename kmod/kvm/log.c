@@ -189,6 +189,18 @@ struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r)
 	return &r->rec;
 }
 
+/* What devices read for it is let go of: there is room for more. */
+static bool log_frees(const struct ftkvm_rec *rec)
+{
+	u32 i;
+
+	for (i = 0; rec->type == FTKVM_REC_END && i < rec->end.ninputs; i++)
+		if (rec->end.inputs[i].kind == FTKVM_INPUT_DEV_START ||
+		    rec->end.inputs[i].kind == FTKVM_INPUT_DEV_DONE)
+			return true;
+	return false;
+}
+
 /* After an epoch end or a verification: the log has nothing more, so it waits for more? */
 static bool log_all_consumed(const struct ftkvm_replica *r)
 {
@@ -216,7 +228,7 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	 * The primary's flow control needs to hear of it now and then only. What
 	 * arrives meanwhile is acknowledged as it arrives.
 	 */
-	if (l && (log_all_consumed(r) ||
+	if (l && (log_all_consumed(r) || log_frees(&r->rec) ||
 		  r->epoch.nr - r->acked_epoch >= r->batch ||
 		  r->consumed - r->acked >= FTKVM_LOG_SIZE / 8)) {
 		r->acked = r->consumed;

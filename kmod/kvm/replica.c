@@ -270,6 +270,8 @@ void ftkvm_replica_gone(struct ftkvm_replica *r)
 {
 	ftkvm_fault(FTKVM_FAULT_GONE);
 	WRITE_ONCE(r->gone, true);
+	/* ftkvm_lockstep_drain() */
+	wake_up_all(&r->wq);
 	queue_work(ftkvm_replica_work, &r->gone_work);
 }
 

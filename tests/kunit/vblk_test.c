@@ -17,7 +17,7 @@
 static const struct ftkvm_vblk disk = {
 	.sectors = 1000, .blk_size = 4096, .seg_max = 4, .size_max = 8192, .queues = 1,
 	.discard_sectors = 64, .discard_ranges = 3,
-	.zeroes_sectors = 128, .zeroes_ranges = 2, .zeroes_unmap = true,
+	.zeroes_sectors = 128, .zeroes_ranges = 2,
 	.id = "a disk",
 };
 

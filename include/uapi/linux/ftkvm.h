@@ -83,8 +83,9 @@
  * QEMU and tells what it learned. While a guest is paired, both hosts must have the
  * same devices: by DEV_NO, with the same DEV_KIND, CAPACITY and READONLY.
  *
- *  FTKVM_CMD_DEV_ADD	Give a VM a device. No queue of it runs yet. A device goes
- *			with its VM, if it is not taken away before.
+ *  FTKVM_CMD_DEV_ADD	Give a VM a device. No queue of it runs yet. An attached
+ *			VM takes its devices along when it ends; another one, and
+ *			the module, stay until DEV_DEL.
  *	in:  DEV_NAME, DEV_NO, DEV_KIND, VM_FD, BACKEND_FD, CAPACITY, [READONLY], [SHARED]
  *			BLK: BACKEND_FD is a regular file or a block device, open for
  *			what READONLY lets the guest do; a request beyond CAPACITY fails,
