@@ -34,7 +34,7 @@ class Disks:
 
     @property
     def arguments(self):
-        return [*SHARED, "-chardev", f"socket,id={self.name},path={self.socket}",
+        return [*SHARED, "-chardev", f"socket,id={self.name},path={self.socket},reconnect=1",
                 "-device", f"vhost-user-blk-pci,chardev={self.name}"]
 
     def sum(self, host):
@@ -125,13 +125,53 @@ add("disk_primary_killed", _killed("a"), timeout=300, kills=True)
 add("disk_backup_killed", _killed("b"), timeout=300, kills=True)
 
 
-@test(timeout=240, hosts=1)
-def disk_alone(t):
-    """A guest that is not attached has its disk, too."""
-    disks = Disks(t)
+ROUND = r"disk: \d+: .*\n"
+
+
+def _restart_ftd(host):
+    host.run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+    pairing.start_daemon(host)
+
+
+def _ftd_killed(side):
+    """Its guest's disk stands still until the next ftd is there, and loses nothing."""
+    def run(t):
+        disks = Disks(t)
+        pair = _pair(t, disks, "rounds=60")
+        pair.join()
+        for _ in range(3):
+            mark = t.a.live.mark()
+            need(t.a.live.wait_for(f"(?:{ROUND}){{3}}", 90, mark), "the guest stands still")
+            _restart_ftd(t.hosts[side])
+        pair.wait_live(t.a, r"disk: good 60 rounds .*\n", timeout=120)
+        pair.wait_shadow(t.b, r"disk: good 60 rounds .*\n", timeout=120)
+        need(disks.sum(t.a) == disks.sum(t.b), "the images differ")
+    return run
+
+
+add("disk_ftd_killed_at_primary", _ftd_killed("a"), timeout=300)
+add("disk_ftd_killed_at_backup", _ftd_killed("b"), timeout=300)
+
+
+def _alone(t, rounds, meanwhile=lambda mark: None):
     mark = t.a.shadow.mark()
-    one = t.lone("disk", append="rounds=12", args=disks.arguments)
+    one = t.lone("disk", append=f"rounds={rounds}", args=Disks(t).arguments)
     one.qmp("cont")
+    meanwhile(mark)
     match = t.a.shadow.wait_for(r"disk: good .*\n|FAILED.*\n|CRASH.*\n", 90, mark)
     need(match and "good" in match[0], f"the guest printed {t.a.shadow.text(mark)[-300:]!r}")
     need(one.ends_soon(20), "the guest does not end")
+
+
+@test(timeout=240, hosts=1)
+def disk_alone(t):
+    """A guest that is not attached has its disk, too."""
+    _alone(t, 12)
+
+
+@test(timeout=240, hosts=1)
+def disk_alone_ftd_killed(t):
+    def meanwhile(mark):
+        need(t.a.shadow.wait_for(f"(?:{ROUND}){{3}}", 60, mark), "the guest stands still")
+        _restart_ftd(t.a)
+    _alone(t, 40, meanwhile)
