@@ -697,6 +697,7 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 {
 	struct ftkvm_replica *r;
 	bool done = true;
+	fastpath_t fp;
 
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get_irqoff(vcpu->kvm);
@@ -710,9 +711,10 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 	case FTKVM_MODE_FOLLOW:
 		if (!r->started || vcpu != r->vcpu)
 			break;
-		do
-			*ret = svm_enter(r, run_flags);
-		while (svm_goes_on(r, run_flags, *ret));
+		do {
+			fp = svm_enter(r, run_flags);
+		} while (svm_goes_on(r, run_flags, fp));
+		*ret = fp;
 		break;
 	case FTKVM_MODE_PASS:
 		/* what is delivered here is injected at the next entry: exit at once */
