@@ -182,15 +182,13 @@ def costs(rows):
     return out
 
 
-def judge(rows, slack=1):
-    """[(good, words)] of all targets; so many times as much will do."""
+def judge(rows):
+    """[(good, words)] of all targets."""
     out = []
     for guest, epoch, key, most, words in TARGETS:
         row = find(rows, guest, "paired", epoch)
         if row:
-            words += f": {row[key]:.3f} (at most {most:.3f}"
-            words += f", or {slack:.3f} times that here)" if slack > 1 else ")"
-            out.append((row[key] <= most * slack, words))
+            out.append((row[key] <= most, f"{words}: {row[key]:.3f} (at most {most:.3f})"))
     for guest in plan.MAIN:
         row = find(rows, guest, "loaded")
         if row:

@@ -57,7 +57,7 @@ def _linux(machine, **options):
     return run
 
 
-add("linux_pc", _linux("pc"), timeout=200)
+add("linux_pc", _linux("pc"), timeout=200, more=1)
 add("linux_microvm", _linux("microvm"), timeout=200)
 add("linux_pc_skid1000", _linux("pc"), skid=1000, timeout=200, more=1)
 

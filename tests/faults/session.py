@@ -175,7 +175,7 @@ class Session:
                 return outcome
             if "armed" in (a, b):
                 armed_since = armed_since or time.monotonic()
-                if self.ftd_killed and time.monotonic() - armed_since > 3:
+                if self.ftd_killed and time.monotonic() - armed_since > 10 * SLACK:
                     # One ftd died before it told its QEMU to run: nobody else will.
                     self.say("operator: unpair")
                     self.result(self.ftctl("a" if a == "armed" else "b", "unpair", self.label))

@@ -169,10 +169,13 @@ def daemon(session, case, side, what, *_):
     time.sleep(delay)
     session.rig.restart_daemon(session.rig[side])
     session.ftd_killed = True
-    session.result(job, 40)
+    result = session.result(job, 40)
     if what == "attach":
-        if session.look()[0] is None:
-            session.attach("a")
+        if not result or result.code:
+            # told that it failed, one does it again; ftd may have had it, or not
+            again = session.result(session.attach_job("a"))
+            need(again and (not again.code or "attached already" in again.err),
+                 f"attach once more: {again}")
         session.attach("b")
         session.to_lockstep()
     elif what == "pair":
