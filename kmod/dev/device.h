@@ -75,6 +75,7 @@ struct ftkvm_devq_stats {
  * @call: tells the guest
  * @kick: the guest's
  * @kick_entry: in its wait queue
+ * @host_fault: guest memory could not be reached, which is not the driver's doing
  * @drain: backup: all is to be done, and what it would read forgotten
  * @answer_lock: guards @answers, @answer_bytes, @bulk but for its @fresh
  * @answers: backup: struct ftkvm_answer
@@ -102,6 +103,7 @@ struct ftkvm_devq {
 	struct eventfd_ctx *call;
 	struct eventfd_ctx *kick;
 	wait_queue_entry_t kick_entry;
+	bool host_fault;
 	bool drain;
 	spinlock_t answer_lock;		/* answers, @bulk */
 	struct list_head answers;

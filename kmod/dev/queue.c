@@ -16,11 +16,29 @@
 
 /* ---- guest memory; kvm->srcu read-held, in QEMU's mm ---- */
 
+/*
+ * Where there is no memory the driver is wrong, and both replicas see it. Where there is
+ * some that can't be reached, this host is.
+ */
+static int guest_fault(struct ftkvm_devq *q, const struct kvm_memory_slot *slot)
+{
+	q->host_fault |= slot && !(slot->flags & KVM_MEM_READONLY);
+	return -EFAULT;
+}
+
 static int guest_read(void *priv, u64 gpa, void *buf, u32 len)
 {
 	struct ftkvm_devq *q = priv;
+	u32 at = 0, n;
 
-	return kvm_read_guest(q->dev->kvm, gpa, buf, len);
+	for (; at < len; at += n) {
+		gfn_t gfn = gpa_to_gfn(gpa + at);
+
+		n = min_t(u32, len - at, PAGE_SIZE - offset_in_page(gpa + at));
+		if (kvm_read_guest_page(q->dev->kvm, gfn, buf + at, offset_in_page(gpa + at), n))
+			return guest_fault(q, gfn_to_memslot(q->dev->kvm, gfn));
+	}
+	return 0;
 }
 
 /*
@@ -38,11 +56,11 @@ static int guest_write(void *priv, u64 gpa, const void *buf, u32 len)
 
 		n = min_t(u32, len - at, PAGE_SIZE - offset_in_page(gpa + at));
 		if (!slot || (slot->flags & (KVM_MEM_READONLY | KVM_MEMSLOT_INVALID)))
-			return -EFAULT;
+			return guest_fault(q, slot);
 		if (copy_to_user((void __user *)(slot->userspace_addr +
 						 gfn_to_gpa(gfn - slot->base_gfn) +
 						 offset_in_page(gpa + at)), buf + at, n))
-			return -EFAULT;
+			return guest_fault(q, slot);
 		if (slot->dirty_bitmap)
 			set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
 	}
@@ -95,12 +113,23 @@ void ftkvm_devq_begin(struct ftkvm_devq *q, struct ftkvm_replica *r)
  * ftkvm_devq_end() - ... and done with it
  * @q: the queue
  *
+ * If this host could not reach the guest's memory, the queue is broken here and not on
+ * the other host: the pairing ends.
  * Context: process.
  */
 void ftkvm_devq_end(struct ftkvm_devq *q)
 {
+	struct ftkvm_replica *r = q->replica;
+	bool fault = q->host_fault;
+
 	q->replica = NULL;
+	q->host_fault = false;
 	mutex_unlock(&q->lock);
+	if (unlikely(fault))
+		ftkvm_replica_event(r, r->role == FTKVM_ROLE_PRIMARY ? FTKVM_EV_UNPAIR :
+				    FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
+				    "device %s: memory of the guest can't be reached on this host",
+				    q->dev->name);
 }
 
 /**
