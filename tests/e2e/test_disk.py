@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Disks that the module serves, over vhost-user: written in lockstep, kept by the survivor."""
+import re
 import shlex
 
 from harness import add, need, test	# noqa: F401
@@ -94,9 +95,12 @@ def _hostile(ring):
         end = r"disk: good 4 rounds .*\n"
         pair.wait_live(t.a, end, timeout=90)
         pair.wait_shadow(t.b, end, timeout=90)
-        need(pair.live(t.a).replace("\r", "") == pair.shadow(t.b).replace("\r", ""),
-             "the hosts printed different things")
+        text = pair.live(t.a).replace("\r", "")
+        need(text == pair.shadow(t.b).replace("\r", ""), "the hosts printed different things")
         need(disks.sum(t.a) == disks.sum(t.b), "the images differ")
+        # not an answer, which a request without flaw would have had
+        need(re.search(rf"disk: hostile {ring}: device [0-9a-f]+ used 0\n", text),
+             f"it was served: {text[:300]!r}")
     return run
 
 
