@@ -17,6 +17,14 @@ os.environ.setdefault("ASAN_OPTIONS", "exitcode=98")
 os.environ.setdefault("UBSAN_OPTIONS", "exitcode=98:print_stacktrace=1")
 
 
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
 class Failed(Exception):
     pass
 
@@ -216,3 +224,14 @@ class Daemon:
     def peer(self, text):
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as sock:
             return self.world.say(sock, text)
+
+
+def findings(w, path):
+    code, out, _ = w.ftctl("-j", "check", "--qmp", path)
+    need(code == 1, f"check ended with {code}")
+    answer = json.loads(out)
+    need(answer["protectable"] is False, f"protectable: {answer}")
+    found = answer["problems"]
+    # Without KVM these are always there.
+    need_match("KVM", json.dumps([p["cause"] for p in found]))
+    return [p for p in found if p["scope"] == "guest" and "KVM" not in p["cause"]]

@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of devices: vhost-user with a real QEMU, and ftd, whose module is a record."""
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+
+from world import Failed, findings, need, need_match, test, wait_for
+
+# --- vhost-user: a real QEMU, its firmware as the driver -----------------------
+
+def vhost_device(w, kind):
+    """A device that says what happens to it; its socket, and what it said."""
+    path, log = w.path("vhost.sock"), w.path("vhost.log")
+    with open(log, "ab") as out:
+        process = w.start([*w.wrap, os.path.join(w.build, "unit"), "vhost", path, kind], stdout=out,
+                          stderr=out)
+    wait_for(lambda: process.poll() is not None or w.text(log).endswith("listens\n"), "the device listens")
+    need(process.poll() is None, w.text(log))
+    return process, path, lambda: w.text(log)
+
+
+def wait_said(said, pattern, start=0):
+    """Until it has said so, behind @start; where that ends."""
+    found = []
+
+    def there():
+        found[:] = list(re.finditer(pattern, said()[start:], re.MULTILINE))[:1]
+        return found
+    try:
+        wait_for(there, pattern)
+    except Failed as error:
+        raise Failed(f"{error}; it said:\n{said()}") from None
+    return start + found[0].end()
+
+
+SHARED = ("-object", "memory-backend-memfd,id=ram,size=64M,share=on", "-machine", "memory-backend=ram")
+STARTED = (r"^start {} num (128|256) base 0 desc 0x[0-9a-f]+ avail 0x[0-9a-f]+ used 0x[0-9a-f]+ call yes$"
+           r"(\n|.)*?^kick {}$")
+
+
+def queue_starts(said, at, queues):
+    for number in queues:
+        wait_said(said, STARTED.format(number, number), at)
+    return len(said())
+
+
+@test
+def vhost_disk_of_a_real_qemu(w):
+    """SeaBIOS finds it and reads; a reset; a migration away; and the device's end and return."""
+    device, socket_path, said = vhost_device(w, "blk")
+    monitor, = w.qemu(*SHARED, "-chardev", f"socket,id=c,path={socket_path},reconnect=1", "-device",
+                      "vhost-user-blk-pci,chardev=c")
+    at = wait_said(said, "^connected\nconfig$")
+    need("start" not in said(), f"a queue runs before the guest does: {said()}")
+    w.qmp(monitor, ("cont", {}))
+    # VERSION_1, PROTOCOL_FEATURES, BLK_SIZE, SEG_MAX
+    at = wait_said(said, "^features 0x140000044$", at)
+    at = queue_starts(said, at, [0])
+    w.qmp(monitor, ("system_reset", {}))
+    at = queue_starts(said, wait_said(said, "^stop 0$", at), [0])
+    device.kill()
+    device.wait()
+    os.unlink(socket_path)
+    _, _, said = vhost_device(w, "blk")
+    at = wait_said(said, "^connected$", at)
+    at = wait_said(said, "^start 0 ", at)
+    w.qmp(monitor, ("migrate", {"uri": "exec:cat > /dev/null"}))
+    at = wait_said(said, "^stop 0$", at)
+    w.qmp(monitor, ("quit", {}))
+    wait_said(said, "^ended: it hung up$", at)
+
+
+@test
+def vhost_net_of_a_real_qemu(w):
+    """iPXE asks for an address and hears nothing."""
+    _, socket_path, said = vhost_device(w, "net")
+    monitor, = w.qemu(*SHARED, "-chardev", f"socket,id=c,path={socket_path}", "-netdev",
+                      "vhost-user,id=n,chardev=c", "-device", "virtio-net-pci,netdev=n,id=card,bootindex=0")
+    at = wait_said(said, "^connected$")
+    w.qmp(monitor, ("cont", {}))
+    at = queue_starts(said, at, [0, 1])
+    w.qmp(monitor, ("set_link", {"name": "card", "up": False}))
+    at = max(wait_said(said, "^stop 0$", at), wait_said(said, "^stop 1$", at))
+    w.qmp(monitor, ("quit", {}))
+    wait_said(said, "^ended: it hung up$", at)
+
+
+# --- devices: ftd and a real QEMU, a record of what the module is told ----------
+
+class Devices:
+    """ftd-alone, and what its module says."""
+
+    def __init__(self, w):
+        self.w, self.dir = w, w.path("module")
+        os.mkdir(self.dir)
+        self.image = w.path("image")
+        with open(self.image, "wb") as file:
+            file.truncate(1 << 20)
+        self.start()
+
+    def start(self):
+        self.ftd = self.w.ftd(env={"FTKVM_STANDIN": self.dir}, program="ftd-alone")
+        self.at = len(self.ftd.log)
+
+    def module(self, name, text=None):
+        path = os.path.join(self.dir, name)
+        if text is None:
+            os.unlink(path)
+        else:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+
+    def device(self, *words, check=0):
+        _, out, err = self.w.ftctl("device", *words, control=self.ftd.control, check=check)
+        return out + err
+
+    def show(self, name):
+        return json.loads(self.w.ftctl("-j", "device", "show", name, control=self.ftd.control, check=0)[1])[0]
+
+    def disk(self, name, *words, no=0):
+        self.device("add", name, "guest", "web", "kind", "blk", "no", str(no), "socket", name, "file",
+                    self.image, *words)
+        return self.w.path(name)
+
+    def qemu(self, *names):
+        words = list(SHARED)
+        for name in names:
+            words += ["-chardev", f"socket,id={name},path={self.w.path(name)},reconnect=1", "-device",
+                      f"vhost-user-blk-pci,chardev={name}"]
+        monitor, = self.w.qemu(*words)
+        return monitor
+
+    def connect(self, name, text=b""):
+        """A client that says this much, if it is let."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(60)
+        sock.connect(self.w.path(name))
+        try:
+            sock.sendall(text)
+        except OSError:
+            pass
+        return sock
+
+    def silent(self, name):
+        """A client that says nothing; ftd has seen it."""
+        sock = self.connect(name)
+        wait_for(lambda: self.show(name)["connected"], "ftd has the connection")
+        need(self.show(name)["silent"], f"{self.show(name)}")
+        return sock
+
+    def said(self, pattern):
+        """ftd has said so, after what was waited for last."""
+        self.at = wait_said(lambda: self.ftd.log, pattern, self.at)
+
+
+GET_FEATURES = b"\1\0\0\0\1\0\0\0\0\0\0\0"
+
+
+def sent_away(sock, why):
+    """Hung up on, without a word."""
+    with sock:
+        try:
+            got = sock.recv(1)
+        except ConnectionResetError:	# what it said was not even read
+            got = b""
+        except TimeoutError:
+            got = None
+    need(got == b"", why)
+
+
+@test
+def device_of_a_real_qemu(w):
+    """From the firmware's first look to QEMU's end, and an ftd that ends in between."""
+    d = Devices(w)
+    d.disk("d0", "readonly")
+    need_match("waits for its QEMU.*vhost-user-blk-pci,chardev=d0", d.device())
+    monitor = d.qemu("d0")
+    d.said("module: add d0 no 0 kind 1 capacity 2048 readonly backend open$")
+    need_match("its driver does not run", d.device("show", "d0"))
+    w.qmp(monitor, ("cont", {}))
+    started = "module: start d0 0 features 0x100000[0-9a-f]*44 num 128 base 0 kick open call open$"
+    d.said(started)
+    got = d.show("d0")
+    need(got["connected"] and got["queues"] == [0] and got["bytes"] == 1 << 20 and not got["trouble"], f"{got}")
+    need_match("in use", d.device())
+    w.qmp(monitor, ("system_reset", {}))
+    d.said("module: stop d0 0$")
+    d.said(started)
+    need_match("in use by guest web", d.device("del", "d0", check=1))
+
+    d.ftd.process.terminate()
+    need(d.ftd.process.wait(60) == 0, "ftd did not end in order")
+    need("module: del" not in d.ftd.log, "the module was told to let go of it")
+    d.start()
+    d.said("module: del d0$")
+    d.said("module: add d0 ")
+    d.said(started)
+    # In a pair's hands the module does not give it back.
+    d.module("busy", "")
+    d.ftd.process.terminate()
+    d.ftd.process.wait(60)
+    d.start()
+    d.said("is back; the module had it meanwhile$")
+    d.said(started)
+    need(d.show("d0")["bytes"] == 1 << 20, "its size is lost")
+    d.module("busy")
+
+    w.qmp(monitor, ("quit", {}))
+    d.said("has let go of it$")
+    d.said("module: del d0$")
+    wait_for(lambda: not d.show("d0")["connected"], "it is let go of")
+    need_match("is gone", d.device("del", "d0"))
+    need(not os.path.exists(w.path("d0")), "its socket stayed")
+    need_match("There is no device", d.device())
+
+
+@test
+def device_refusals(w):
+    """What is refused is said once, and tried again until it works."""
+    d = Devices(w)
+    d.disk("d0")
+    d.disk("d1", no=1)
+    d.module("refuse", "add")
+    sent_away(d.connect("d0", GET_FEATURES), "it was not sent away")
+    d.said("sent away: the module refuses: add$")
+    d.module("refuse", "start")
+    monitor = d.qemu("d0")
+    d.said("module: add d0 ")
+    # One image, two disks: the second is refused, whoever it is.
+    sent_away(d.connect("d1", GET_FEATURES), "two disks can write to one image")
+    need_match("image is in use", d.show("d1")["trouble"])
+    # QEMU has it: nobody else may.
+    sent_away(d.connect("d0"), "two can have it")
+    d.said("has it; another that connects is sent away$")
+    w.qmp(monitor, ("cont", {}))
+    for _ in range(2):	# QEMU connects again, and it fails again
+        d.said("module: del d0$")
+    need(d.show("d0")["trouble"] == "the module refuses: start", f"{d.show('d0')}")
+    need(d.ftd.log.count("the module refuses: start") == 1, f"said again and again: {d.ftd.log}")
+    d.module("refuse")
+    d.said("module: start d0 0 ")
+    wait_for(lambda: not d.show("d0")["trouble"], "the trouble is over")
+
+
+@test
+def device_before_its_vm(w):
+    """QEMU connects, and has a VM and a device only later."""
+    d = Devices(w)
+    d.disk("d0")
+    d.module("refuse", "vm")
+    monitor, = w.qemu(*SHARED, "-chardev", f"socket,id=c,path={w.path('d0')}")
+    wait_for(lambda: d.show("d0")["connected"], "QEMU connects")
+    need(d.show("d0")["silent"], f"it was looked at already: {d.show('d0')}")
+    need_match("waits for its QEMU.*QEMU +process [0-9]+, which has said nothing yet", d.device())
+    d.module("refuse")
+    w.qmp(monitor, ("device_add", {"driver": "vhost-user-blk-pci", "chardev": "c"}), ("cont", {}))
+    d.said("module: add d0 ")
+    d.said("module: start d0 0 ")
+    got = d.show("d0")
+    need(not got["silent"] and not got["trouble"], f"{got}")
+    need("sent away" not in d.ftd.log, f"{d.ftd.log}")
+
+
+@test
+def device_and_the_silent(w):
+    """Who says nothing has nothing: it makes way, and is no hindrance."""
+    d = Devices(w)
+    d.disk("d0")
+    d.silent("d0").close()
+    wait_for(lambda: not d.show("d0")["connected"], "who hung up is forgotten")
+    need(not d.show("d0")["trouble"], f"{d.show('d0')}")
+
+    silent = d.silent("d0")
+    with d.connect("d0", GET_FEATURES) as qemu:
+        sent_away(silent, "the silent one stays")
+        need(qemu.recv(12)[:4] == GET_FEATURES[:4], "the next one is not served")
+        d.said("sent away: it had said nothing when another connected$")
+        d.said("module: add d0 ")
+        sent_away(d.connect("d0"), "one that has it makes way")
+        need_match("in use by guest web", d.device("del", "d0", check=1))
+    d.said("module: del d0$")
+
+    wait_for(lambda: not d.show("d0")["connected"], "it is let go of")
+    silent = d.silent("d0")
+    d.ftd.process.terminate()
+    need(d.ftd.process.wait(60) == 0, "ftd did not end in order")
+    sent_away(silent, "ftd's end is not noticed")
+    d.start()
+    silent = d.silent("d0")
+    need_match("is gone", d.device("del", "d0"))
+    sent_away(silent, "the device's end is not noticed")
+    need(d.ftd.ask(cmd="devices")["devices"] == [], "it is there still")
+
+
+@test
+def device_clients_talk_nonsense(w):
+    """Each is sent away, and the disk of a guest that runs notices nothing."""
+    d = Devices(w)
+    d.disk("d0")
+    d.device("add", "d1", "guest", "web", "kind", "blk", "no", "1", "socket", "d1", "file", d.image,
+             "readonly", check=0)
+    monitor = d.qemu("d0")
+    w.qmp(monitor, ("cont", {}))
+    d.said("module: start d0 0 ")
+    os.unlink(d.image)	# another file: the first is locked
+    with open(d.image, "wb") as file:
+        file.truncate(1 << 16)
+    for text, why in ((b"GET / HTTP/1.0\r\n\r\n", "not vhost-user"), (b"\0" * 12, "not vhost-user"),
+                      (b"\1\0\0\0\1\0\0\0\xff\xff\xff\xff", "GET_FEATURES with 4294967295 bytes"),
+                      (b"\x1f\0\0\0\1\0\0\0\0\0\0\0", "message 31 "),
+                      (b"\1\0\0\0\1", "in the midst"),
+                      (b"\1\0\0\0\1\0\0\0\0\0\0\0" * 100000, "does not read its answers")):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(w.path("d1"))
+            try:
+                sock.settimeout(60)
+                sock.sendall(text)
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            d.said(f"d1: QEMU .process {os.getpid()}. is sent away: .*{why}")
+            d.said("module: del d1$")
+    need("module: stop" not in d.ftd.log, f"the disk was stopped: {d.ftd.log}")
+    need(d.show("d0")["queues"] == [0], "the disk does not run any more")
+
+
+@test
+def device_net_with_a_tap(w):
+    """A tap of our own; where that is not allowed, what is said of one that is not there."""
+    import fcntl
+    import struct
+    d = Devices(w)
+    name, tap = f"ftk{os.getpid()}", None
+    words = ("add", "n0", "guest", "web", "kind", "net", "no", "0", "socket", "n0", "tap", name)
+    d.module("refuse", "net")
+    need_match("this version serves disks only", d.device(*words, check=1))
+    need(not os.path.exists(w.path("n0")), "its socket stayed")
+    d.module("refuse")
+    d.device(*words)
+    try:
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        # TUNSETIFF: IFF_TAP, IFF_NO_PI, IFF_VNET_HDR; TUNSETPERSIST
+        fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", name.encode(), 0x5002))
+        fcntl.ioctl(tap, 0x400454cb, 1)
+        os.close(tap)
+    except OSError:
+        tap = None
+    if tap is None:
+        print("  (no tap can be made here)")
+        sent_away(d.connect("n0", GET_FEATURES), "a card without a tap")
+        need_match(f"there is no tap {name}; run: ip tuntap add", d.show("n0")["trouble"])
+        return
+    try:
+        monitor, = w.qemu(*SHARED, "-chardev", f"socket,id=c,path={w.path('n0')}", "-netdev",
+                          "vhost-user,id=n,chardev=c", "-device",
+                          "virtio-net-pci,netdev=n,bootindex=0,ctrl_vq=off")
+        d.said("module: add n0 no 0 kind 2 capacity 0 backend open$")
+        w.qmp(monitor, ("cont", {}))
+        for queue in (0, 1):
+            d.said(f"module: start n0 {queue} features 0x100000000 num 256 base 0 kick open call open$")
+        need(d.show("n0")["queues"] == [0, 1], f"{d.show('n0')}")
+        w.qmp(monitor, ("quit", {}))
+        d.said("module: del n0$")
+        wait_for(lambda: not d.show("n0")["connected"], "the tap is let go of")
+    finally:
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", name.encode(), 0x5002))
+        fcntl.ioctl(tap, 0x400454cb, 0)
+        os.close(tap)
+
+
+@test
+def device_and_attach(w):
+    """A guest's disks may be the module's, all of them; a card without QEMU's control queue."""
+    d = Devices(w)
+    d.disk("d0")
+    monitor = d.qemu("d0")
+    d.said("module: add d0 ")
+    got = w.ftctl("attach", "web", "--qmp", monitor, control=d.ftd.control, check=1)[2]
+    need_match("-accel kvm", got)
+    need("vhost" not in got, f"a disk of the module's is refused: {got}")
+    _, other, said = vhost_device(w, "blk")
+    monitor, = w.qemu(*SHARED, "-chardev", f"socket,id=c,path={other}", "-device",
+                      "vhost-user-blk-pci,chardev=c,id=foreign", "-device", "virtio-net-pci,id=card", "-device",
+                      "virtio-net-pci,ctrl_vq=off")
+    wait_said(said, "^connected$")
+    text = json.dumps(findings(w, monitor))
+    need_match("1 of 1 vhost-user-blk-pci .foreign. is not ftkvm's.*ftctl device add", text)
+    need_match("2 of 2 virtio-net-pci .* are not ftkvm's", text)
+    need_match("control queue of virtio-net-pci .card..*ctrl_vq=off", text)
+    need(text.count("control queue") == 1, f"of the other card, too: {text}")
+
+
+@test
+def device_without_kvm(w):
+    """The real ftd, and a QEMU that is not KVM's."""
+    ftd = w.ftd()
+    image = w.path("image")
+    with open(image, "wb") as file:
+        file.truncate(1 << 20)
+    w.ftctl("device", "add", "d0", "--guest", "web", "--kind=blk", "--no", "0", "--socket", "d0", "--file",
+            "image", control=ftd.control, check=0)
+    w.start(["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-S", *SHARED,
+             "-m", "64", "-chardev", f"socket,id=c,path={w.path('d0')}", "-device",
+             "vhost-user-blk-pci,chardev=c"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_said(lambda: ftd.log, "sent away: this QEMU .* does not use KVM; start it with -accel kvm$")
+
+
+@test
+def device_orders(w):
+    ftd = w.ftd()
+    good = {"cmd": "device-add", "name": "d0", "guest": "web", "kind": "blk", "no": 0,
+            "socket": w.path("d0"), "file": w.path("image")}
+    for change, why in (({"name": "../x"}, "device's name"), ({"name": 5}, "device's name"),
+                        ({"guest": None}, "which guest"), ({"kind": "tape"}, "blk or net"),
+                        ({"no": 256}, "0 to 255"), ({"no": -1}, "0 to 255"), ({"no": "0"}, "0 to 255"),
+                        ({"socket": "relative"}, "absolute"), ({"socket": "/" + "x" * 200}, "socket"),
+                        ({"socket": "/nonexistent/dir/x"}, "cannot listen"), ({"file": "image"}, "absolute"),
+                        ({"file": ""}, "file"), ({"kind": "net"}, "tap"),
+                        ({"kind": "net", "tap": "t", "readonly": True}, "only a disk"),
+                        ({"readonly": True, "discard": True}, "discards nothing"),
+                        ({"user": "no such user"}, "there is no user"),
+                        ({"socket": ftd.control}, "another ftd serves")):
+        answer = ftd.ask(**{**good, **change})
+        need_match(why, answer.get("error", f"taken: {change}"))
+    need(ftd.ask(cmd="devices")["devices"] == [], "one of them is remembered")
+    need(ftd.ask(**good)["ok"], "the good one is refused")
+    mode = stat.S_IMODE(os.stat(w.path("d0")).st_mode)
+    need(mode == 0o600, f"the socket's mode is {mode:o}")
+    for change, why in (({}, "already"), ({"name": "d1"}, "is the socket of device d0"),
+                        ({"name": "d1", "socket": w.path("d1")}, "number 0 already")):
+        need_match(why, ftd.ask(**{**good, **change})["error"])
+    need_match("no device nix", ftd.ask(cmd="device-del", name="nix")["error"])
+    need_match("no device", ftd.ask(cmd="device-del")["error"])
+    need_match("no device nix", w.ftctl("device", "show", "nix", control=ftd.control, check=1)[2])
+    ftd.process.kill()
+    ftd.process.wait()
+    ftd = w.ftd()
+    need([d["name"] for d in ftd.ask(cmd="devices")["devices"]] == ["d0"], "it is forgotten")
