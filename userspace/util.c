@@ -182,15 +182,21 @@ int ft_unix_address(struct sockaddr_un *addr, const char *path)
 /* Nobody answers there: it is a leftover of an ftd that did not end well. */
 static int remove_stale(const struct sockaddr_un *addr, struct fterr *err)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int ret;
+	struct stat st;
+	int fd, ret;
 
+	if (lstat(addr->sun_path, &st))
+		return 0;	/* if that is no good sign, bind() tells */
+	/* connect() would say the same of it as of a leftover. */
+	if (!S_ISSOCK(st.st_mode))
+		return ft_fail(err, -EEXIST, "%s is there, and is no socket", addr->sun_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
 	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
 	close(fd);
 	if (!ret || ret == -EAGAIN)
-		return ft_fail(err, -EADDRINUSE, "another ftd serves %s already", addr->sun_path);
+		return ft_fail(err, -EADDRINUSE, "a program listens at %s already: another ftd?", addr->sun_path);
 	if (ret == -ECONNREFUSED)
 		unlink(addr->sun_path);
 	return 0;

@@ -72,8 +72,8 @@ int ft_unix_address(struct sockaddr_un *addr, const char *path);
 /*
  * ft_unix_listen() - listen at a UNIX socket that only our own user may connect to
  *
- * Its directory is made if there is none, and what an ftd that did not end well left
- * behind is removed.
+ * Its directory is made if there is none, and the socket that an ftd that did not end
+ * well left behind is removed; -EEXIST: what is there is none.
  * Return: the socket, non-blocking, or -errno with a text
  */
 int ft_unix_listen(const char *path, int backlog, struct fterr *err);

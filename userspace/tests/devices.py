@@ -412,8 +412,12 @@ def device_without_kvm(w):
 @test
 def device_orders(w):
     ftd = w.ftd()
+    image = w.path("image")
+    with open(image, "w", encoding="ascii") as file:
+        file.write("a disk")
+    os.symlink(image, w.path("link"))
     good = {"cmd": "device-add", "name": "d0", "guest": "web", "kind": "blk", "no": 0,
-            "socket": w.path("d0"), "file": w.path("image")}
+            "socket": w.path("d0"), "file": image}
     for change, why in (({"name": "../x"}, "device's name"), ({"name": 5}, "device's name"),
                         ({"guest": None}, "which guest"), ({"kind": "tape"}, "blk or net"),
                         ({"no": 256}, "0 to 255"), ({"no": -1}, "0 to 255"), ({"no": "0"}, "0 to 255"),
@@ -423,9 +427,12 @@ def device_orders(w):
                         ({"kind": "net", "tap": "t", "readonly": True}, "only a disk"),
                         ({"readonly": True, "discard": True}, "discards nothing"),
                         ({"user": "no such user"}, "there is no user"),
-                        ({"socket": ftd.control}, "another ftd serves")):
+                        ({"socket": image, "file": w.path("d0")}, "is there, and is no socket"),
+                        ({"socket": w.path("link")}, "is there, and is no socket"),
+                        ({"socket": ftd.control}, "another ftd")):
         answer = ftd.ask(**{**good, **change})
         need_match(why, answer.get("error", f"taken: {change}"))
+    need(w.text(image) == "a disk" and os.path.islink(w.path("link")), "a file is lost")
     need(ftd.ask(cmd="devices")["devices"] == [], "one of them is remembered")
     need(ftd.ask(**good)["ok"], "the good one is refused")
     mode = stat.S_IMODE(os.stat(w.path("d0")).st_mode)
