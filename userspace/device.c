@@ -67,9 +67,7 @@ static int give_to_user(const struct device *dev, struct fterr *err)
 	pw = getpwnam(dev->user);
 	if (!pw)
 		return ft_fail(err, -EINVAL, "there is no user %s on this host", dev->user);
-	if (chown(dev->socket, pw->pw_uid, -1))
-		return ft_fail(err, -errno, "cannot give %s to %s: %s", dev->socket, dev->user, strerror(errno));
-	return 0;
+	return ft_unix_give(dev->listen_fd, pw->pw_uid, err);
 }
 
 static void stop_listening(struct device *dev)

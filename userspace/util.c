@@ -2,17 +2,20 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/ftkvm.h>
+#include <linux/sockios.h>
+#include <linux/un.h>
 #include "util.h"
 
 int ft_fail(struct fterr *err, int code, const char *fmt, ...)
@@ -237,6 +240,17 @@ int ft_unix_listen(const char *path, int backlog, struct fterr *err)
 		return fd;
 	close(fd);
 	return ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret));
+}
+
+int ft_unix_give(int fd, uid_t uid, struct fterr *err)
+{
+	int file = ioctl(fd, SIOCUNIXFILE), ret = 0;
+
+	if (file < 0 || fchownat(file, "", uid, -1, AT_EMPTY_PATH))
+		ret = ft_fail(err, -errno, "cannot give a socket to user %u: %s", uid, strerror(errno));
+	if (file >= 0)
+		close(file);
+	return ret;
 }
 
 bool ft_name_ok(const char *name)

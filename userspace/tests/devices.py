@@ -2,6 +2,7 @@
 """Tests of devices: vhost-user with a real QEMU, and ftd, whose module is a record."""
 import json
 import os
+import pwd
 import re
 import socket
 import stat
@@ -440,6 +441,12 @@ def device_orders(w):
     for change, why in (({}, "already"), ({"name": "d1"}, "is the socket of device d0"),
                         ({"name": "d1", "socket": w.path("d1")}, "number 0 already")):
         need_match(why, ftd.ask(**{**good, **change})["error"])
+    if not os.geteuid():
+        given = pwd.getpwnam("nobody").pw_uid
+        need(ftd.ask(**{**good, "name": "d2", "no": 2, "socket": w.path("d2"), "user": "nobody"})["ok"], "d2")
+        need(os.stat(w.path("d2")).st_uid == given, "its user can't connect")
+        need(stat.S_IMODE(os.stat(w.path("d2")).st_mode) == 0o600, "others can")
+        need(ftd.ask(cmd="device-del", name="d2")["ok"], "d2 stays")
     need_match("no device nix", ftd.ask(cmd="device-del", name="nix")["error"])
     need_match("no device", ftd.ask(cmd="device-del")["error"])
     need_match("no device nix", w.ftctl("device", "show", "nix", control=ftd.control, check=1)[2])

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "console.h"
 #include "peer.h"
@@ -132,6 +133,36 @@ static void full_socket(void)
 	CHECK(ft_write_all(fds[0], much, sizeof(much), ft_now_ms() + 50) == -ETIMEDOUT);
 	close(fds[0]);
 	close(fds[1]);
+}
+
+/* Whoever owns the directory has put a link where the socket was. */
+static void socket_is_given(void)
+{
+	char dir[] = "/tmp/ftkvm-unit-XXXXXX", path[64], moved[64], other[64];
+	struct fterr err = { 0 };
+	struct stat st;
+	int fd;
+
+	CHECK(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+	snprintf(moved, sizeof(moved), "%s/moved", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	close(open(other, O_CREAT | O_WRONLY, 0600));
+	fd = ft_unix_listen(path, 1, &err);
+	CHECK(fd >= 0 && !rename(path, moved) && !symlink(other, path));
+	if (geteuid()) {
+		CHECK(ft_unix_give(fd, 65534, &err) && strstr(err.text, "cannot give a socket"));
+	} else {
+		CHECK(!ft_unix_give(fd, 65534, &err));
+		CHECK(!stat(moved, &st) && st.st_uid == 65534);
+	}
+	CHECK(!stat(other, &st) && st.st_uid == geteuid());
+	CHECK(ft_unix_give(-1, 65534, &err) == -EBADF);
+	close(fd);
+	unlink(path);
+	unlink(moved);
+	unlink(other);
+	rmdir(dir);
 }
 
 static void errors(void)
@@ -463,6 +494,7 @@ const struct unit_test unit_tests[] = {
 	{ "hosts", hosts },
 	{ "lines", lines },
 	{ "full_socket", full_socket },
+	{ "socket_is_given", socket_is_given },
 	{ "errors", errors },
 	{ "console_words", console_words },
 	{ "last_lines", last_lines },
