@@ -19,6 +19,9 @@
 #define FLAG_REPLY	0x4
 #define FLAG_NEED_REPLY	0x8
 
+/* At a time: a client that goes on and on keeps nobody else waiting. QEMU begins with some 20. */
+#define MESSAGES	32
+
 /* Without a log there is no migration. QEMU's is not written to, as KVM keeps one of its own. */
 #define PROTOCOL_ALL	(BIT(P_LOG_SHMFD) | BIT(P_REPLY_ACK))
 #define PROTOCOL_BLK	(BIT(P_MQ) | BIT(P_CONFIG))
@@ -251,11 +254,12 @@ static int receive(struct vu *vu, size_t end, struct fterr *err)
 
 int vu_read(struct vu *vu, struct fterr *err)
 {
+	unsigned int i;
 	int ret;
 
 	if (vu->doing != VU_IDLE)
 		return VU_LATER;
-	for (;;) {
+	for (i = 0; i < MESSAGES; i++) {
 		ret = receive(vu, HEADER_SIZE, err);
 		if (ret <= 0)
 			return ret;
@@ -269,6 +273,7 @@ int vu_read(struct vu *vu, struct fterr *err)
 		if (ret)
 			return ret;
 	}
+	return 0;
 }
 
 int vu_finish(struct vu *vu, uint32_t base, struct fterr *err)

@@ -146,8 +146,9 @@ void vu_init(struct vu *vu, int sock, uint32_t kind, uint64_t features, const st
 uint64_t vu_kind_features(uint32_t kind);
 
 /**
- * vu_read() - serve what the client has sent
- * Return: 0: all of it; VU_LATER: up to an operation that has begun;
+ * vu_read() - serve what the client has sent, but not without end
+ * Return: 0: all of it, or so many messages that others should have their turn: to be
+ * called again while there is something to be read; VU_LATER: up to an operation that has begun;
  * -ENOTCONN: the client has hung up; another -errno: it is to be sent away.
  * With a text.
  */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -509,6 +510,26 @@ static void vhost_rings(void)
 	hang_up();
 }
 
+/* Messages that cost the client nothing, as they have no answer; others have their turn. */
+static void vhost_much(void)
+{
+	struct vu_message m;
+	size_t len = build(&m, SET_OWNER, VERSION, NULL, 0);
+	unsigned int i, calls = 0;
+	int left;
+
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	for (i = 0; i < 100; i++)
+		put(&m, len, 0, -1);
+	do {
+		CHECK(!vu_read(&w.vu, &w.err));
+		CHECK(!ioctl(w.vu.sock, FIONREAD, &left));
+		calls++;
+	} while (left && calls < 100);
+	CHECK(calls > 2 && calls < 100);
+	hang_up();
+}
+
 static unsigned int count_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -548,6 +569,7 @@ const struct unit_test unit_vhost_tests[] = {
 	{ "vhost_headers", vhost_headers },
 	{ "vhost_values", vhost_values },
 	{ "vhost_rings", vhost_rings },
+	{ "vhost_much", vhost_much },
 	{ "vhost_ends", vhost_ends },
 	{ }
 };
