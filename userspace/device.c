@@ -2,7 +2,6 @@
 /* The list of devices, and their sockets. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,10 @@
 
 struct device *ftd_devices;
 char ftd_devices_path[128];
+
+#define RETRY_US	2000000
+
+static sd_event_source *retry_source;
 
 static struct device *find(const char *name)
 {
@@ -58,18 +61,6 @@ void device_free_for_next(struct device *dev)
 		sd_event_source_set_enabled(dev->listen_source, SD_EVENT_ON);
 }
 
-static int give_to_user(const struct device *dev, struct fterr *err)
-{
-	const struct passwd *pw;
-
-	if (!*dev->user)
-		return 0;
-	pw = getpwnam(dev->user);
-	if (!pw)
-		return ft_fail(err, -EINVAL, "there is no user %s on this host", dev->user);
-	return ft_unix_give(dev->listen_fd, pw->pw_uid, err);
-}
-
 static void stop_listening(struct device *dev)
 {
 	if (dev->listen_fd < 0)
@@ -87,7 +78,7 @@ static int start_listening(struct device *dev, struct fterr *err)
 	dev->listen_fd = ft_unix_listen(dev->socket, 8, err);
 	if (dev->listen_fd < 0)
 		return dev->listen_fd;
-	ret = give_to_user(dev, err);
+	ret = *dev->user ? ft_unix_give(dev->listen_fd, dev->uid, err) : 0;
 	if (!ret) {
 		ret = sd_event_add_io(ftd_loop, &dev->listen_source, dev->listen_fd, EPOLLIN, on_connection,
 				      dev);
@@ -109,8 +100,10 @@ static json_t *config_json(const struct device *d)
 
 	json_object_set_new(json, "readonly", json_boolean(d->readonly));
 	json_object_set_new(json, "discard", json_boolean(d->discard));
-	if (*d->user)
+	if (*d->user) {
 		json_object_set_new(json, "user", json_string(d->user));
+		json_object_set_new(json, "uid", json_integer(d->uid));
+	}
 	return json;
 }
 
@@ -162,6 +155,20 @@ static int take_kind(struct device *d, json_t *request, struct fterr *err)
 	return 0;
 }
 
+/* Names of users are ftctl's to look up: that may take a while, and it may fail for a while. */
+static int take_user(struct device *d, json_t *request, struct fterr *err)
+{
+	json_t *uid = json_object_get(request, "uid");
+	json_int_t v = json_integer_value(uid);
+
+	if (!json_object_get(request, "user"))
+		return 0;
+	if (!json_is_integer(uid) || v < 0 || v >= UINT32_MAX)
+		return ft_fail(err, -EINVAL, "a device's \"user\" needs a \"uid\": a number");
+	d->uid = v;
+	return take_text(request, "user", d->user, sizeof(d->user), err);
+}
+
 static int take_config(struct device *d, json_t *request, struct fterr *err)
 {
 	int ret;
@@ -179,8 +186,8 @@ static int take_config(struct device *d, json_t *request, struct fterr *err)
 	if (!ret)
 		ret = take_text(request, d->kind == FTKVM_UAPI_DEV_BLK ? "file" : "tap", d->backend,
 				sizeof(d->backend), err);
-	if (!ret && json_object_get(request, "user"))
-		ret = take_text(request, "user", d->user, sizeof(d->user), err);
+	if (!ret)
+		ret = take_user(d, request, err);
 	if (ret)
 		return ret;
 	if (*d->socket != '/' || (d->kind == FTKVM_UAPI_DEV_BLK && *d->backend != '/'))
@@ -221,19 +228,39 @@ static int check_served(const struct device *d, struct fterr *err)
 	return why.code;
 }
 
+static struct device *device_new(json_t *config, struct fterr *err)
+{
+	struct device *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		ft_fail(err, -ENOMEM, "ftd is out of memory");
+		return NULL;
+	}
+	d->listen_fd = -1;
+	if (!take_config(d, config, err) && !check_unique(d, err))
+		return d;
+	free(d);
+	return NULL;
+}
+
+/* In the order in which they were added. */
+static void append(struct device *d)
+{
+	struct device **at;
+
+	for (at = &ftd_devices; *at; at = &(*at)->next)
+		;
+	*at = d;
+}
+
 int device_add(json_t *request, struct fterr *err)
 {
-	struct device *d = calloc(1, sizeof(*d)), **at;
+	struct device *d = device_new(request, err);
 	int ret;
 
 	if (!d)
-		return ft_fail(err, -ENOMEM, "ftd is out of memory");
-	d->listen_fd = -1;
-	ret = take_config(d, request, err);
-	if (!ret)
-		ret = check_unique(d, err);
-	if (!ret)
-		ret = start_listening(d, err);
+		return err->code;
+	ret = start_listening(d, err);
 	if (!ret) {
 		ret = check_served(d, err);
 		if (ret)
@@ -243,10 +270,7 @@ int device_add(json_t *request, struct fterr *err)
 		free(d);
 		return ret;
 	}
-	/* in the order in which they were added */
-	for (at = &ftd_devices; *at; at = &(*at)->next)
-		;
-	*at = d;
+	append(d);
 	save();
 	ft_log(SD_NOTICE, "device %s of guest %s waits for its QEMU at %s", d->name, d->guest, d->socket);
 	return 0;
@@ -307,16 +331,59 @@ void devices_check_guest(const struct guest *g)
 	}
 }
 
+static void listen_to_all(void);
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)s;
+	(void)usec;
+	(void)arg;
+	listen_to_all();
+	return 0;
+}
+
+/* A QEMU that runs may wait for any of them; one that fails is tried again. */
+static void listen_to_all(void)
+{
+	bool all = true;
+	struct device *d;
+	struct fterr err;
+
+	for (d = ftd_devices; d; d = d->next) {
+		if (d->listen_fd >= 0)
+			continue;
+		if (start_listening(d, &err)) {
+			if (strcmp(d->trouble, err.text))
+				ft_log(SD_WARNING, "device %s: %s; trying on", d->name, err.text);
+			snprintf(d->trouble, sizeof(d->trouble), "%s", err.text);
+			all = false;
+			continue;
+		}
+		*d->trouble = '\0';
+		ft_log(SD_NOTICE, "device %s of guest %s waits for its QEMU at %s", d->name, d->guest, d->socket);
+	}
+	retry_source = sd_event_source_disable_unref(retry_source);
+	if (!all)
+		sd_event_add_time_relative(ftd_loop, &retry_source, CLOCK_MONOTONIC, RETRY_US, 0, on_retry, NULL);
+}
+
 void devices_restore(void)
 {
 	json_t *list = json_load_file(ftd_devices_path, 0, NULL), *one;
+	struct device *d;
 	struct fterr err;
 	size_t i;
 
-	json_array_foreach(list, i, one)
-		if (device_add(one, &err))
+	/* The list is as it was: nothing is saved before all of it is known again. */
+	json_array_foreach(list, i, one) {
+		d = device_new(one, &err);
+		if (d)
+			append(d);
+		else
 			ft_log(SD_WARNING, "a device of the last time: %s", err.text);
+	}
 	json_decref(list);
+	listen_to_all();
 }
 
 bool devices_busy(void)
@@ -333,6 +400,7 @@ void devices_deaf(void)
 {
 	struct device *d;
 
+	retry_source = sd_event_source_disable_unref(retry_source);
 	for (d = ftd_devices; d; d = d->next)
 		stop_listening(d);
 }
@@ -341,6 +409,7 @@ void devices_close(void)
 {
 	struct device *d;
 
+	retry_source = sd_event_source_disable_unref(retry_source);
 	while ((d = ftd_devices)) {
 		ftd_devices = d->next;
 		stop_listening(d);

@@ -16,11 +16,12 @@ struct devconn;
  * struct device - a device, with a QEMU or without
  * @guest: the name of the guest that may use it
  * @no: the same on both hosts
- * @user: whose QEMU may connect, if not root's
+ * @user, @uid: whose QEMU may connect, if not root's
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
  * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
- * @trouble: why the last connection ended, "" if it was in order
+ * @listen_fd: -1: its socket could not be made; that is tried again
+ * @trouble: why, or why the last connection ended; "" if it was in order
  */
 struct device {
 	struct device *next;
@@ -29,6 +30,7 @@ struct device {
 	uint32_t kind, no;
 	bool readonly, discard;
 	char user[64];
+	uid_t uid;
 	char socket[108];
 	char backend[1024];
 

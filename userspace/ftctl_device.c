@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* ftctl device: disks and network cards of guests. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ftctl.h"
@@ -181,6 +182,24 @@ static int add_path(json_t *json, const char *key, const char *path, struct fter
 	return whole ? json_object_set_new(json, key, whole) : err->code;
 }
 
+static int add_text(json_t *json, const char *key, const char *value, struct fterr *err)
+{
+	json_t *one = json_string(value);
+
+	return one ? json_object_set_new(json, key, one) :
+		     ft_fail(err, -EINVAL, "cannot tell ftd the %s \"%.100s\": it is not UTF-8", key, value);
+}
+
+static int add_user(json_t *json, const char *user, struct fterr *err)
+{
+	const struct passwd *pw = getpwnam(user);
+
+	if (!pw)
+		return ft_fail(err, -ENOENT, "there is no user %s on this host", user);
+	json_object_set_new(json, "uid", json_integer(pw->pw_uid));
+	return add_text(json, "user", user, err);
+}
+
 static int add(struct ftctl *ctl)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "cmd", "device-add", "name", ctl->name,
@@ -190,17 +209,18 @@ static int add(struct ftctl *ctl)
 	struct fterr err = { 0 };
 	int ret;
 
-	if (ctl->device.tap)
-		json_object_set_new(json, "tap", json_string(ctl->device.tap));
-	if (ctl->device.user)
-		json_object_set_new(json, "user", json_string(ctl->device.user));
 	ret = add_path(json, "socket", ctl->device.socket, &err);
 	if (!ret && ctl->device.file)
 		ret = add_path(json, "file", ctl->device.file, &err);
+	if (!ret && ctl->device.tap)
+		ret = add_text(json, "tap", ctl->device.tap, &err);
+	if (!ret && ctl->device.user)
+		ret = add_user(json, ctl->device.user, &err);
 	if (!ret)
 		return ftctl_order(ctl, json, said_add);
 	json_decref(json);
-	return ftctl_error(&err);
+	ret = ftctl_error(&err);
+	return err.code == -ENOENT ? ret : FTCTL_USAGE;
 }
 
 int cmd_device(struct ftctl *ctl)

@@ -122,7 +122,7 @@ class World:
         """Run it; (exit status, standard output, standard error)."""
         words = [*self.wrap, os.path.join(self.build, "ftctl"), "--control",
                  control or self.path("none.sock"), *words]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                               timeout=120, cwd=self.dir, check=False)
         need(done.returncode >= 0 and done.returncode not in BROKEN, f"ftctl broke: {done.stderr}")
         if check is not None:
