@@ -47,7 +47,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 	if (dev->conn && !devconn_yields(dev->conn, sock)) {
 		ft_log(SD_WARNING, "device %s: process %d has it; another that connects is sent away",
 		       dev->name, devconn_pid(dev->conn));
-		close(sock);
+		device_close(dev, sock);
 		return 0;
 	}
 	devconn_new(dev, sock);
@@ -57,18 +57,70 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 void device_free_for_next(struct device *dev)
 {
 	dev->conn = NULL;
-	if (dev->listen_source)
+	if (dev->listen_source && !dev->closing)
 		sd_event_source_set_enabled(dev->listen_source, SD_EVENT_ON);
 }
 
+struct closer {
+	struct job job;
+	int fd;
+	char name[FTKVM_NAME_MAX + 1];
+};
+
+static void close_work(struct job *job)
+{
+	close(((struct closer *)job)->fd);
+}
+
+static void close_done(struct job *job)
+{
+	struct closer *c = (struct closer *)job;
+	struct device *d = find(c->name);	/* it may be gone */
+
+	if (d && d->closing && !--d->closing && d->listen_source)
+		sd_event_source_set_enabled(d->listen_source, SD_EVENT_ON);
+	free(c);
+}
+
+void device_close(struct device *dev, int fd)
+{
+	struct closer *c = calloc(1, sizeof(*c));
+
+	if (c) {
+		c->job = (struct job) { .work = close_work, .done = close_done };
+		c->fd = fd;
+		memcpy(c->name, dev->name, sizeof(c->name));
+	}
+	if (!c || job_start(&c->job)) {
+		close(fd);
+		free(c);
+		return;
+	}
+	/* Or there would be a thread for each that comes. */
+	dev->closing++;
+	if (dev->listen_source)
+		sd_event_source_set_enabled(dev->listen_source, SD_EVENT_OFF);
+}
+
+/* What is to be closed, or -1. */
+static int take_listener(struct device *dev)
+{
+	int fd = dev->listen_fd;
+
+	dev->listen_fd = -1;
+	dev->listen_source = sd_event_source_disable_unref(dev->listen_source);
+	if (fd >= 0)
+		unlink(dev->socket);
+	return fd;
+}
+
+/* Before anybody has connected, or at the end. */
 static void stop_listening(struct device *dev)
 {
-	if (dev->listen_fd < 0)
-		return;
-	dev->listen_source = sd_event_source_disable_unref(dev->listen_source);
-	close(dev->listen_fd);
-	dev->listen_fd = -1;
-	unlink(dev->socket);
+	int fd = take_listener(dev);
+
+	if (fd >= 0)
+		close(fd);
 }
 
 static int start_listening(struct device *dev, struct fterr *err)
@@ -279,10 +331,14 @@ int device_add(json_t *request, struct fterr *err)
 int device_del(const char *name, struct fterr *err)
 {
 	struct device *d = name ? find(name) : NULL, **at;
+	int fd;
 
 	if (!d)
 		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
 			       name ? name : "without a name");
+	if (d->conn && devconn_heard(d->conn) && devconn_gone(d->conn))
+		return ft_fail(err, -EBUSY, "device %s is being taken back from process %d, which has hung up; try "
+			       "again", name, devconn_pid(d->conn));
 	if (d->conn && devconn_heard(d->conn))
 		return ft_fail(err, -EBUSY, "device %s is in use by guest %s (process %d): end that QEMU, or unplug "
 			       "the device from it, first", name, d->guest, devconn_pid(d->conn));
@@ -291,8 +347,10 @@ int device_del(const char *name, struct fterr *err)
 	for (at = &ftd_devices; *at != d; at = &(*at)->next)
 		;
 	*at = d->next;
-	stop_listening(d);
-	ft_log(SD_NOTICE, "device %s is gone", name);
+	fd = take_listener(d);
+	if (fd >= 0)
+		device_close(d, fd);	/* with those that it did not accept yet */
+	ft_log(SD_NOTICE, "device %s is gone", d->name);
 	free(d);
 	save();
 	return 0;

@@ -21,6 +21,7 @@ struct devconn;
  * @discard: offer DISCARD and WRITE_ZEROES
  * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
  * @listen_fd: -1: its socket could not be made; that is tried again
+ * @closing: sockets that are being closed: nobody may connect meanwhile
  * @trouble: why, or why the last connection ended; "" if it was in order
  */
 struct device {
@@ -37,6 +38,7 @@ struct device {
 	int listen_fd;
 	sd_event_source *listen_source;
 	struct devconn *conn;
+	unsigned int closing;
 	char trouble[sizeof(((struct fterr *)0)->text)];
 };
 
@@ -83,5 +85,10 @@ void devconn_json(const struct devconn *conn, json_t *json);
 
 /* A connection is gone: the next may come. */
 void device_free_for_next(struct device *dev);
+/*
+ * Close a client's socket, which takes @fd, in a thread. What it sent and nobody read is
+ * closed with it, and that may take as long as the client likes.
+ */
+void device_close(struct device *dev, int fd);
 
 #endif

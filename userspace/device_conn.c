@@ -57,14 +57,20 @@ static void go_on(struct devconn *c, int ret, const struct fterr *err);
 
 /* --- jobs ------------------------------------------------------------------ */
 
+static void close_all(struct devconn *c)
+{
+	if (c->sock >= 0)
+		close(c->sock);
+	c->sock = -1;
+	ftbackend_close(&c->backend);
+	vu_free(&c->vu);
+}
+
 /* Nobody waits for it any more. */
 static void free_conn(struct devconn *c)
 {
-	ftbackend_close(&c->backend);
-	vu_free(&c->vu);
+	close_all(c);
 	sd_event_source_disable_unref(c->io);
-	if (c->sock >= 0)
-		close(c->sock);
 	free(c);
 }
 
@@ -144,6 +150,13 @@ static void call_work(struct job *job)
 	c->ret = ftnl_dev_call(c->name, c->queue, c->set.call_fd, &c->err);
 }
 
+static void close_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+
+	vu_close_fds(&c->vu);
+}
+
 /* --- what vhost-user says -------------------------------------------------- */
 
 static int on_features(struct vu *vu, struct fterr *err)
@@ -193,6 +206,11 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	return command(c, call_work, command_done, err);
 }
 
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	return command(vu->arg, close_work, command_done, err);
+}
+
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
 	struct devconn *c = vu->arg;
@@ -214,8 +232,8 @@ static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 	memcpy(config, &blk, sizeof(blk));
 }
 
-static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_config };
-static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, NULL };
+static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_close, on_config };
+static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, on_close, NULL };
 
 static uint64_t features(const struct device *dev)
 {
@@ -430,7 +448,10 @@ static void end_work(struct job *job)
 	for (n = 0; n < VU_QUEUES; n++)
 		if (c->running & 1u << n)
 			ftnl_dev_stop(c->name, n, &c->base, &c->err);
-	c->ret = ftnl_dev_del(c->name, &c->err);
+	if (c->added)
+		c->ret = ftnl_dev_del(c->name, &c->err);
+	/* As long as whoever is behind a descriptor likes. */
+	close_all(c);
 }
 
 static void end_done(struct job *job)
@@ -469,11 +490,12 @@ void devconn_end(struct devconn *c, const struct fterr *why)
 	if (c->dev->listen_source)
 		sd_event_source_set_enabled(c->dev->listen_source, SD_EVENT_OFF);
 	c->io = sd_event_source_disable_unref(c->io);
-	vu_free(&c->vu);
-	close(c->sock);
-	c->sock = -1;
-	if (c->added && !begin(c, end_work, end_done, &c->err))
+	if (c->heard && !begin(c, end_work, end_done, &c->err))
 		return;
+	if (!c->heard) {
+		device_close(c->dev, c->sock);
+		c->sock = -1;
+	}
 	device_free_for_next(c->dev);
 	free_conn(c);
 }

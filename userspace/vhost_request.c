@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include "vhost_request.h"
@@ -261,10 +260,10 @@ static int take_fd(struct vu *vu)
 	return fd;
 }
 
-void vu_replace_fd(int *at, int fd)
+void vu_replace_fd(struct vu *vu, int *at, int fd)
 {
 	if (*at >= 0)
-		close(*at);
+		vu->fd[vu->nfds++] = *at;
 	*at = fd;
 }
 
@@ -293,7 +292,7 @@ static int set_kick(struct vu *vu, struct fterr *err)
 
 	if (!q || !find_idle(vu, vu->in.u64 & FILE_INDEX, err))
 		return err->code;
-	vu_replace_fd(&q->kick, take_fd(vu));
+	vu_replace_fd(vu, &q->kick, take_fd(vu));
 	return 0;
 }
 
@@ -303,7 +302,7 @@ static int set_call(struct vu *vu, struct fterr *err)
 
 	if (!q)
 		return err->code;
-	vu_replace_fd(&q->call, vu->nfds ? take_fd(vu) : -1);
+	vu_replace_fd(vu, &q->call, vu->nfds ? take_fd(vu) : -1);
 	q->call_changed = true;
 	return 0;
 }
@@ -332,7 +331,7 @@ static int get_base(struct vu *vu, struct fterr *err)
 
 	if (!q)
 		return err->code;
-	vu_replace_fd(&q->kick, -1);	/* which ends it */
+	vu_replace_fd(vu, &q->kick, -1);	/* which ends it */
 	return 0;
 }
 
@@ -349,7 +348,7 @@ static int reset(struct vu *vu, struct fterr *err)
 
 	(void)err;
 	for (n = 0; n < vu->nqueues; n++) {
-		vu_replace_fd(&vu->queue[n].kick, -1);
+		vu_replace_fd(vu, &vu->queue[n].kick, -1);
 		vu->queue[n].enabled = false;
 	}
 	return 0;

@@ -136,7 +136,7 @@ static int check_header(const struct vu *vu, struct fterr *err)
 	return 0;
 }
 
-static void drop_fds(struct vu *vu)
+void vu_close_fds(struct vu *vu)
 {
 	while (vu->nfds)
 		close(vu->fd[--vu->nfds]);
@@ -172,9 +172,14 @@ static int carry_out(struct vu *vu, struct fterr *err)
 
 	if (ret)
 		return ret;
-	ret = send_answer(vu, err);
-	drop_fds(vu);
 	vu->have = 0;
+	ret = send_answer(vu, err);
+	if (ret || !vu->nfds)
+		return ret;
+	vu->doing = VU_CLOSING;
+	ret = vu->ops->close(vu, err);
+	if (ret != VU_LATER)
+		vu->doing = VU_IDLE;
 	return ret;
 }
 
@@ -206,15 +211,13 @@ static bool take_fds(struct vu *vu, struct msghdr *msg)
 			continue;
 		for (i = 0; i < n; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (vu->nfds < ARRAY_SIZE(vu->fd)) {
+			if (vu->nfds < ARRAY_SIZE(vu->fd))
 				vu->fd[vu->nfds++] = fd;
-			} else {
-				close(fd);
-				fit = false;
-			}
+			else
+				close(fd);	/* there is room for two messages' */
 		}
 	}
-	return fit;
+	return fit && vu->nfds <= VU_REGIONS;
 }
 
 /*
@@ -280,6 +283,10 @@ int vu_finish(struct vu *vu, uint32_t base, struct fterr *err)
 {
 	int ret;
 
+	if (vu->doing == VU_CLOSING) {
+		vu->doing = VU_IDLE;
+		return vu_read(vu, err);
+	}
 	operation_done(vu, base);
 	ret = carry_out(vu, err);
 	return ret ? ret : vu_read(vu, err);
@@ -311,9 +318,10 @@ void vu_free(struct vu *vu)
 {
 	unsigned int n;
 
-	drop_fds(vu);
+	vu_close_fds(vu);
 	for (n = 0; n < VU_QUEUES; n++) {
-		vu_replace_fd(&vu->queue[n].kick, -1);
-		vu_replace_fd(&vu->queue[n].call, -1);
+		vu_replace_fd(vu, &vu->queue[n].kick, -1);
+		vu_replace_fd(vu, &vu->queue[n].call, -1);
+		vu_close_fds(vu);
 	}
 }

@@ -29,7 +29,7 @@ static struct world {
 	bool blk, running[VU_QUEUES];
 	struct vu_queue was[VU_QUEUES];	/* as it was started */
 	unsigned int stuck;	/* queue of an operation that has begun */
-	enum { NONE, STARTS, STOPS, CALLS } begun;
+	enum { NONE, STARTS, STOPS, CALLS, CLOSES } begun;
 	uint8_t outcome;
 } w;
 
@@ -108,6 +108,21 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	REQUIRE(vu->queue[n].call < 0 || fcntl(vu->queue[n].call, F_GETFD) == FD_CLOEXEC);
 	REACHED("a queue has another call");
 	return outcome(n, CALLS, err);
+}
+
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	unsigned int i;
+	int ret;
+
+	REQUIRE(vu->nfds);
+	for (i = 0; i < vu->nfds; i++)
+		REQUIRE(fcntl(vu->fd[i], F_GETFD) == FD_CLOEXEC);
+	REACHED("descriptors are closed");
+	ret = outcome(0, CLOSES, err);
+	if (!ret)
+		vu_close_fds(vu);
+	return ret;
 }
 
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
@@ -273,6 +288,8 @@ static int finish(uint32_t base, struct fterr *err)
 		w.running[w.stuck] = true;
 	else if (w.begun == STOPS)
 		w.running[w.stuck] = false;
+	else if (w.begun == CLOSES)
+		vu_close_fds(&w.vu);
 	w.begun = NONE;
 	REACHED("an operation that ends later");
 	return vu_finish(&w.vu, base, err);
@@ -350,8 +367,8 @@ static int next_fd(int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct vu_ops blk = { on_features, on_start, on_stop, on_call, on_config };
-	static const struct vu_ops net = { on_features, on_start, on_stop, on_call, NULL };
+	static const struct vu_ops blk = { on_features, on_start, on_stop, on_call, on_close, on_config };
+	static const struct vu_ops net = { on_features, on_start, on_stop, on_call, on_close, NULL };
 	struct feed f = { data, data + size };
 	int pair[2], next;
 

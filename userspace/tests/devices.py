@@ -4,8 +4,10 @@ import json
 import os
 import pwd
 import re
+import signal
 import socket
 import stat
+import struct
 import subprocess
 
 from world import Failed, findings, need, need_match, test, wait_for
@@ -332,7 +334,6 @@ def device_clients_talk_nonsense(w):
 def device_net_with_a_tap(w):
     """A tap of our own; where that is not allowed, what is said of one that is not there."""
     import fcntl
-    import struct
     d = Devices(w)
     name, tap = f"ftk{os.getpid()}", None
     words = ("add", "n0", "guest", "web", "kind", "net", "no", "0", "socket", "n0", "tap", name)
@@ -507,3 +508,82 @@ def device_words_that_cannot_be_told(w):
     need_match("cannot tell ftd the path", w.ftctl(*disk, "s", "file", broken, check=2)[2])
     need_match("cannot tell ftd the tap", w.ftctl(*disk[:6], "net", "no", "0", "socket", "s", "tap", broken,
                                                   check=2)[2])
+
+
+def lingering():
+    """A descriptor that close() waits with, and what ends that: a full connection that lingers."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    sock = socket.create_connection(listener.getsockname())
+    peer, _ = listener.accept()
+    listener.close()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3000))
+    sock.setblocking(False)
+    try:
+        while True:
+            sock.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    return sock, peer
+
+
+def give(client, text, sock):
+    """Say it with a descriptor, which the client has no more then."""
+    socket.send_fds(client, [text], [sock.fileno()])
+    sock.close()
+
+
+@test
+def device_clients_descriptors_are_slow_to_close(w):
+    """Only their own device waits for them."""
+    d = Devices(w)
+    d.disk("d0")
+
+    def wait_busy(client):
+        # It answers, and all else goes on, while it closes.
+        wait_for(lambda: d.show("d0")["connected"] and not d.show("d0")["silent"] and d.show("d0")["busy"],
+                 "it closes")
+        need(d.ftd.ask(cmd="info")["ok"], "ftd waits, too")
+        client.setblocking(False)
+        try:
+            need(False, f"it says {client.recv(12)}")
+        except BlockingIOError:
+            client.settimeout(60)
+
+    # of a message: SET_VRING_ERR
+    err_fd = struct.pack("=IIIQ", 14, 1, 8, 0)
+    with d.connect("d0", GET_FEATURES) as client:
+        need(len(client.recv(20)) == 20, "no answer")
+        slow, peer = lingering()
+        give(client, err_fd, slow)
+        client.sendall(GET_FEATURES)
+        wait_busy(client)
+        peer.close()
+        need(len(client.recv(20)) == 20, "no answer any more")
+        # of a message that is not whole, and its end
+        slow, peer = lingering()
+        give(client, err_fd[:-1], slow)
+    d.said("hung up in the midst")
+    wait_for(lambda: d.show("d0")["busy"], "it closes")
+    need(d.ftd.ask(cmd="info")["ok"], "ftd waits, too")
+    need_match("is being taken back", d.device("del", "d0", check=1))
+    peer.close()
+    wait_for(lambda: not d.show("d0")["connected"], "it has closed it")
+
+    # of a client that nobody heard, as another has the disk
+    with d.connect("d0", GET_FEATURES) as client:
+        need(len(client.recv(20)) == 20, "no answer")
+        slow, peer = lingering()
+        other = socket.socket(socket.AF_UNIX)
+        d.ftd.process.send_signal(signal.SIGSTOP)
+        other.connect(w.path("d0"))
+        give(other, err_fd, slow)
+        d.ftd.process.send_signal(signal.SIGCONT)
+        d.said("another that connects is sent away")
+        need(d.ftd.ask(cmd="info")["ok"], "ftd waits, too")
+        client.sendall(GET_FEATURES)
+        need(len(client.recv(20)) == 20, "who has the disk waits, too")
+        other.close()
+        peer.close()
+    wait_for(lambda: not d.show("d0")["connected"], "it is let go of")
+    with d.connect("d0", GET_FEATURES) as client:
+        need(len(client.recv(20)) == 20, "nobody can connect any more")

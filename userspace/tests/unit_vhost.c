@@ -45,8 +45,8 @@ static struct {
 	struct vu vu;
 	int sock;
 	struct fterr err;
-	bool later;
-	unsigned int nfeatures, nstart, nstop, ncall, queue;
+	bool later, close_later;
+	unsigned int nfeatures, nstart, nstop, ncall, nclose, queue;
 	uint32_t base;
 	int fail;
 } w;
@@ -91,14 +91,24 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	return outcome(err);
 }
 
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	(void)err;
+	w.nclose++;
+	if (w.close_later)
+		return VU_LATER;
+	vu_close_fds(vu);
+	return 0;
+}
+
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
 	(void)vu;
 	memcpy(config, "12345678", 8);
 }
 
-static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_config };
-static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, NULL };
+static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_close, on_config };
+static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, on_close, NULL };
 
 static void connect_to(uint32_t kind)
 {
@@ -392,6 +402,43 @@ static void vhost_later(void)
 	hang_up();
 }
 
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* What a client sent is closed by who may wait for it, and nothing is read meanwhile. */
+static void vhost_closes_later(void)
+{
+	unsigned int before = count_fds(), i;
+	struct vu_message m;
+
+	run_disk();
+	CHECK(w.nclose == 1);	/* of the memory */
+	w.close_later = true;
+	CHECK(say_file(SET_VRING_ERR, 0, 1) == VU_LATER && w.nclose == 2);
+	CHECK(say(GET_FEATURES, NULL, 0) == VU_LATER && !hear(&m));
+	vu_close_fds(&w.vu);
+	CHECK(!vu_finish(&w.vu, 0, &w.err) && hear(&m) == 20 && w.nclose == 2);
+	/* The one that was there, when the new one is in force. */
+	i = count_fds();
+	CHECK(say_file(SET_VRING_CALL, 0, 1) == VU_LATER && w.ncall == 1 && w.nclose == 3);
+	CHECK(count_fds() == i + 1 && w.vu.nfds == 1);
+	vu_close_fds(&w.vu);
+	CHECK(!vu_finish(&w.vu, 0, &w.err) && count_fds() == i);
+	/* The answer does not wait; the kick goes when the queue has stopped. */
+	CHECK(say_state(GET_VRING_BASE, 0, 0) == VU_LATER && w.nstop == 1 && hear(&m) == 20);
+	CHECK(w.vu.nfds == 1);
+	hang_up();
+	CHECK(count_fds() == before);
+}
+
 /* --- as it should not ------------------------------------------------------ */
 
 static void expect(int ret, const char *why, int line)
@@ -530,17 +577,6 @@ static void vhost_much(void)
 	hang_up();
 }
 
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 /* Who asks and never reads; and after all of it, not one descriptor more is open. */
 static void vhost_ends(void)
 {
@@ -566,6 +602,7 @@ const struct unit_test unit_vhost_tests[] = {
 	{ "vhost_migration", vhost_migration },
 	{ "vhost_pieces", vhost_pieces },
 	{ "vhost_later", vhost_later },
+	{ "vhost_closes_later", vhost_closes_later },
 	{ "vhost_headers", vhost_headers },
 	{ "vhost_values", vhost_values },
 	{ "vhost_rings", vhost_rings },
