@@ -18,7 +18,7 @@ enum {
 	GET_FEATURES = 1, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE, SET_LOG_BASE, SET_LOG_FD,
 	SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL,
 	SET_VRING_ERR, GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE,
-	GET_CONFIG = 24,
+	GET_CONFIG = 24, SET_CONFIG = 25,
 };
 
 int vu_bad(struct fterr *err, const char *fmt, ...)
@@ -88,18 +88,25 @@ static size_t answer_queue_num(struct vu *vu, struct vu_message *out)
 	return sizeof(out->u64);
 }
 
-static int get_config(struct vu *vu, struct fterr *err)
+static int check_config(struct vu *vu, struct fterr *err)
 {
 	uint32_t offset = vu->in.config.offset, size = vu->in.config.size;
 
 	if (!vu->ops->config)
 		return vu_bad(err, "the device has no configuration space");
 	if (size > VU_CONFIG_MAX || offset > VU_CONFIG_MAX - size)
-		return vu_bad(err, "it asks for %u bytes of the configuration space at %u", size, offset);
+		return vu_bad(err, "it means %u bytes of the configuration space at %u", size, offset);
 	if (vu->in.header.size != CONFIG_HEADER + size)
-		return vu_bad(err, "it asks for %u bytes of the configuration space in a message of %u", size,
+		return vu_bad(err, "it means %u bytes of the configuration space in a message of %u", size,
 			      vu->in.header.size);
 	return 0;
+}
+
+/* A driver can write there whatever it was offered, and QEMU passes that on. Nothing changes. */
+static int set_config(struct vu *vu, struct fterr *err)
+{
+	vu->outcome = 1;
+	return check_config(vu, err);
 }
 
 static size_t answer_config(struct vu *vu, struct vu_message *out)
@@ -377,8 +384,9 @@ static const struct request requests[] = {
 	[SET_PROTOCOL_FEATURES] = { "SET_PROTOCOL_FEATURES", 8, 8, 0, 0, set_protocol, NULL },
 	[GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, 0, 0, BIT(P_MQ), NULL, answer_queue_num },
 	[SET_VRING_ENABLE] = { "SET_VRING_ENABLE", 8, 8, 0, 0, set_enable, NULL },
-	[GET_CONFIG] = { "GET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), get_config,
+	[GET_CONFIG] = { "GET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), check_config,
 			 answer_config },
+	[SET_CONFIG] = { "SET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), set_config, NULL },
 };
 
 const struct request *vu_find_request(uint32_t number)

@@ -149,12 +149,14 @@ static int send_answer(struct vu *vu, struct fterr *err)
 	ssize_t n, len;
 
 	memset(&out, 0, sizeof(out));
-	if (r->answer)
+	if (r->answer) {
 		out.header.size = r->answer(vu, &out);
-	else if ((vu->in.header.flags & FLAG_NEED_REPLY) && (vu->protocol & BIT(P_REPLY_ACK)))
-		out.header.size = sizeof(out.u64);	/* 0: done */
-	else
+	} else if ((vu->in.header.flags & FLAG_NEED_REPLY) && (vu->protocol & BIT(P_REPLY_ACK))) {
+		out.header.size = sizeof(out.u64);
+		out.u64 = vu->outcome;
+	} else {
 		return 0;
+	}
 	out.header.request = vu->in.header.request;
 	out.header.flags = FLAG_VERSION | FLAG_REPLY;
 	len = HEADER_SIZE + out.header.size;
@@ -190,6 +192,7 @@ static int take_message(struct vu *vu, struct fterr *err)
 
 	if (vu->nfds > r->fds)
 		return vu_bad(err, "%s with %u descriptors", r->name, vu->nfds);
+	vu->outcome = 0;
 	if (r->apply)
 		ret = r->apply(vu, err);
 	if (ret < 0)

@@ -115,6 +115,7 @@ struct vu_message {
  * @nqueues: of the device
  * @region, @nregions: the guest's memory as the client has it
  * @have: bytes of @in that have come
+ * @outcome: of it, for a client that wants to know: 0, or another number if it was not done
  * @fd, @nfds: descriptors that came with them; then those that are to be closed
  * @doing, @doing_queue: the operation that has begun, for vu_finish()
  */
@@ -132,6 +133,7 @@ struct vu {
 
 	struct vu_message in;
 	size_t have;
+	uint64_t outcome;
 	int fd[VU_FDS];
 	unsigned int nfds;
 	enum { VU_IDLE, VU_STARTING, VU_STOPPING, VU_CALLING, VU_CLOSING } doing;

@@ -177,7 +177,7 @@ static void put(const void *data, size_t len, unsigned int nfds)
 
 enum {
 	SET_FEATURES = 2, SET_MEM_TABLE = 5, NUM = 8, ADDR = 9, BASE = 10, GET_BASE = 11, KICK = 12,
-	CALL = 13, ERR = 14, SET_PROTOCOL = 16, ENABLE = 18, CONFIG = 24
+	CALL = 13, ERR = 14, SET_PROTOCOL = 16, ENABLE = 18, CONFIG = 24, SET_CONFIG = 25
 };
 
 static uint64_t place(struct feed *f)
@@ -240,6 +240,7 @@ static size_t payload(struct feed *f, uint32_t request, struct vu_message *m, un
 		m->state.num = pick >> 1 & 3;
 		return 8;
 	case CONFIG:
+	case SET_CONFIG:
 		m->config.offset = pick & 1 ? feed_le(f, 2) : 0;
 		m->config.size = feed_le(f, pick & 2 ? 2 : 1);
 		return 12 + (m->config.size <= VU_CONFIG_MAX ? m->config.size : VU_CONFIG_MAX);
@@ -405,8 +406,10 @@ void fuzz_seeds(void)
 			seed_message(&s, 0, 1, "\0", 1);
 			seed_message(&s, 0, SET_PROTOCOL, "\0", 1);
 			seed_message(&s, 0, SET_FEATURES, "\0", 1);
-			if (!kind)
+			if (!kind) {
 				seed_message(&s, 0, CONFIG, "\0\x3c", 2);
+				seed_message(&s, 8, SET_CONFIG, "\0\1", 2);
+			}
 			seed_message(&s, 8, SET_MEM_TABLE, "\0", 1);
 			seed_message(&s, 0, NUM, "\x0e", 1);
 			seed_message(&s, 0, BASE, "\0\7", 2);
