@@ -21,6 +21,8 @@
 
 /* Descriptors of a request beside the two of its header and status; as QEMU's own disks. */
 #define SEG_MAX		126
+#define SEG_BYTES	65536		/* of each, at most */
+_Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requests");
 #define DISCARD_SECTORS	(1 << 22)	/* in one request: 2 GiB */
 
 /**
@@ -216,6 +218,7 @@ static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 	struct devconn *c = vu->arg;
 	struct virtio_blk_config blk = {
 		.capacity = c->backend.sectors,
+		.size_max = SEG_BYTES,
 		.seg_max = SEG_MAX,
 		.blk_size = c->backend.block,
 		.num_queues = 1,

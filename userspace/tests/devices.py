@@ -59,8 +59,8 @@ def vhost_disk_of_a_real_qemu(w):
     at = wait_said(said, "^connected\nconfig$")
     need("start" not in said(), f"a queue runs before the guest does: {said()}")
     w.qmp(monitor, ("cont", {}))
-    # VERSION_1, PROTOCOL_FEATURES, BLK_SIZE, SEG_MAX
-    at = wait_said(said, "^features 0x140000044$", at)
+    # VERSION_1, PROTOCOL_FEATURES, BLK_SIZE, SEG_MAX, SIZE_MAX
+    at = wait_said(said, "^features 0x140000046$", at)
     at = queue_starts(said, at, [0])
     w.qmp(monitor, ("system_reset", {}))
     at = queue_starts(said, wait_said(said, "^stop 0$", at), [0])
@@ -184,7 +184,7 @@ def device_of_a_real_qemu(w):
     d.said("module: add d0 no 0 kind 1 capacity 2048 readonly backend open$")
     need_match("its driver does not run", d.device("show", "d0"))
     w.qmp(monitor, ("cont", {}))
-    started = "module: start d0 0 features 0x100000[0-9a-f]*44 num 128 base 0 kick open call open$"
+    started = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
     d.said(started)
     got = d.show("d0")
     need(got["connected"] and got["queues"] == [0] and got["bytes"] == 1 << 20 and not got["trouble"], f"{got}")
@@ -587,3 +587,54 @@ def device_clients_descriptors_are_slow_to_close(w):
     wait_for(lambda: not d.show("d0")["connected"], "it is let go of")
     with d.connect("d0", GET_FEATURES) as client:
         need(len(client.recv(20)) == 20, "nobody can connect any more")
+
+
+def ask_config(sock):
+    """What a disk offers: its features, and its configuration space."""
+    def ask(request, payload=b"", answer=True):
+        sock.sendall(struct.pack("=III", request, 1, len(payload)) + payload)
+        if not answer:
+            return None
+        size = struct.unpack("=III", sock.recv(12, socket.MSG_WAITALL))[2]
+        return sock.recv(size, socket.MSG_WAITALL)
+    features = struct.unpack("=Q", ask(1))[0]
+    ask(16, struct.pack("=Q", 0x20b), answer=False)
+    words = struct.unpack("=QII4xI8xBxHIIIIIB", ask(24, struct.pack("=III", 0, 57, 0) + bytes(57))[12:])
+    return features, dict(zip(("capacity", "size_max", "seg_max", "blk_size", "wce", "queues", "discard_sectors",
+                               "discard_seg", "discard_alignment", "zeroes_sectors", "zeroes_seg",
+                               "zeroes_unmap"), words))
+
+
+@test
+def device_offers(w):
+    """What the guest is told of a disk, by its file's size and its words."""
+    d = Devices(w)
+    bits = {"size_max": 1 << 1, "seg_max": 1 << 2, "readonly": 1 << 5, "discard": 1 << 13, "zeroes": 1 << 14}
+    for number, (size, words, sectors, offered) in enumerate((
+            ((1 << 20) + 511, (), 2048, ()), (512, (), 1, ()), (1023, ("readonly",), 1, ("readonly",)),
+            (1 << 20, ("discard",), 2048, ("discard", "zeroes")))):
+        name = f"d{number}"
+        with open(w.path(name + ".img"), "wb") as file:
+            file.truncate(size)
+        d.device("add", name, "guest", "web", "kind", "blk", "no", str(number), "socket", name, "file",
+                 name + ".img", *words)
+        with d.connect(name) as client:
+            features, config = ask_config(client)
+        need(config["capacity"] == sectors and config["blk_size"] == 512 and config["queues"] == 1, f"{config}")
+        # The module fails what is larger.
+        need(features & bits["size_max"] and features & bits["seg_max"] and
+             4096 <= config["size_max"] and config["size_max"] * config["seg_max"] <= 254 << 16,
+             f"{features:x} {config}")
+        for bit in ("readonly", "discard", "zeroes"):
+            need(bool(features & bits[bit]) == (bit in offered), f"{words}: {bit}: {features:x}")
+        need(bool(config["discard_sectors"] and config["discard_seg"] and config["discard_alignment"] and
+                  config["zeroes_sectors"] and config["zeroes_seg"] and config["zeroes_unmap"]) ==
+             ("discard" in offered) and not config["wce"], f"{words}: {config}")
+    for number, size in ((8, 0), (9, 511)):
+        name = f"d{number}"
+        with open(w.path(name + ".img"), "wb") as file:
+            file.truncate(size)
+        d.device("add", name, "guest", "web", "kind", "blk", "no", str(number), "socket", name, "file",
+                 name + ".img")
+        sent_away(d.connect(name, GET_FEATURES), "it is a disk")
+        need_match(f"{name}.img holds nothing: {size} bytes", d.show(name)["trouble"])

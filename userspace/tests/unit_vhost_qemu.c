@@ -63,7 +63,7 @@ static int on_close(struct vu *vu, struct fterr *err)
 
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
-	struct virtio_blk_config blk = { .capacity = SECTORS, .seg_max = 126, .blk_size = 512 };
+	struct virtio_blk_config blk = { .capacity = SECTORS, .size_max = 65536, .seg_max = 126, .blk_size = 512 };
 
 	(void)vu;
 	memcpy(config, &blk, sizeof(blk));
