@@ -18,7 +18,7 @@ char ftd_devices_path[128];
 
 static sd_event_source *retry_source;
 
-static struct device *find(const char *name)
+struct device *device_find(const char *name)
 {
 	struct device *d;
 
@@ -75,7 +75,7 @@ static void close_work(struct job *job)
 static void close_done(struct job *job)
 {
 	struct closer *c = (struct closer *)job;
-	struct device *d = find(c->name);	/* it may be gone */
+	struct device *d = device_find(c->name);	/* it may be gone */
 
 	if (d && d->closing && !--d->closing && d->listen_source)
 		sd_event_source_set_enabled(d->listen_source, SD_EVENT_ON);
@@ -144,7 +144,7 @@ static int start_listening(struct device *dev, struct fterr *err)
 
 /* --- what is asked --------------------------------------------------------- */
 
-static json_t *config_json(const struct device *d)
+json_t *device_config(const struct device *d)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "name", d->name, "guest", d->guest,
 				 "kind", ft_dev_kind_name(d->kind), "no", (int)d->no, "socket", d->socket,
@@ -166,7 +166,7 @@ static void save(void)
 	struct device *d;
 
 	for (d = ftd_devices; d; d = d->next)
-		json_array_append_new(list, config_json(d));
+		json_array_append_new(list, device_config(d));
 	snprintf(path, sizeof(path), "%s.new", ftd_devices_path);
 	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_devices_path))
 		ft_log(SD_WARNING, "cannot save the list of devices in %s", ftd_devices_path);
@@ -263,24 +263,7 @@ static int check_unique(const struct device *new, struct fterr *err)
 	return 0;
 }
 
-/*
- * A kind that the module's version does not serve is refused before a QEMU waits for
- * it. Nothing is made: a socket is no VM. Disks are served by all; what a module that
- * is not loaded serves is seen later.
- */
-static int check_served(const struct device *d, struct fterr *err)
-{
-	struct ftdev_add a = { .no = d->no, .kind = d->kind, .vm_fd = d->listen_fd,
-			       .backend_fd = -1 };
-	struct fterr why;
-
-	if (d->kind == FTKVM_UAPI_DEV_BLK || ftnl_dev_add(d->name, &a, &why) != -EOPNOTSUPP)
-		return 0;
-	*err = why;
-	return why.code;
-}
-
-static struct device *device_new(json_t *config, struct fterr *err)
+struct device *device_new(json_t *config, struct fterr *err)
 {
 	struct device *d = calloc(1, sizeof(*d));
 
@@ -305,43 +288,25 @@ static void append(struct device *d)
 	*at = d;
 }
 
-int device_add(json_t *request, struct fterr *err)
+int device_begin(struct device *d, struct fterr *err)
 {
-	struct device *d = device_new(request, err);
-	int ret;
+	int ret = check_unique(d, err);
 
-	if (!d)
-		return err->code;
-	ret = start_listening(d, err);
-	if (!ret) {
-		ret = check_served(d, err);
-		if (ret)
-			stop_listening(d);
-	}
-	if (ret) {
-		free(d);
+	if (!ret)
+		ret = start_listening(d, err);
+	if (ret)
 		return ret;
-	}
 	append(d);
 	save();
 	ft_log(SD_NOTICE, "device %s of guest %s waits for its QEMU at %s", d->name, d->guest, d->socket);
 	return 0;
 }
 
-int device_del(const char *name, struct fterr *err)
+void device_end(struct device *d)
 {
-	struct device *d = name ? find(name) : NULL, **at;
+	struct device **at;
 	int fd;
 
-	if (!d)
-		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
-			       name ? name : "without a name");
-	if (d->conn && devconn_heard(d->conn) && devconn_gone(d->conn))
-		return ft_fail(err, -EBUSY, "device %s is being taken back from process %d, which has hung up; try "
-			       "again", name, devconn_pid(d->conn));
-	if (d->conn && devconn_heard(d->conn))
-		return ft_fail(err, -EBUSY, "device %s is in use by guest %s (process %d): end that QEMU, or unplug "
-			       "the device from it, first", name, d->guest, devconn_pid(d->conn));
 	if (d->conn)
 		devconn_end(d->conn, NULL);
 	for (at = &ftd_devices; *at != d; at = &(*at)->next)
@@ -353,7 +318,6 @@ int device_del(const char *name, struct fterr *err)
 	ft_log(SD_NOTICE, "device %s is gone", d->name);
 	free(d);
 	save();
-	return 0;
 }
 
 json_t *devices_json(void)
@@ -362,7 +326,7 @@ json_t *devices_json(void)
 	struct device *d;
 
 	for (d = ftd_devices; d; d = d->next) {
-		json_t *json = config_json(d), *trouble = json_string(d->trouble);
+		json_t *json = device_config(d), *trouble = json_string(d->trouble);
 
 		json_object_set_new(json, "connected", json_boolean(d->conn));
 		if (d->conn)

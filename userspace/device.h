@@ -44,9 +44,20 @@ struct device {
 
 extern struct device *ftd_devices;
 
-/* By control requests; 0, or -errno with a text. */
-int device_add(json_t *request, struct fterr *err);
-int device_del(const char *name, struct fterr *err);
+/* NULL: there is none. */
+struct device *device_find(const char *name);
+/* What is asked for, and saved: a device of it that nobody knows, or NULL with a text; and back. */
+struct device *device_new(json_t *config, struct fterr *err);
+json_t *device_config(const struct device *d);
+/* Let its QEMU come; it is in the list then. 0, or -errno with a text: it is the caller's still. */
+int device_begin(struct device *d, struct fterr *err);
+/* Forget it. No QEMU has it. */
+void device_end(struct device *d);
+
+/* device_order.c: orders of a client, as those of op.h: 0: it hears more, or -errno with a text. */
+struct client;
+int device_add(struct client *client, json_t *request, struct fterr *err);
+int device_del(struct client *client, json_t *request, struct fterr *err);
 /* All of them, for "devices". */
 json_t *devices_json(void);
 

@@ -17,6 +17,7 @@
 #include "device.h"
 #include "job.h"
 #include "qmp.h"
+#include "text.h"
 #include "vhost_user.h"
 
 /* Descriptors of a request beside the two of its header and status; as QEMU's own disks. */
@@ -279,6 +280,7 @@ static void go_on(struct devconn *c, int ret, const struct fterr *err)
  */
 static int take_over(struct devconn *c, struct fterr *err)
 {
+	const struct device *dev = c->dev;
 	struct ftdev d;
 	int ret = ftnl_dev_get(c->name, &d, err);
 
@@ -291,9 +293,13 @@ static int take_over(struct devconn *c, struct fterr *err)
 	ret = ftnl_dev_del(c->name, err);
 	if (ret == -EBUSY && (pid_t)d.pid == c->pid) {
 		/* A pair can't do without it for a moment; its backend is open in there. */
+		if (d.no != dev->no || d.kind != dev->kind || d.readonly != dev->readonly)
+			return ft_fail(err, -EEXIST, "the kernel module has another device %s of it (%s %u%s)", c->name,
+				       ft_dev_kind_name(d.kind), d.no, d.readonly ? ", read-only" : "");
 		c->adopted = true;
 		c->backend.sectors = d.capacity;
-		c->backend.block = 512;
+		if (dev->kind == FTKVM_UAPI_DEV_BLK)
+			c->backend.block = ftbackend_block(dev->backend);
 		return 0;
 	}
 	return ret == -ENOENT ? 0 : ret;

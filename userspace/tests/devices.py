@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of devices: vhost-user with a real QEMU, and ftd, whose module is a record."""
+import fcntl
 import json
 import os
 import pwd
@@ -225,7 +226,8 @@ def device_refusals(w):
     """What is refused is said once, and tried again until it works."""
     d = Devices(w)
     d.disk("d0")
-    d.disk("d1", no=1)
+    d.device("add", "d1", "guest", "web", "kind", "blk", "no", "1", "socket", "d1", "file", "other")
+    os.link(d.image, w.path("other"))
     d.module("refuse", "add")
     sent_away(d.connect("d0", GET_FEATURES), "it was not sent away")
     d.said("sent away: the module refuses: add$")
@@ -234,7 +236,7 @@ def device_refusals(w):
     d.said("module: add d0 ")
     # One image, two disks: the second is refused, whoever it is.
     sent_away(d.connect("d1", GET_FEATURES), "two disks can write to one image")
-    need_match("image is in use", d.show("d1")["trouble"])
+    need_match("other is in use", d.show("d1")["trouble"])
     # QEMU has it: nobody else may.
     sent_away(d.connect("d0"), "two can have it")
     d.said("has it; another that connects is sent away$")
@@ -303,14 +305,13 @@ def device_clients_talk_nonsense(w):
     """Each is sent away, and the disk of a guest that runs notices nothing."""
     d = Devices(w)
     d.disk("d0")
-    d.device("add", "d1", "guest", "web", "kind", "blk", "no", "1", "socket", "d1", "file", d.image,
-             "readonly", check=0)
+    with open(w.path("other"), "wb") as file:
+        file.truncate(1 << 16)
+    d.device("add", "d1", "guest", "web", "kind", "blk", "no", "1", "socket", "d1", "file", "other",
+             "readonly")
     monitor = d.qemu("d0")
     w.qmp(monitor, ("cont", {}))
     d.said("module: start d0 0 ")
-    os.unlink(d.image)	# another file: the first is locked
-    with open(d.image, "wb") as file:
-        file.truncate(1 << 16)
     for text, why in ((b"GET / HTTP/1.0\r\n\r\n", "not vhost-user"), (b"\0" * 12, "not vhost-user"),
                       (b"\1\0\0\0\1\0\0\0\xff\xff\xff\xff", "GET_FEATURES with 4294967295 bytes"),
                       (b"\x1f\0\0\0\1\0\0\0\0\0\0\0", "message 31 "),
@@ -333,7 +334,6 @@ def device_clients_talk_nonsense(w):
 @test
 def device_net_with_a_tap(w):
     """A tap of our own; where that is not allowed, what is said of one that is not there."""
-    import fcntl
     d = Devices(w)
     name, tap = f"ftk{os.getpid()}", None
     words = ("add", "n0", "guest", "web", "kind", "net", "no", "0", "socket", "n0", "tap", name)
@@ -638,3 +638,67 @@ def device_offers(w):
                  name + ".img")
         sent_away(d.connect(name, GET_FEATURES), "it is a disk")
         need_match(f"{name}.img holds nothing: {size} bytes", d.show(name)["trouble"])
+
+
+@test
+def device_that_the_module_has_still(w):
+    """Of a QEMU that lives and is not connected: it is not gone, and no other can be made of it."""
+    d = Devices(w)
+    d.disk("d0")
+    process = w.start(["sleep", "600"])
+    d.module("d0", f"{process.pid} 0 1 2048 0")
+    need_match(f"has device d0 still, for process {process.pid}", d.device("del", "d0", check=1))
+    # ftd has lost its list.
+    d.ftd.process.kill()
+    d.ftd.process.wait()
+    os.unlink(d.ftd.control + ".devices")
+    d.start()
+    need(d.ftd.ask(cmd="devices")["devices"] == [], "it has not")
+    words = ("guest", "web", "kind", "blk", "socket", "d0", "file")
+    with open(d.image, "rb") as image, open(w.path("other"), "wb") as other:
+        fcntl.flock(image, fcntl.LOCK_EX)	# as the module's open file has it
+        other.truncate(1 << 20)
+        need_match("has another device d0 .blk 0, of process", d.device("add", "d0", "no", "1", *words, d.image,
+                                                                       check=1))
+        need_match("has another device d0", d.device("add", "d0", "no", "0", *words, d.image, "readonly", check=1))
+        need_match("d0 of another file", d.device("add", "d0", "no", "0", *words, "other", check=1))
+        need(d.ftd.ask(cmd="devices")["devices"] == [], "one of them is taken")
+        d.device("add", "d0", "no", "0", *words, d.image)
+    process.kill()
+    process.wait()
+    need_match("is gone", d.device("del", "d0"))
+
+
+@test
+def device_of_a_pair_is_another(w):
+    """What the module does not give back is what it is, whatever ftd's list says."""
+    d = Devices(w)
+    d.disk("d0")
+    d.module("busy", "")
+    d.module("d0", f"{os.getpid()} 7 1 2048 0")
+    sent_away(d.connect("d0", GET_FEATURES), "it is taken for another")
+    need_match("the kernel module has another device d0", d.show("d0")["trouble"])
+    d.module("d0", f"{os.getpid()} 0 1 2048 0")
+    with d.connect("d0") as client:
+        need(ask_config(client)[1]["capacity"] == 2048, "it is not taken over")
+
+
+@test
+def device_images_are_their_own(w):
+    """One image is no two disks, by whatever name, unless nobody writes to it."""
+    d = Devices(w)
+    d.disk("d0")
+    words = ("guest", "other", "kind", "blk", "no", "0", "socket", "d1", "file")
+    os.symlink(d.image, w.path("link"))
+    os.link(d.image, w.path("hard"))
+    for file in (d.image, "link", "hard", "./image"):
+        for more in ((), ("readonly",)):
+            need_match("disk of device d0 already", d.device("add", "d1", *words, file, *more, check=1))
+    d.device("add", "d1", *words, "not-yet-there")
+    d.device("del", "d0")
+    d.device("del", "d1")
+    d.disk("d0", "readonly")
+    need_match("disk of device d0 already", d.device("add", "d1", *words, "link", check=1))
+    d.device("add", "d1", *words, "link", "readonly")
+    with d.connect("d0", GET_FEATURES) as one, d.connect("d1", GET_FEATURES) as two:
+        need(len(one.recv(20)) == 20 and len(two.recv(20)) == 20, "only one can read it")

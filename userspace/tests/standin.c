@@ -89,8 +89,8 @@ int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct ft
 	f = refuse("add", err) ? NULL : file(name, "w");
 	if (!f)
 		return err->code;
-	fprintf(f, "%d %u %u %llu\n", vm_pid[add->vm_fd], add->no, add->kind,
-		(unsigned long long)add->capacity);
+	fprintf(f, "%d %u %u %llu %d\n", vm_pid[add->vm_fd], add->no, add->kind,
+		(unsigned long long)add->capacity, add->readonly);
 	fclose(f);
 	ft_log(SD_NOTICE, "module: add %s no %u kind %u capacity %llu%s backend %s", name, add->no, add->kind,
 	       (unsigned long long)add->capacity, add->readonly ? " readonly" : "",
@@ -144,13 +144,15 @@ int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err)
 {
 	FILE *f = file(name, "r");
 	unsigned long long capacity = 0;
+	int readonly = 0;
 
 	memset(d, 0, sizeof(*d));
 	if (!f)
 		return ft_fail(err, -ENOENT, "the module has no device %s", name);
-	if (fscanf(f, "%u %u %u %llu", &d->pid, &d->no, &d->kind, &capacity) == 4)
+	if (fscanf(f, "%u %u %u %llu %d", &d->pid, &d->no, &d->kind, &capacity, &readonly) == 5)
 		snprintf(d->name, sizeof(d->name), "%s", name);
 	d->capacity = capacity;
+	d->readonly = readonly;
 	fclose(f);
 	return 0;
 }
