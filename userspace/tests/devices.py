@@ -117,12 +117,16 @@ class Devices:
             with open(path, "w", encoding="ascii") as file:
                 file.write(text)
 
+    def ftctl(self, *words, check=0):
+        return self.w.ftctl(*words, control=self.ftd.control, check=check, env={"FTKVM_STANDIN": self.dir},
+                            program="ftctl-alone")
+
     def device(self, *words, check=0):
-        _, out, err = self.w.ftctl("device", *words, control=self.ftd.control, check=check)
+        _, out, err = self.ftctl("device", *words, check=check)
         return out + err
 
     def show(self, name):
-        return json.loads(self.w.ftctl("-j", "device", "show", name, control=self.ftd.control, check=0)[1])[0]
+        return json.loads(self.ftctl("-j", "device", "show", name)[1])[0]
 
     def disk(self, name, *words, no=0):
         self.device("add", name, "guest", "web", "kind", "blk", "no", str(no), "socket", name, "file",
@@ -654,6 +658,8 @@ def device_that_the_module_has_still(w):
     os.unlink(d.ftd.control + ".devices")
     d.start()
     need(d.ftd.ask(cmd="devices")["devices"] == [], "it has not")
+    need_match(f"d0: disk 0 of process {process.pid}, which ftd does not know.*device add d0", d.device("show"))
+    need(d.show("d0")["known"] is False and d.show("d0")["pid"] == process.pid, f"{d.show('d0')}")
     words = ("guest", "web", "kind", "blk", "socket", "d0", "file")
     with open(d.image, "rb") as image, open(w.path("other"), "wb") as other:
         fcntl.flock(image, fcntl.LOCK_EX)	# as the module's open file has it

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * ftd-alone is ftd whose module can do nothing but say what it is told of
+ * ftd-alone and ftctl-alone are those whose module can do nothing but say what it is told of
  * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
@@ -165,7 +165,8 @@ int __wrap_ftnl_dev_dump(struct ftdev **list, size_t *n, struct fterr *err)
 	*n = 0;
 	*list = calloc(16, sizeof(**list));
 	while (*n < 16 && (e = readdir(dir)))
-		if (e->d_name[0] != '.' && !__wrap_ftnl_dev_get(e->d_name, *list + *n, err))
+		if (e->d_name[0] != '.' && !__wrap_ftnl_dev_get(e->d_name, *list + *n, err) &&
+		    *(*list)[*n].name)
 			++*n;
 	closedir(dir);
 	return 0;

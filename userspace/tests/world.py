@@ -118,12 +118,12 @@ class World:
             answer = self.say(sock, text)
         return json.loads(answer.splitlines()[0]) if answer else None
 
-    def ftctl(self, *words, control=None, check=None):
+    def ftctl(self, *words, control=None, check=None, env=None, program="ftctl"):
         """Run it; (exit status, standard output, standard error)."""
-        words = [*self.wrap, os.path.join(self.build, "ftctl"), "--control",
+        words = [*self.wrap, os.path.join(self.build, program), "--control",
                  control or self.path("none.sock"), *words]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                              timeout=120, cwd=self.dir, check=False)
+                              timeout=120, cwd=self.dir, check=False, env=dict(os.environ, **(env or {})))
         need(done.returncode >= 0 and done.returncode not in BROKEN, f"ftctl broke: {done.stderr}")
         if check is not None:
             need(done.returncode == check, f"{words} ended with {done.returncode}, not {check}: "
