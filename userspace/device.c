@@ -345,10 +345,10 @@ void devices_check_guest(const struct guest *g)
 	struct fterr err;
 
 	for (d = ftd_devices; d; d = d->next) {
-		if (strcmp(d->guest, g->name) || !d->conn || devconn_pid(d->conn) == g->pid)
+		if (strcmp(d->guest, g->name) || !d->conn || devconn_pid(d->conn) == g->attached_pid)
 			continue;
 		ft_fail(&err, -EPERM, "process %d is not the QEMU of guest %s, which is process %d",
-			devconn_pid(d->conn), g->name, g->pid);
+			devconn_pid(d->conn), g->name, g->attached_pid);
 		devconn_end(d->conn, &err);
 	}
 }

@@ -374,9 +374,9 @@ static int check_process(const struct device *dev, int sock, pid_t *pid, struct 
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len))
 		return ft_fail(err, -errno, "cannot tell who has connected: %s", strerror(errno));
 	*pid = peer.pid;
-	if (g && !g->busy && g->attached && !g->ended && g->pid != *pid)
+	if (g && g->attached && !g->ended && g->attached_pid != *pid)
 		return ft_fail(err, -EPERM, "process %d has connected, which is not the QEMU of guest %s "
-			       "(process %d)", *pid, g->name, g->pid);
+			       "(process %d)", *pid, g->name, g->attached_pid);
 	return 0;
 }
 

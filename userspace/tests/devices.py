@@ -98,7 +98,7 @@ class Devices:
     """ftd-alone, and what its module says."""
 
     def __init__(self, w):
-        self.w, self.dir = w, w.path("module")
+        self.w, self.dir, self.ftd = w, w.path("module"), None
         os.mkdir(self.dir)
         self.image = w.path("image")
         with open(self.image, "wb") as file:
@@ -106,8 +106,9 @@ class Devices:
         self.start()
 
     def start(self):
+        # QEMU may be there before ftd was seen to be.
+        self.at = len(self.ftd.log) if self.ftd else 0
         self.ftd = self.w.ftd(env={"FTKVM_STANDIN": self.dir}, program="ftd-alone")
-        self.at = len(self.ftd.log)
 
     def module(self, name, text=None):
         path = os.path.join(self.dir, name)
@@ -708,3 +709,34 @@ def device_images_are_their_own(w):
     d.device("add", "d1", *words, "link", "readonly")
     with d.connect("d0", GET_FEATURES) as one, d.connect("d1", GET_FEATURES) as two:
         need(len(one.recv(20)) == 20 and len(two.recv(20)) == 20, "only one can read it")
+
+
+@test
+def device_is_its_guests(w):
+    """A process that is not the attached guest's QEMU: also while an operation has that guest."""
+    d = Devices(w)
+    d.disk("d0")
+    d.module("guests", "")
+    monitor = d.qemu()
+    mine = f"process {os.getpid()} .* not the QEMU of guest web"
+    # Who came before it is seen when the guest is attached.
+    with d.connect("d0", GET_FEATURES) as early:
+        need(len(early.recv(20)) == 20, "it does not serve who comes before the guest")
+        d.ftctl("attach", "web", "--qmp", monitor)
+        sent_away(early, "it has it still")
+    wait_for(lambda: not d.show("d0")["connected"], "it is let go of")
+    need_match(mine.replace(".*", "is"), d.show("d0")["trouble"])
+    d.ftd.process.terminate()
+    d.ftd.process.wait(60)
+    d.start()
+    d.said("module: attach web")
+    wait_for(lambda: "busy" not in d.ftd.ask(cmd="info")["guests"][0], "it is attached")
+    d.module("slow", "")
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(d.ftd.control)
+        control.sendall(b'{"cmd": "check", "name": "web"}\n')
+        d.said("module: get web")
+        need(d.ftd.ask(cmd="info")["guests"][0]["busy"] == "check", "it is not busy")
+        sent_away(d.connect("d0", GET_FEATURES), "another's process has the disk")
+        need_match(mine, d.show("d0")["trouble"])
+        d.module("slow")

@@ -5,6 +5,8 @@
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
  * unless it is "vm" that is refused; "net" is refused as by a module without cards.
+ * If there is a file "guests", any guest can be attached, and as long as there is one
+ * "slow" the module does not answer what is asked of a guest.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -23,6 +25,11 @@
 static pid_t vm_pid[FDS];
 
 int __wrap_ft_vm_fd(pid_t pid, struct fterr *err);
+int __wrap_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+int __real_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err);
+int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
+int __real_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err);
 int __wrap_ftnl_dev_del(const char *name, struct fterr *err);
 int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_queue *q,
@@ -73,6 +80,28 @@ int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 		return ft_fail(err, -EMFILE, "descriptor %d", fd);
 	vm_pid[fd] = pid;
 	return fd;
+}
+
+int __wrap_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err)
+{
+	return there("guests") ? 0 : __real_ft_guest_problems(q, fresh, p, err);
+}
+
+int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err)
+{
+	if (!there("guests"))
+		return ft_fail(err, -ENOENT, "no guests");
+	ft_log(SD_NOTICE, "module: attach %s pid %d", name, vm_pid[vm_fd]);
+	return 0;
+}
+
+int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
+{
+	if (there("slow"))
+		ft_log(SD_NOTICE, "module: get %s", name);
+	while (there("slow"))
+		usleep(20000);
+	return __real_ftnl_get(name, r, err);
 }
 
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
