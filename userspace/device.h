@@ -16,6 +16,7 @@ struct devconn;
  * struct device - a device, with a QEMU or without
  * @guest: the name of the guest that may use it
  * @no: the same on both hosts
+ * @yielded: that silent ones make way was said, since a QEMU had it last
  * @user, @uid: whose QEMU may connect, if not root's
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
@@ -29,7 +30,7 @@ struct device {
 	char name[FTKVM_NAME_MAX + 1];
 	char guest[FTKVM_NAME_MAX + 1];
 	uint32_t kind, no;
-	bool readonly, discard;
+	bool readonly, discard, yielded;
 	char user[64];
 	uid_t uid;
 	char socket[108];

@@ -289,6 +289,8 @@ def device_and_the_silent(w):
         need(qemu.recv(12)[:4] == GET_FEATURES[:4], "the next one is not served")
         d.said("sent away: it had said nothing when another connected$")
         d.said("module: add d0 ")
+        d.said("has it$")
+        need(not d.show("d0")["trouble"], f"{d.show('d0')}")
         sent_away(d.connect("d0"), "one that has it makes way")
         need_match("in use by guest web", d.device("del", "d0", check=1))
     d.said("module: del d0$")
