@@ -533,10 +533,16 @@ def lingering():
     return sock, peer
 
 
-def give(client, text, sock):
-    """Say it with a descriptor, which the client has no more then."""
+def give(ftd, client, text, sock, path=None):
+    """Say it with a descriptor, which the client has no more before ftd has it."""
+    pid = ftd.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+    if path:
+        client.connect(path)
     socket.send_fds(client, [text], [sock.fileno()])
     sock.close()
+    os.kill(pid, signal.SIGCONT)
 
 
 @test
@@ -561,14 +567,14 @@ def device_clients_descriptors_are_slow_to_close(w):
     with d.connect("d0", GET_FEATURES) as client:
         need(len(client.recv(20)) == 20, "no answer")
         slow, peer = lingering()
-        give(client, err_fd, slow)
+        give(d.ftd, client, err_fd, slow)
         client.sendall(GET_FEATURES)
         wait_busy(client)
         peer.close()
         need(len(client.recv(20)) == 20, "no answer any more")
         # of a message that is not whole, and its end
         slow, peer = lingering()
-        give(client, err_fd[:-1], slow)
+        give(d.ftd, client, err_fd[:-1], slow)
     d.said("hung up in the midst")
     wait_for(lambda: d.show("d0")["busy"], "it closes")
     need(d.ftd.ask(cmd="info")["ok"], "ftd waits, too")
@@ -581,10 +587,7 @@ def device_clients_descriptors_are_slow_to_close(w):
         need(len(client.recv(20)) == 20, "no answer")
         slow, peer = lingering()
         other = socket.socket(socket.AF_UNIX)
-        d.ftd.process.send_signal(signal.SIGSTOP)
-        other.connect(w.path("d0"))
-        give(other, err_fd, slow)
-        d.ftd.process.send_signal(signal.SIGCONT)
+        give(d.ftd, other, err_fd, slow, w.path("d0"))
         d.said("another that connects is sent away")
         need(d.ftd.ask(cmd="info")["ok"], "ftd waits, too")
         client.sendall(GET_FEATURES)
