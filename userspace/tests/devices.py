@@ -547,3 +547,32 @@ def device_offers(w):
                  name + ".img")
         sent_away(d.connect(name, GET_FEATURES), "it is a disk")
         need_match(f"{name}.img holds nothing: {size} bytes", d.show(name)["trouble"])
+
+
+@test
+def device_whose_driver_writes_its_configuration(w):
+    """wce, which was not offered: a real QEMU passes it on, is refused, and keeps the disk."""
+    d = Devices(w)
+    d.disk("d0")
+    monitor, = w.qemu(*SHARED, "-qtest", f"unix:{w.path('qtest')},server=on,wait=off", "-chardev",
+                      f"socket,id=c,path={w.path('d0')}", "-device", "vhost-user-blk-pci,chardev=c,addr=5")
+    d.said("has it$")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(w.path("qtest"))
+        sock.settimeout(60)
+        with sock.makefile("rw") as file:
+            # Its BAR 4 at 3.5 GiB, and memory on; of the BAR, from 8 KiB on, the configuration.
+            for register, value in ((0x20, 0xe0000000), (0x24, 0), (0x04, 0x6)):
+                for line in (f"outl 0xcf8 {0x80002800 + register:#x}", f"outl 0xcfc {value:#x}"):
+                    print(line, file=file, flush=True)
+                    need(file.readline() == "OK\n", f"QEMU's qtest does not take {line}")
+            print("readl 0xe0002000", file=file, flush=True)
+            need_match("OK 0x0*800$", file.readline())	# the capacity
+            for value in (1, 0):
+                print(f"writeb 0xe0002020 {value}", file=file, flush=True)
+                need(file.readline() == "OK\n", "wce is not written")
+    w.qmp(monitor, ("cont", {}))
+    d.said("module: start d0 0 ")
+    got = d.show("d0")
+    need(got["connected"] and got["queues"] == [0] and not got["trouble"], f"{got}")
+    need("let go" not in d.ftd.log and "sent away" not in d.ftd.log, f"{d.ftd.log}")
