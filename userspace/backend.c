@@ -59,13 +59,40 @@ int ftbackend_disk(struct ftbackend *b, const char *path, bool readonly, struct 
 	ret = disk_size(b, path, err);
 	/* Held as long as the file is open, by us or by the module. */
 	if (!ret && flock(b->fd, (readonly ? LOCK_SH : LOCK_EX) | LOCK_NB))
-		ret = ft_fail(err, -errno, "%s is in use%s: %s", path,
-			      readonly ? "" : " (two guests can't write to one disk)", strerror(errno));
+		ret = errno == EWOULDBLOCK ?
+		      ft_fail(err, -errno, "%s is in use%s", path,
+			      readonly ? "" : " (two guests can't write to one disk)") :
+		      ft_fail(err, -errno, "cannot lock %s: %s", path, strerror(errno));
 	if (!ret && fcntl(b->fd, F_SETFL, 0))
 		ret = ft_fail(err, -errno, "cannot use %s: %s", path, strerror(errno));
 	if (ret)
 		ftbackend_close(b);
 	return ret;
+}
+
+static int open_look(const char *path)
+{
+	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+bool ftbackend_unlocked(const char *path)
+{
+	int fd = open_look(path);
+	bool unlocked = fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB);
+
+	if (fd >= 0)
+		close(fd);
+	return unlocked;
+}
+
+uint32_t ftbackend_block(const char *path)
+{
+	struct ftbackend b = { .fd = open_look(path) };
+	struct fterr ignored;
+	uint32_t block = b.fd < 0 || disk_size(&b, path, &ignored) ? SECTOR : b.block;
+
+	ftbackend_close(&b);
+	return block;
 }
 
 int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err)

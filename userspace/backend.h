@@ -20,6 +20,12 @@ struct ftbackend {
 /* Open a regular file or a block device for nobody else to write to. 0 or -errno. */
 int ftbackend_disk(struct ftbackend *b, const char *path, bool readonly, struct fterr *err);
 
+/* It is there, and nobody has it as a disk. */
+bool ftbackend_unlocked(const char *path);
+
+/* Bytes that it is read and written by as a disk, whoever has it; 512 if that can't be told. */
+uint32_t ftbackend_block(const char *path);
+
 /* A tap's name, or the path of a macvtap's (/dev/tapN). 0 or -errno. */
 int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err);
 

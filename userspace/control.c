@@ -113,24 +113,6 @@ static int op_info(struct client *c, json_t *request, struct fterr *err)
 	return 0;
 }
 
-static int op_device_add(struct client *c, json_t *request, struct fterr *err)
-{
-	int ret = device_add(request, err);
-
-	if (!ret)
-		client_answer(c, json_pack("{s:b}", "ok", 1));
-	return ret;
-}
-
-static int op_device_del(struct client *c, json_t *request, struct fterr *err)
-{
-	int ret = device_del(request_string(request, "name"), err);
-
-	if (!ret)
-		client_answer(c, json_pack("{s:b}", "ok", 1));
-	return ret;
-}
-
 static int op_devices(struct client *c, json_t *request, struct fterr *err)
 {
 	(void)request;
@@ -151,8 +133,8 @@ static const struct {
 	{ "promote", false, op_promote },
 	{ "check", false, op_check },
 	{ "info", true, op_info },
-	{ "device-add", true, op_device_add },
-	{ "device-del", true, op_device_del },
+	{ "device-add", true, device_add },
+	{ "device-del", true, device_del },
 	{ "devices", true, op_devices },
 };
 

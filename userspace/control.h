@@ -10,9 +10,9 @@
  *	{"cmd": "detach" | "unpair" | "check", "name": ...}
  *	{"cmd": "info"}
  *	{"cmd": "device-add", "name": ..., "guest": ..., "kind": "blk", "no": N, "socket": PATH,
- *	 "file": PATH, ["readonly": bool], ["discard": bool], ["user": ...]}
+ *	 "file": PATH, ["readonly": bool], ["discard": bool], ["user": ..., "uid": N]}
  *	{"cmd": "device-add", "name": ..., "guest": ..., "kind": "net", "no": N, "socket": PATH,
- *	 "tap": NAME, ["user": ...]}
+ *	 "tap": NAME, ["user": ..., "uid": N]}
  *	{"cmd": "device-del", "name": ...}
  *	{"cmd": "devices"}
  *

@@ -2,7 +2,6 @@
 /* The list of devices, and their sockets. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,11 @@
 struct device *ftd_devices;
 char ftd_devices_path[128];
 
-static struct device *find(const char *name)
+#define RETRY_US	2000000
+
+static sd_event_source *retry_source;
+
+struct device *device_find(const char *name)
 {
 	struct device *d;
 
@@ -44,7 +47,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 	if (dev->conn && !devconn_yields(dev->conn, sock)) {
 		ft_log(SD_WARNING, "device %s: process %d has it; another that connects is sent away",
 		       dev->name, devconn_pid(dev->conn));
-		close(sock);
+		device_close(dev, sock);
 		return 0;
 	}
 	devconn_new(dev, sock);
@@ -54,32 +57,70 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 void device_free_for_next(struct device *dev)
 {
 	dev->conn = NULL;
-	if (dev->listen_source)
+	if (dev->listen_source && !dev->closing)
 		sd_event_source_set_enabled(dev->listen_source, SD_EVENT_ON);
 }
 
-static int give_to_user(const struct device *dev, struct fterr *err)
-{
-	const struct passwd *pw;
+struct closer {
+	struct job job;
+	int fd;
+	char name[FTKVM_NAME_MAX + 1];
+};
 
-	if (!*dev->user)
-		return 0;
-	pw = getpwnam(dev->user);
-	if (!pw)
-		return ft_fail(err, -EINVAL, "there is no user %s on this host", dev->user);
-	if (chown(dev->socket, pw->pw_uid, -1))
-		return ft_fail(err, -errno, "cannot give %s to %s: %s", dev->socket, dev->user, strerror(errno));
-	return 0;
+static void close_work(struct job *job)
+{
+	close(((struct closer *)job)->fd);
 }
 
+static void close_done(struct job *job)
+{
+	struct closer *c = (struct closer *)job;
+	struct device *d = device_find(c->name);	/* it may be gone */
+
+	if (d && d->closing && !--d->closing && d->listen_source)
+		sd_event_source_set_enabled(d->listen_source, SD_EVENT_ON);
+	free(c);
+}
+
+void device_close(struct device *dev, int fd)
+{
+	struct closer *c = calloc(1, sizeof(*c));
+
+	if (c) {
+		c->job = (struct job) { .work = close_work, .done = close_done };
+		c->fd = fd;
+		memcpy(c->name, dev->name, sizeof(c->name));
+	}
+	if (!c || job_start(&c->job)) {
+		close(fd);
+		free(c);
+		return;
+	}
+	/* Or there would be a thread for each that comes. */
+	dev->closing++;
+	if (dev->listen_source)
+		sd_event_source_set_enabled(dev->listen_source, SD_EVENT_OFF);
+}
+
+/* What is to be closed, or -1. */
+static int take_listener(struct device *dev)
+{
+	int fd = dev->listen_fd;
+
+	dev->listen_fd = -1;
+	dev->listen_source = sd_event_source_disable_unref(dev->listen_source);
+	if (fd >= 0)
+		unlink(dev->socket);
+	return fd;
+}
+
+/* Before anybody has connected, or at the end. */
 static void stop_listening(struct device *dev)
 {
-	if (dev->listen_fd < 0)
-		return;
-	dev->listen_source = sd_event_source_disable_unref(dev->listen_source);
-	close(dev->listen_fd);
-	dev->listen_fd = -1;
-	unlink(dev->socket);
+	int fd = take_listener(dev);
+
+	if (fd >= 0)
+		close(fd);
 }
 
 static int start_listening(struct device *dev, struct fterr *err)
@@ -89,7 +130,7 @@ static int start_listening(struct device *dev, struct fterr *err)
 	dev->listen_fd = ft_unix_listen(dev->socket, 8, err);
 	if (dev->listen_fd < 0)
 		return dev->listen_fd;
-	ret = give_to_user(dev, err);
+	ret = *dev->user ? ft_unix_give(dev->listen_fd, dev->uid, err) : 0;
 	if (!ret) {
 		ret = sd_event_add_io(ftd_loop, &dev->listen_source, dev->listen_fd, EPOLLIN, on_connection,
 				      dev);
@@ -103,7 +144,7 @@ static int start_listening(struct device *dev, struct fterr *err)
 
 /* --- what is asked --------------------------------------------------------- */
 
-static json_t *config_json(const struct device *d)
+json_t *device_config(const struct device *d)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "name", d->name, "guest", d->guest,
 				 "kind", ft_dev_kind_name(d->kind), "no", (int)d->no, "socket", d->socket,
@@ -111,8 +152,10 @@ static json_t *config_json(const struct device *d)
 
 	json_object_set_new(json, "readonly", json_boolean(d->readonly));
 	json_object_set_new(json, "discard", json_boolean(d->discard));
-	if (*d->user)
+	if (*d->user) {
 		json_object_set_new(json, "user", json_string(d->user));
+		json_object_set_new(json, "uid", json_integer(d->uid));
+	}
 	return json;
 }
 
@@ -123,7 +166,7 @@ static void save(void)
 	struct device *d;
 
 	for (d = ftd_devices; d; d = d->next)
-		json_array_append_new(list, config_json(d));
+		json_array_append_new(list, device_config(d));
 	snprintf(path, sizeof(path), "%s.new", ftd_devices_path);
 	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_devices_path))
 		ft_log(SD_WARNING, "cannot save the list of devices in %s", ftd_devices_path);
@@ -164,6 +207,20 @@ static int take_kind(struct device *d, json_t *request, struct fterr *err)
 	return 0;
 }
 
+/* Names of users are ftctl's to look up: that may take a while, and it may fail for a while. */
+static int take_user(struct device *d, json_t *request, struct fterr *err)
+{
+	json_t *uid = json_object_get(request, "uid");
+	json_int_t v = json_integer_value(uid);
+
+	if (!json_object_get(request, "user"))
+		return 0;
+	if (!json_is_integer(uid) || v < 0 || v >= UINT32_MAX)
+		return ft_fail(err, -EINVAL, "a device's \"user\" needs a \"uid\": a number");
+	d->uid = v;
+	return take_text(request, "user", d->user, sizeof(d->user), err);
+}
+
 static int take_config(struct device *d, json_t *request, struct fterr *err)
 {
 	int ret;
@@ -181,8 +238,8 @@ static int take_config(struct device *d, json_t *request, struct fterr *err)
 	if (!ret)
 		ret = take_text(request, d->kind == FTKVM_UAPI_DEV_BLK ? "file" : "tap", d->backend,
 				sizeof(d->backend), err);
-	if (!ret && json_object_get(request, "user"))
-		ret = take_text(request, "user", d->user, sizeof(d->user), err);
+	if (!ret)
+		ret = take_user(d, request, err);
 	if (ret)
 		return ret;
 	if (*d->socket != '/' || (d->kind == FTKVM_UAPI_DEV_BLK && *d->backend != '/'))
@@ -206,74 +263,61 @@ static int check_unique(const struct device *new, struct fterr *err)
 	return 0;
 }
 
-/*
- * A kind that the module's version does not serve is refused before a QEMU waits for
- * it. Nothing is made: a socket is no VM. Disks are served by all; what a module that
- * is not loaded serves is seen later.
- */
-static int check_served(const struct device *d, struct fterr *err)
+struct device *device_new(json_t *config, struct fterr *err)
 {
-	struct ftdev_add a = { .no = d->no, .kind = d->kind, .vm_fd = d->listen_fd,
-			       .backend_fd = -1 };
-	struct fterr why;
+	struct device *d = calloc(1, sizeof(*d));
 
-	if (d->kind == FTKVM_UAPI_DEV_BLK || ftnl_dev_add(d->name, &a, &why) != -EOPNOTSUPP)
-		return 0;
-	*err = why;
-	return why.code;
+	if (!d) {
+		ft_fail(err, -ENOMEM, "ftd is out of memory");
+		return NULL;
+	}
+	d->listen_fd = -1;
+	if (!take_config(d, config, err) && !check_unique(d, err))
+		return d;
+	free(d);
+	return NULL;
 }
 
-int device_add(json_t *request, struct fterr *err)
+/* In the order in which they were added. */
+static void append(struct device *d)
 {
-	struct device *d = calloc(1, sizeof(*d)), **at;
-	int ret;
+	struct device **at;
 
-	if (!d)
-		return ft_fail(err, -ENOMEM, "ftd is out of memory");
-	d->listen_fd = -1;
-	ret = take_config(d, request, err);
-	if (!ret)
-		ret = check_unique(d, err);
-	if (!ret)
-		ret = start_listening(d, err);
-	if (!ret) {
-		ret = check_served(d, err);
-		if (ret)
-			stop_listening(d);
-	}
-	if (ret) {
-		free(d);
-		return ret;
-	}
-	/* in the order in which they were added */
 	for (at = &ftd_devices; *at; at = &(*at)->next)
 		;
 	*at = d;
+}
+
+int device_begin(struct device *d, struct fterr *err)
+{
+	int ret = check_unique(d, err);
+
+	if (!ret)
+		ret = start_listening(d, err);
+	if (ret)
+		return ret;
+	append(d);
 	save();
 	ft_log(SD_NOTICE, "device %s of guest %s waits for its QEMU at %s", d->name, d->guest, d->socket);
 	return 0;
 }
 
-int device_del(const char *name, struct fterr *err)
+void device_end(struct device *d)
 {
-	struct device *d = name ? find(name) : NULL, **at;
+	struct device **at;
+	int fd;
 
-	if (!d)
-		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
-			       name ? name : "without a name");
-	if (d->conn && devconn_heard(d->conn))
-		return ft_fail(err, -EBUSY, "device %s is in use by guest %s (process %d): end that QEMU, or unplug "
-			       "the device from it, first", name, d->guest, devconn_pid(d->conn));
 	if (d->conn)
 		devconn_end(d->conn, NULL);
 	for (at = &ftd_devices; *at != d; at = &(*at)->next)
 		;
 	*at = d->next;
-	stop_listening(d);
-	ft_log(SD_NOTICE, "device %s is gone", name);
+	fd = take_listener(d);
+	if (fd >= 0)
+		device_close(d, fd);	/* with those that it did not accept yet */
+	ft_log(SD_NOTICE, "device %s is gone", d->name);
 	free(d);
 	save();
-	return 0;
 }
 
 json_t *devices_json(void)
@@ -282,7 +326,7 @@ json_t *devices_json(void)
 	struct device *d;
 
 	for (d = ftd_devices; d; d = d->next) {
-		json_t *json = config_json(d), *trouble = json_string(d->trouble);
+		json_t *json = device_config(d), *trouble = json_string(d->trouble);
 
 		json_object_set_new(json, "connected", json_boolean(d->conn));
 		if (d->conn)
@@ -301,24 +345,67 @@ void devices_check_guest(const struct guest *g)
 	struct fterr err;
 
 	for (d = ftd_devices; d; d = d->next) {
-		if (strcmp(d->guest, g->name) || !d->conn || devconn_pid(d->conn) == g->pid)
+		if (strcmp(d->guest, g->name) || !d->conn || devconn_pid(d->conn) == g->attached_pid)
 			continue;
 		ft_fail(&err, -EPERM, "process %d is not the QEMU of guest %s, which is process %d",
-			devconn_pid(d->conn), g->name, g->pid);
+			devconn_pid(d->conn), g->name, g->attached_pid);
 		devconn_end(d->conn, &err);
 	}
+}
+
+static void listen_to_all(void);
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)s;
+	(void)usec;
+	(void)arg;
+	listen_to_all();
+	return 0;
+}
+
+/* A QEMU that runs may wait for any of them; one that fails is tried again. */
+static void listen_to_all(void)
+{
+	bool all = true;
+	struct device *d;
+	struct fterr err;
+
+	for (d = ftd_devices; d; d = d->next) {
+		if (d->listen_fd >= 0)
+			continue;
+		if (start_listening(d, &err)) {
+			if (strcmp(d->trouble, err.text))
+				ft_log(SD_WARNING, "device %s: %s; trying on", d->name, err.text);
+			snprintf(d->trouble, sizeof(d->trouble), "%s", err.text);
+			all = false;
+			continue;
+		}
+		*d->trouble = '\0';
+		ft_log(SD_NOTICE, "device %s of guest %s waits for its QEMU at %s", d->name, d->guest, d->socket);
+	}
+	retry_source = sd_event_source_disable_unref(retry_source);
+	if (!all)
+		sd_event_add_time_relative(ftd_loop, &retry_source, CLOCK_MONOTONIC, RETRY_US, 0, on_retry, NULL);
 }
 
 void devices_restore(void)
 {
 	json_t *list = json_load_file(ftd_devices_path, 0, NULL), *one;
+	struct device *d;
 	struct fterr err;
 	size_t i;
 
-	json_array_foreach(list, i, one)
-		if (device_add(one, &err))
+	/* The list is as it was: nothing is saved before all of it is known again. */
+	json_array_foreach(list, i, one) {
+		d = device_new(one, &err);
+		if (d)
+			append(d);
+		else
 			ft_log(SD_WARNING, "a device of the last time: %s", err.text);
+	}
 	json_decref(list);
+	listen_to_all();
 }
 
 bool devices_busy(void)
@@ -335,6 +422,7 @@ void devices_deaf(void)
 {
 	struct device *d;
 
+	retry_source = sd_event_source_disable_unref(retry_source);
 	for (d = ftd_devices; d; d = d->next)
 		stop_listening(d);
 }
@@ -343,6 +431,7 @@ void devices_close(void)
 {
 	struct device *d;
 
+	retry_source = sd_event_source_disable_unref(retry_source);
 	while ((d = ftd_devices)) {
 		ftd_devices = d->next;
 		stop_listening(d);

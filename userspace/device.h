@@ -16,33 +16,49 @@ struct devconn;
  * struct device - a device, with a QEMU or without
  * @guest: the name of the guest that may use it
  * @no: the same on both hosts
- * @user: whose QEMU may connect, if not root's
+ * @yielded: that silent ones make way was said, since a QEMU had it last
+ * @user, @uid: whose QEMU may connect, if not root's
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
  * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
- * @trouble: why the last connection ended, "" if it was in order
+ * @listen_fd: -1: its socket could not be made; that is tried again
+ * @closing: sockets that are being closed: nobody may connect meanwhile
+ * @trouble: why, or why the last connection ended; "" if it was in order
  */
 struct device {
 	struct device *next;
 	char name[FTKVM_NAME_MAX + 1];
 	char guest[FTKVM_NAME_MAX + 1];
 	uint32_t kind, no;
-	bool readonly, discard;
+	bool readonly, discard, yielded;
 	char user[64];
+	uid_t uid;
 	char socket[108];
 	char backend[1024];
 
 	int listen_fd;
 	sd_event_source *listen_source;
 	struct devconn *conn;
+	unsigned int closing;
 	char trouble[sizeof(((struct fterr *)0)->text)];
 };
 
 extern struct device *ftd_devices;
 
-/* By control requests; 0, or -errno with a text. */
-int device_add(json_t *request, struct fterr *err);
-int device_del(const char *name, struct fterr *err);
+/* NULL: there is none. */
+struct device *device_find(const char *name);
+/* What is asked for, and saved: a device of it that nobody knows, or NULL with a text; and back. */
+struct device *device_new(json_t *config, struct fterr *err);
+json_t *device_config(const struct device *d);
+/* Let its QEMU come; it is in the list then. 0, or -errno with a text: it is the caller's still. */
+int device_begin(struct device *d, struct fterr *err);
+/* Forget it. No QEMU has it. */
+void device_end(struct device *d);
+
+/* device_order.c: orders of a client, as those of op.h: 0: it hears more, or -errno with a text. */
+struct client;
+int device_add(struct client *client, json_t *request, struct fterr *err);
+int device_del(struct client *client, json_t *request, struct fterr *err);
 /* All of them, for "devices". */
 json_t *devices_json(void);
 
@@ -81,5 +97,10 @@ void devconn_json(const struct devconn *conn, json_t *json);
 
 /* A connection is gone: the next may come. */
 void device_free_for_next(struct device *dev);
+/*
+ * Close a client's socket, which takes @fd, in a thread. What it sent and nobody read is
+ * closed with it, and that may take as long as the client likes.
+ */
+void device_close(struct device *dev, int fd);
 
 #endif

@@ -17,10 +17,13 @@
 #include "device.h"
 #include "job.h"
 #include "qmp.h"
+#include "text.h"
 #include "vhost_user.h"
 
 /* Descriptors of a request beside the two of its header and status; as QEMU's own disks. */
 #define SEG_MAX		126
+#define SEG_BYTES	65536		/* of each, at most */
+_Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requests");
 #define DISCARD_SECTORS	(1 << 22)	/* in one request: 2 GiB */
 
 /**
@@ -57,14 +60,20 @@ static void go_on(struct devconn *c, int ret, const struct fterr *err);
 
 /* --- jobs ------------------------------------------------------------------ */
 
+static void close_all(struct devconn *c)
+{
+	if (c->sock >= 0)
+		close(c->sock);
+	c->sock = -1;
+	ftbackend_close(&c->backend);
+	vu_free(&c->vu);
+}
+
 /* Nobody waits for it any more. */
 static void free_conn(struct devconn *c)
 {
-	ftbackend_close(&c->backend);
-	vu_free(&c->vu);
+	close_all(c);
 	sd_event_source_disable_unref(c->io);
-	if (c->sock >= 0)
-		close(c->sock);
 	free(c);
 }
 
@@ -144,6 +153,13 @@ static void call_work(struct job *job)
 	c->ret = ftnl_dev_call(c->name, c->queue, c->set.call_fd, &c->err);
 }
 
+static void close_work(struct job *job)
+{
+	struct devconn *c = (struct devconn *)job;
+
+	vu_close_fds(&c->vu);
+}
+
 /* --- what vhost-user says -------------------------------------------------- */
 
 static int on_features(struct vu *vu, struct fterr *err)
@@ -193,11 +209,17 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	return command(c, call_work, command_done, err);
 }
 
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	return command(vu->arg, close_work, command_done, err);
+}
+
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
 	struct devconn *c = vu->arg;
 	struct virtio_blk_config blk = {
 		.capacity = c->backend.sectors,
+		.size_max = SEG_BYTES,
 		.seg_max = SEG_MAX,
 		.blk_size = c->backend.block,
 		.num_queues = 1,
@@ -214,8 +236,8 @@ static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 	memcpy(config, &blk, sizeof(blk));
 }
 
-static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_config };
-static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, NULL };
+static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_close, on_config };
+static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, on_close, NULL };
 
 static uint64_t features(const struct device *dev)
 {
@@ -258,6 +280,7 @@ static void go_on(struct devconn *c, int ret, const struct fterr *err)
  */
 static int take_over(struct devconn *c, struct fterr *err)
 {
+	const struct device *dev = c->dev;
 	struct ftdev d;
 	int ret = ftnl_dev_get(c->name, &d, err);
 
@@ -270,9 +293,13 @@ static int take_over(struct devconn *c, struct fterr *err)
 	ret = ftnl_dev_del(c->name, err);
 	if (ret == -EBUSY && (pid_t)d.pid == c->pid) {
 		/* A pair can't do without it for a moment; its backend is open in there. */
+		if (d.no != dev->no || d.kind != dev->kind || d.readonly != dev->readonly)
+			return ft_fail(err, -EEXIST, "the kernel module has another device %s of it (%s %u%s)", c->name,
+				       ft_dev_kind_name(d.kind), d.no, d.readonly ? ", read-only" : "");
 		c->adopted = true;
 		c->backend.sectors = d.capacity;
-		c->backend.block = 512;
+		if (dev->kind == FTKVM_UAPI_DEV_BLK)
+			c->backend.block = ftbackend_block(dev->backend);
 		return 0;
 	}
 	return ret == -ENOENT ? 0 : ret;
@@ -332,6 +359,7 @@ static void add_done(struct job *job)
 		return;
 	}
 	c->greeted = true;
+	dev->yielded = false;
 	if (!*dev->trouble)
 		ft_log(SD_NOTICE, "device %s: QEMU (process %d) %s", dev->name, c->pid,
 		       c->adopted ? "is back; the module had it meanwhile" : "has it");
@@ -347,9 +375,9 @@ static int check_process(const struct device *dev, int sock, pid_t *pid, struct 
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len))
 		return ft_fail(err, -errno, "cannot tell who has connected: %s", strerror(errno));
 	*pid = peer.pid;
-	if (g && !g->busy && g->attached && !g->ended && g->pid != *pid)
+	if (g && g->attached && !g->ended && g->attached_pid != *pid)
 		return ft_fail(err, -EPERM, "process %d has connected, which is not the QEMU of guest %s "
-			       "(process %d)", *pid, g->name, g->pid);
+			       "(process %d)", *pid, g->name, g->attached_pid);
 	return 0;
 }
 
@@ -387,8 +415,12 @@ bool devconn_yields(struct devconn *c, int sock)
 	if (c->heard || recv(c->sock, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT) > 0 ||
 	    check_process(c->dev, sock, &pid, &err))
 		return false;
-	ft_fail(&err, -EBUSY, "it had said nothing when another connected");
-	devconn_end(c, &err);
+	/* No trouble of the device's. */
+	if (!c->dev->yielded)
+		ft_log(SD_WARNING, "device %s: process %d is sent away: it had said nothing when another connected",
+		       c->name, c->pid);
+	c->dev->yielded = true;
+	devconn_end(c, NULL);
 	return true;
 }
 
@@ -430,7 +462,10 @@ static void end_work(struct job *job)
 	for (n = 0; n < VU_QUEUES; n++)
 		if (c->running & 1u << n)
 			ftnl_dev_stop(c->name, n, &c->base, &c->err);
-	c->ret = ftnl_dev_del(c->name, &c->err);
+	if (c->added)
+		c->ret = ftnl_dev_del(c->name, &c->err);
+	/* As long as whoever is behind a descriptor likes. */
+	close_all(c);
 }
 
 static void end_done(struct job *job)
@@ -469,11 +504,12 @@ void devconn_end(struct devconn *c, const struct fterr *why)
 	if (c->dev->listen_source)
 		sd_event_source_set_enabled(c->dev->listen_source, SD_EVENT_OFF);
 	c->io = sd_event_source_disable_unref(c->io);
-	vu_free(&c->vu);
-	close(c->sock);
-	c->sock = -1;
-	if (c->added && !begin(c, end_work, end_done, &c->err))
+	if (c->heard && !begin(c, end_work, end_done, &c->err))
 		return;
+	if (!c->heard) {
+		device_close(c->dev, c->sock);
+		c->sock = -1;
+	}
 	device_free_for_next(c->dev);
 	free_conn(c);
 }

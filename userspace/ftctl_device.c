@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* ftctl device: disks and network cards of guests. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ftctl.h"
@@ -32,22 +33,35 @@ static json_t *stats_json(const struct ftdev *d)
 	return json;
 }
 
-/* What the module knows goes to what ftd does. */
-static void add_module(json_t *devices, const struct ftdev *list, size_t n)
+static json_t *find(json_t *devices, const char *name)
 {
 	json_t *one;
-	size_t i, k;
+	size_t i;
 
 	json_array_foreach(devices, i, one)
-		for (k = 0; k < n; k++) {
-			json_t *why;
+		if (!strcmp(text(one, "name"), name))
+			return one;
+	return NULL;
+}
 
-			if (strcmp(list[k].name, text(one, "name")))
-				continue;
-			why = json_string(list[k].detail);
-			json_object_set_new(one, "stats", stats_json(&list[k]));
-			json_object_set_new(one, "broken", why ? why : json_string("(not UTF-8)"));
+/* What the module knows goes to what ftd does; ftd may know less of them. */
+static void add_module(json_t *devices, const struct ftdev *list, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		const struct ftdev *d = &list[i];
+		json_t *one = find(devices, d->name), *why = json_string(d->detail);
+
+		if (!one) {
+			one = json_pack("{s:s, s:b, s:s, s:i, s:i, s:b}", "name", d->name, "known", 0, "kind",
+					ft_dev_kind_name(d->kind), "no", (int)d->no, "pid", (int)d->pid, "readonly",
+					d->readonly);
+			json_array_append_new(devices, one);
 		}
+		json_object_set_new(one, "stats", stats_json(d));
+		json_object_set_new(one, "broken", why ? why : json_string("(not UTF-8)"));
+	}
 }
 
 static void print_stats(json_t *stats)
@@ -76,6 +90,18 @@ static void print_next(json_t *d)
 	else
 		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,ctrl_vq=off\n",
 		       name, name, name);
+}
+
+static void print_unknown(json_t *d)
+{
+	printf("%s: %s %lld of process %lld, which ftd does not know of\n", text(d, "name"),
+	       !strcmp(text(d, "kind"), "blk") ? "disk" : "network card",
+	       (long long)json_integer_value(json_object_get(d, "no")),
+	       (long long)json_integer_value(json_object_get(d, "pid")));
+	print_stats(json_object_get(d, "stats"));
+	if (*text(d, "broken"))
+		printf("    broken   %s\n", text(d, "broken"));
+	printf("    NEXT     add it as it was (ftctl device add %s ...), or end that QEMU\n", text(d, "name"));
 }
 
 static void print_device(json_t *d)
@@ -112,24 +138,22 @@ static void print_device(json_t *d)
 static json_t *choose(json_t *devices, const char *name, struct fterr *err)
 {
 	json_t *one, *list;
-	size_t i;
 
 	if (!name)
 		return json_incref(devices);
-	list = json_array();
-	json_array_foreach(devices, i, one)
-		if (!strcmp(text(one, "name"), name))
-			json_array_append(list, one);
-	if (json_array_size(list))
+	one = find(devices, name);
+	if (one) {
+		list = json_array();
+		json_array_append(list, one);
 		return list;
-	json_decref(list);
+	}
 	ft_fail(err, -ENOENT, "there is no device %s; \"ftctl device\" shows those there are", name);
 	return NULL;
 }
 
 static int show(struct ftctl *ctl)
 {
-	json_t *answer, *list, *one;
+	json_t *answer, *all, *list, *one;
 	struct ftdev *devs = NULL;
 	struct fterr err, ignored;
 	size_t n = 0, i;
@@ -137,14 +161,20 @@ static int show(struct ftctl *ctl)
 	answer = ftctl_ask(ctl, json_pack("{s:s}", "cmd", "devices"), &err);
 	if (!answer)
 		return ftctl_error(&err);
-	list = choose(json_object_get(answer, "devices"), ctl->name, &err);
+	all = json_object_get(answer, "devices");
+	if (!json_is_array(all)) {
+		json_decref(answer);
+		ft_fail(&err, -EBADMSG, "what ftd answers makes no sense; are ftctl and ftd of the same version?");
+		return ftctl_error(&err);
+	}
+	/* Without the module there is still what ftd knows. */
+	if (!ftnl_dev_dump(&devs, &n, &ignored))
+		add_module(all, devs, n);
+	free(devs);
+	list = choose(all, ctl->name, &err);
 	json_decref(answer);
 	if (!list)
 		return ftctl_error(&err);
-	/* Without the module there is still what ftd knows. */
-	if (!ftnl_dev_dump(&devs, &n, &ignored))
-		add_module(list, devs, n);
-	free(devs);
 	if (ctl->json)
 		return ftctl_print_json(list);
 	if (!json_array_size(list))
@@ -153,7 +183,10 @@ static int show(struct ftctl *ctl)
 	json_array_foreach(list, i, one) {
 		if (i)
 			putchar('\n');
-		print_device(one);
+		if (json_is_false(json_object_get(one, "known")))
+			print_unknown(one);
+		else
+			print_device(one);
 	}
 	json_decref(list);
 	return FTCTL_OK;
@@ -181,6 +214,24 @@ static int add_path(json_t *json, const char *key, const char *path, struct fter
 	return whole ? json_object_set_new(json, key, whole) : err->code;
 }
 
+static int add_text(json_t *json, const char *key, const char *value, struct fterr *err)
+{
+	json_t *one = json_string(value);
+
+	return one ? json_object_set_new(json, key, one) :
+		     ft_fail(err, -EINVAL, "cannot tell ftd the %s \"%.100s\": it is not UTF-8", key, value);
+}
+
+static int add_user(json_t *json, const char *user, struct fterr *err)
+{
+	const struct passwd *pw = getpwnam(user);
+
+	if (!pw)
+		return ft_fail(err, -ENOENT, "there is no user %s on this host", user);
+	json_object_set_new(json, "uid", json_integer(pw->pw_uid));
+	return add_text(json, "user", user, err);
+}
+
 static int add(struct ftctl *ctl)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "cmd", "device-add", "name", ctl->name,
@@ -190,17 +241,18 @@ static int add(struct ftctl *ctl)
 	struct fterr err = { 0 };
 	int ret;
 
-	if (ctl->device.tap)
-		json_object_set_new(json, "tap", json_string(ctl->device.tap));
-	if (ctl->device.user)
-		json_object_set_new(json, "user", json_string(ctl->device.user));
 	ret = add_path(json, "socket", ctl->device.socket, &err);
 	if (!ret && ctl->device.file)
 		ret = add_path(json, "file", ctl->device.file, &err);
+	if (!ret && ctl->device.tap)
+		ret = add_text(json, "tap", ctl->device.tap, &err);
+	if (!ret && ctl->device.user)
+		ret = add_user(json, ctl->device.user, &err);
 	if (!ret)
 		return ftctl_order(ctl, json, said_add);
 	json_decref(json);
-	return ftctl_error(&err);
+	ret = ftctl_error(&err);
+	return err.code == -ENOENT ? ret : FTCTL_USAGE;
 }
 
 int cmd_device(struct ftctl *ctl)

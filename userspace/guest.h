@@ -11,6 +11,7 @@
  * @busy: what an operation's thread is doing with it, or NULL; that thread owns
  *	@qmp, @cons and the fields below them meanwhile, the main loop all else
  * @attached: the module has taken it, and ftd looks after it
+ * @attached_pid: its QEMU then: @pid for the main loop, busy or not
  * @must_stop: its pairing failed after its QEMU was told to run it
  * @over: the module says that the guest has ended
  * @ended: its QEMU is gone; the module's replica may still tell of it
@@ -23,6 +24,7 @@ struct guest {
 	char name[FTKVM_NAME_MAX + 1];
 	const char *busy;
 	bool attached, must_stop, over, ended, reaped, gone;
+	pid_t attached_pid;
 	int pidfd;
 	sd_event_source *qmp_source, *pid_source, *retry_source;
 	bool retry_logged;

@@ -34,6 +34,7 @@ void op_free(struct op *op)
 		ftcon_free(&op->cons[i]);
 	free(op->cons);
 	json_decref(op->result);
+	json_decref(op->others);
 	free(op);
 }
 

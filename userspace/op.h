@@ -22,6 +22,7 @@ struct client;
  * @attached: the guest was attached by this operation
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
+ * @device, @others: what is to be added, and all that there are, as device_config() has them
  * @sock: connected to the peer; the operation's own
  * @result: what the answer says beside "ok", or NULL
  */
@@ -41,6 +42,8 @@ struct op {
 	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
 	bool force, attached;
+	struct device *device;
+	json_t *others;
 	int sock;
 
 	int ret;

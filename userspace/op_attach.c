@@ -141,6 +141,7 @@ void attach_settle(struct op *op)
 		return;
 	}
 	op->guest->attached = true;
+	op->guest->attached_pid = op->guest->pid;
 	devices_check_guest(op->guest);
 	guests_save();
 }

@@ -2,17 +2,20 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/ftkvm.h>
+#include <linux/sockios.h>
+#include <linux/un.h>
 #include "util.h"
 
 int ft_fail(struct fterr *err, int code, const char *fmt, ...)
@@ -182,15 +185,21 @@ int ft_unix_address(struct sockaddr_un *addr, const char *path)
 /* Nobody answers there: it is a leftover of an ftd that did not end well. */
 static int remove_stale(const struct sockaddr_un *addr, struct fterr *err)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int ret;
+	struct stat st;
+	int fd, ret;
 
+	if (lstat(addr->sun_path, &st))
+		return 0;	/* if that is no good sign, bind() tells */
+	/* connect() would say the same of it as of a leftover. */
+	if (!S_ISSOCK(st.st_mode))
+		return ft_fail(err, -EEXIST, "%s is there, and is no socket", addr->sun_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return ft_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
 	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
 	close(fd);
 	if (!ret || ret == -EAGAIN)
-		return ft_fail(err, -EADDRINUSE, "another ftd serves %s already", addr->sun_path);
+		return ft_fail(err, -EADDRINUSE, "a program listens at %s already: another ftd?", addr->sun_path);
 	if (ret == -ECONNREFUSED)
 		unlink(addr->sun_path);
 	return 0;
@@ -231,6 +240,17 @@ int ft_unix_listen(const char *path, int backlog, struct fterr *err)
 		return fd;
 	close(fd);
 	return ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret));
+}
+
+int ft_unix_give(int fd, uid_t uid, struct fterr *err)
+{
+	int file = ioctl(fd, SIOCUNIXFILE), ret = 0;
+
+	if (file < 0 || fchownat(file, "", uid, -1, AT_EMPTY_PATH))
+		ret = ft_fail(err, -errno, "cannot give a socket to user %u: %s", uid, strerror(errno));
+	if (file >= 0)
+		close(file);
+	return ret;
 }
 
 bool ft_name_ok(const char *name)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <jansson.h>
 #include <systemd/sd-daemon.h>
 
@@ -72,11 +73,20 @@ int ft_unix_address(struct sockaddr_un *addr, const char *path);
 /*
  * ft_unix_listen() - listen at a UNIX socket that only our own user may connect to
  *
- * Its directory is made if there is none, and what an ftd that did not end well left
- * behind is removed.
+ * Its directory is made if there is none, and the socket that an ftd that did not end
+ * well left behind is removed; -EEXIST: what is there is none.
  * Return: the socket, non-blocking, or -errno with a text
  */
 int ft_unix_listen(const char *path, int backlog, struct fterr *err);
+
+/*
+ * ft_unix_give() - let another user connect to a socket of ft_unix_listen()
+ *
+ * The file that the socket was bound to, wherever it is by now: at its path there may be
+ * a link to some other if the directory is not ours alone.
+ * Return: 0, or -errno with a text; EPERM without CAP_NET_ADMIN and CAP_CHOWN
+ */
+int ft_unix_give(int fd, uid_t uid, struct fterr *err);
 
 /* A guest's name: letters, digits, '-', '_', '.', not more than FTKVM_NAME_MAX. */
 bool ft_name_ok(const char *name);

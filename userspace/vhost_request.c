@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include "vhost_request.h"
@@ -19,7 +18,7 @@ enum {
 	GET_FEATURES = 1, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE, SET_LOG_BASE, SET_LOG_FD,
 	SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL,
 	SET_VRING_ERR, GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE,
-	GET_CONFIG = 24,
+	GET_CONFIG = 24, SET_CONFIG = 25,
 };
 
 int vu_bad(struct fterr *err, const char *fmt, ...)
@@ -89,18 +88,25 @@ static size_t answer_queue_num(struct vu *vu, struct vu_message *out)
 	return sizeof(out->u64);
 }
 
-static int get_config(struct vu *vu, struct fterr *err)
+static int check_config(struct vu *vu, struct fterr *err)
 {
 	uint32_t offset = vu->in.config.offset, size = vu->in.config.size;
 
 	if (!vu->ops->config)
 		return vu_bad(err, "the device has no configuration space");
 	if (size > VU_CONFIG_MAX || offset > VU_CONFIG_MAX - size)
-		return vu_bad(err, "it asks for %u bytes of the configuration space at %u", size, offset);
+		return vu_bad(err, "it means %u bytes of the configuration space at %u", size, offset);
 	if (vu->in.header.size != CONFIG_HEADER + size)
-		return vu_bad(err, "it asks for %u bytes of the configuration space in a message of %u", size,
+		return vu_bad(err, "it means %u bytes of the configuration space in a message of %u", size,
 			      vu->in.header.size);
 	return 0;
+}
+
+/* A driver can write there whatever it was offered, and QEMU passes that on. Nothing changes. */
+static int set_config(struct vu *vu, struct fterr *err)
+{
+	vu->outcome = 1;
+	return check_config(vu, err);
 }
 
 static size_t answer_config(struct vu *vu, struct vu_message *out)
@@ -261,10 +267,10 @@ static int take_fd(struct vu *vu)
 	return fd;
 }
 
-void vu_replace_fd(int *at, int fd)
+void vu_replace_fd(struct vu *vu, int *at, int fd)
 {
 	if (*at >= 0)
-		close(*at);
+		vu->fd[vu->nfds++] = *at;
 	*at = fd;
 }
 
@@ -293,7 +299,7 @@ static int set_kick(struct vu *vu, struct fterr *err)
 
 	if (!q || !find_idle(vu, vu->in.u64 & FILE_INDEX, err))
 		return err->code;
-	vu_replace_fd(&q->kick, take_fd(vu));
+	vu_replace_fd(vu, &q->kick, take_fd(vu));
 	return 0;
 }
 
@@ -303,7 +309,7 @@ static int set_call(struct vu *vu, struct fterr *err)
 
 	if (!q)
 		return err->code;
-	vu_replace_fd(&q->call, vu->nfds ? take_fd(vu) : -1);
+	vu_replace_fd(vu, &q->call, vu->nfds ? take_fd(vu) : -1);
 	q->call_changed = true;
 	return 0;
 }
@@ -332,7 +338,7 @@ static int get_base(struct vu *vu, struct fterr *err)
 
 	if (!q)
 		return err->code;
-	vu_replace_fd(&q->kick, -1);	/* which ends it */
+	vu_replace_fd(vu, &q->kick, -1);	/* which ends it */
 	return 0;
 }
 
@@ -349,7 +355,7 @@ static int reset(struct vu *vu, struct fterr *err)
 
 	(void)err;
 	for (n = 0; n < vu->nqueues; n++) {
-		vu_replace_fd(&vu->queue[n].kick, -1);
+		vu_replace_fd(vu, &vu->queue[n].kick, -1);
 		vu->queue[n].enabled = false;
 	}
 	return 0;
@@ -378,8 +384,9 @@ static const struct request requests[] = {
 	[SET_PROTOCOL_FEATURES] = { "SET_PROTOCOL_FEATURES", 8, 8, 0, 0, set_protocol, NULL },
 	[GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, 0, 0, BIT(P_MQ), NULL, answer_queue_num },
 	[SET_VRING_ENABLE] = { "SET_VRING_ENABLE", 8, 8, 0, 0, set_enable, NULL },
-	[GET_CONFIG] = { "GET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), get_config,
+	[GET_CONFIG] = { "GET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), check_config,
 			 answer_config },
+	[SET_CONFIG] = { "SET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), set_config, NULL },
 };
 
 const struct request *vu_find_request(uint32_t number)

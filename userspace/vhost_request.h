@@ -46,8 +46,8 @@ const struct request *vu_find_request(uint32_t number);
 bool vu_find_rings(const struct vu *vu, const struct vu_queue *q, uint64_t *desc, uint64_t *avail,
 		   uint64_t *used);
 
-/* Close what @at holds, if anything, for @fd, which may be -1. */
-void vu_replace_fd(int *at, int fd);
+/* What @at holds, if anything, is to be closed; it gets @fd, which may be -1. */
+void vu_replace_fd(struct vu *vu, int *at, int fd);
 
 /* What the client says can't be: -EPROTO. */
 int vu_bad(struct fterr *err, const char *fmt, ...) __printf(2, 3);

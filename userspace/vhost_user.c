@@ -19,14 +19,17 @@
 #define FLAG_REPLY	0x4
 #define FLAG_NEED_REPLY	0x8
 
+/* At a time: a client that goes on and on keeps nobody else waiting. QEMU begins with some 20. */
+#define MESSAGES	32
+
 /* Without a log there is no migration. QEMU's is not written to, as KVM keeps one of its own. */
 #define PROTOCOL_ALL	(BIT(P_LOG_SHMFD) | BIT(P_REPLY_ACK))
 #define PROTOCOL_BLK	(BIT(P_MQ) | BIT(P_CONFIG))
 
 #define FEATURES_ALL	(BIT(VIRTIO_F_VERSION_1) | BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_LOG_ALL) | \
 			 BIT(VIRTIO_RING_F_INDIRECT_DESC))
-#define FEATURES_BLK	(BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) | \
-			 BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_RO) | BIT(VIRTIO_BLK_F_DISCARD) | \
+#define FEATURES_BLK	(BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) | \
+			 BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_RO) | BIT(VIRTIO_BLK_F_DISCARD) | \
 			 BIT(VIRTIO_BLK_F_WRITE_ZEROES))
 #define FEATURES_NET	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) | \
 			 BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
@@ -133,7 +136,7 @@ static int check_header(const struct vu *vu, struct fterr *err)
 	return 0;
 }
 
-static void drop_fds(struct vu *vu)
+void vu_close_fds(struct vu *vu)
 {
 	while (vu->nfds)
 		close(vu->fd[--vu->nfds]);
@@ -146,12 +149,14 @@ static int send_answer(struct vu *vu, struct fterr *err)
 	ssize_t n, len;
 
 	memset(&out, 0, sizeof(out));
-	if (r->answer)
+	if (r->answer) {
 		out.header.size = r->answer(vu, &out);
-	else if ((vu->in.header.flags & FLAG_NEED_REPLY) && (vu->protocol & BIT(P_REPLY_ACK)))
-		out.header.size = sizeof(out.u64);	/* 0: done */
-	else
+	} else if ((vu->in.header.flags & FLAG_NEED_REPLY) && (vu->protocol & BIT(P_REPLY_ACK))) {
+		out.header.size = sizeof(out.u64);
+		out.u64 = vu->outcome;
+	} else {
 		return 0;
+	}
 	out.header.request = vu->in.header.request;
 	out.header.flags = FLAG_VERSION | FLAG_REPLY;
 	len = HEADER_SIZE + out.header.size;
@@ -169,9 +174,14 @@ static int carry_out(struct vu *vu, struct fterr *err)
 
 	if (ret)
 		return ret;
-	ret = send_answer(vu, err);
-	drop_fds(vu);
 	vu->have = 0;
+	ret = send_answer(vu, err);
+	if (ret || !vu->nfds)
+		return ret;
+	vu->doing = VU_CLOSING;
+	ret = vu->ops->close(vu, err);
+	if (ret != VU_LATER)
+		vu->doing = VU_IDLE;
 	return ret;
 }
 
@@ -182,6 +192,7 @@ static int take_message(struct vu *vu, struct fterr *err)
 
 	if (vu->nfds > r->fds)
 		return vu_bad(err, "%s with %u descriptors", r->name, vu->nfds);
+	vu->outcome = 0;
 	if (r->apply)
 		ret = r->apply(vu, err);
 	if (ret < 0)
@@ -203,15 +214,13 @@ static bool take_fds(struct vu *vu, struct msghdr *msg)
 			continue;
 		for (i = 0; i < n; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (vu->nfds < ARRAY_SIZE(vu->fd)) {
+			if (vu->nfds < ARRAY_SIZE(vu->fd))
 				vu->fd[vu->nfds++] = fd;
-			} else {
-				close(fd);
-				fit = false;
-			}
+			else
+				close(fd);	/* there is room for two messages' */
 		}
 	}
-	return fit;
+	return fit && vu->nfds <= VU_REGIONS;
 }
 
 /*
@@ -251,11 +260,12 @@ static int receive(struct vu *vu, size_t end, struct fterr *err)
 
 int vu_read(struct vu *vu, struct fterr *err)
 {
+	unsigned int i;
 	int ret;
 
 	if (vu->doing != VU_IDLE)
 		return VU_LATER;
-	for (;;) {
+	for (i = 0; i < MESSAGES; i++) {
 		ret = receive(vu, HEADER_SIZE, err);
 		if (ret <= 0)
 			return ret;
@@ -269,12 +279,17 @@ int vu_read(struct vu *vu, struct fterr *err)
 		if (ret)
 			return ret;
 	}
+	return 0;
 }
 
 int vu_finish(struct vu *vu, uint32_t base, struct fterr *err)
 {
 	int ret;
 
+	if (vu->doing == VU_CLOSING) {
+		vu->doing = VU_IDLE;
+		return vu_read(vu, err);
+	}
 	operation_done(vu, base);
 	ret = carry_out(vu, err);
 	return ret ? ret : vu_read(vu, err);
@@ -306,9 +321,10 @@ void vu_free(struct vu *vu)
 {
 	unsigned int n;
 
-	drop_fds(vu);
+	vu_close_fds(vu);
 	for (n = 0; n < VU_QUEUES; n++) {
-		vu_replace_fd(&vu->queue[n].kick, -1);
-		vu_replace_fd(&vu->queue[n].call, -1);
+		vu_replace_fd(vu, &vu->queue[n].kick, -1);
+		vu_replace_fd(vu, &vu->queue[n].call, -1);
+		vu_close_fds(vu);
 	}
 }

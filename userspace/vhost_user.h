@@ -19,6 +19,7 @@
 
 #define VU_QUEUES	2	/* of a device, at most */
 #define VU_REGIONS	8	/* of guest memory, as the protocol has it */
+#define VU_FDS		(2 * VU_REGIONS)	/* a message's, and as many that are too many */
 #define VU_CONFIG_MAX	256
 #define VU_LATER	1	/* an operation has begun: vu_finish() tells its end */
 
@@ -31,14 +32,16 @@ struct vu;
 /**
  * struct vu_ops - what happens to a device
  *
- * Each returns 0 or -errno with a text, which ends the connection; start, stop
- * and call also VU_LATER: then no message is read until vu_finish(). They find
- * all that is known in the struct vu.
+ * Each returns 0 or -errno with a text, which ends the connection; start, stop,
+ * call and close also VU_LATER: then no message is read until vu_finish(). They
+ * find all that is known in the struct vu.
  *
  * @features: the driver has accepted these (vu->features); no queue runs
  * @start: queue @n is to run; its parameters are whole and sound
  * @stop: it is to stop; @base gets the index it would go on with
  * @call: a running queue has another call descriptor, or none
+ * @close: vu_close_fds(); it may take as long as the client likes, as any file of
+ *	its own may be behind a descriptor
  * @config: fill in the configuration space, all zero yet; NULL: there is none
  */
 struct vu_ops {
@@ -46,6 +49,7 @@ struct vu_ops {
 	int (*start)(struct vu *vu, unsigned int n, struct fterr *err);
 	int (*stop)(struct vu *vu, unsigned int n, uint32_t *base, struct fterr *err);
 	int (*call)(struct vu *vu, unsigned int n, struct fterr *err);
+	int (*close)(struct vu *vu, struct fterr *err);
 	void (*config)(struct vu *vu, uint8_t config[VU_CONFIG_MAX]);
 };
 
@@ -111,7 +115,8 @@ struct vu_message {
  * @nqueues: of the device
  * @region, @nregions: the guest's memory as the client has it
  * @have: bytes of @in that have come
- * @fd, @nfds: descriptors that came with them
+ * @outcome: of it, for a client that wants to know: 0, or another number if it was not done
+ * @fd, @nfds: descriptors that came with them; then those that are to be closed
  * @doing, @doing_queue: the operation that has begun, for vu_finish()
  */
 struct vu {
@@ -128,9 +133,10 @@ struct vu {
 
 	struct vu_message in;
 	size_t have;
-	int fd[VU_REGIONS];
+	uint64_t outcome;
+	int fd[VU_FDS];
 	unsigned int nfds;
-	enum { VU_IDLE, VU_STARTING, VU_STOPPING, VU_CALLING } doing;
+	enum { VU_IDLE, VU_STARTING, VU_STOPPING, VU_CALLING, VU_CLOSING } doing;
 	unsigned int doing_queue;
 };
 
@@ -146,8 +152,9 @@ void vu_init(struct vu *vu, int sock, uint32_t kind, uint64_t features, const st
 uint64_t vu_kind_features(uint32_t kind);
 
 /**
- * vu_read() - serve what the client has sent
- * Return: 0: all of it; VU_LATER: up to an operation that has begun;
+ * vu_read() - serve what the client has sent, but not without end
+ * Return: 0: all of it, or so many messages that others should have their turn: to be
+ * called again while there is something to be read; VU_LATER: up to an operation that has begun;
  * -ENOTCONN: the client has hung up; another -errno: it is to be sent away.
  * With a text.
  */
@@ -160,7 +167,13 @@ int vu_read(struct vu *vu, struct fterr *err);
  */
 int vu_finish(struct vu *vu, uint32_t base, struct fterr *err);
 
-/* Close what was received, but for the socket. Queues that run are the caller's to stop. */
+/* Close what nobody uses any more: @close of the operations, in any thread. */
+void vu_close_fds(struct vu *vu);
+
+/*
+ * Close what was received, but for the socket, in any thread. Queues that run are the
+ * caller's to stop.
+ */
 void vu_free(struct vu *vu);
 
 /* A request's name, for people. */

@@ -12,6 +12,7 @@
 #include "nl_dev.h"
 #include "qmp.h"
 
+#define DISK_REMEDY	"make its disks by ftctl device add, and start QEMU as ftctl device show says"
 #define SPLIT_REMEDY	"start QEMU with -M ...,kernel-irqchip=split"
 
 int ft_pidfd(pid_t pid)
@@ -160,7 +161,7 @@ static void judge_rings(pid_t pid, const struct rings *r, struct ftproblems *p)
 		if (served[kind] < r->n[kind])
 			ftproblem_add(p, FTKVM_SCOPE_GUEST,
 				      kind == FTKVM_UAPI_DEV_BLK ?
-				      "make its disks by ftctl device add, and start QEMU as ftctl device show says" :
+				      DISK_REMEDY :
 				      "make its network cards by ftctl device add, and start QEMU as ftctl device "
 				      "show says",
 				      "%u of %u %s (%s) %s not ftkvm's", r->n[kind] - served[kind], r->n[kind],
@@ -185,12 +186,20 @@ static void check_control_queue(struct ftqmp *q, const char *container, const ch
 	json_decref(on);
 }
 
+/* A disk of QEMU's own; vhost-user-blk is judged by what is behind it. */
+static bool is_disk(const char *type)
+{
+	return matches("virtio-blk*", type) || matches("virtio-scsi*", type) || matches("vhost-scsi*", type) ||
+	       matches("vhost-user-scsi*", type) || matches("nvme*", type);
+}
+
 /* A device that QEMU or its user put into the machine. */
 static void judge_device(const char *name, const char *type, bool user, struct ftproblems *p)
 {
 	if (ft_type_does_dma(type)) {
 		if (user)
 			ftproblem_add(p, FTKVM_SCOPE_GUEST,
+				      is_disk(type) ? DISK_REMEDY " (-device vhost-user-blk-pci)" :
 				      "leave the device out: a protected guest can't have a device that writes "
 				      "its memory",
 				      "device %s (%s) writes the guest's memory at times of its own", type, name);
@@ -286,7 +295,7 @@ static int check_media(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
 			continue;
 		json_unpack(entry, "{s?s, s?s}", "device", &device, "qdev", &qdev);
 		ftproblem_add(p, FTKVM_SCOPE_GUEST,
-			      "leave the drive out: boot with -kernel and -initrd; protected disks are not done yet",
+			      "leave the drive out; " DISK_REMEDY " (-device vhost-user-blk-pci)",
 			      "drive %s has a medium: its reads write the guest's memory at times of their own",
 			      device && *device ? device : qdev && *qdev ? qdev : "without a name");
 	}

@@ -29,7 +29,7 @@ static struct world {
 	bool blk, running[VU_QUEUES];
 	struct vu_queue was[VU_QUEUES];	/* as it was started */
 	unsigned int stuck;	/* queue of an operation that has begun */
-	enum { NONE, STARTS, STOPS, CALLS } begun;
+	enum { NONE, STARTS, STOPS, CALLS, CLOSES } begun;
 	uint8_t outcome;
 } w;
 
@@ -110,6 +110,21 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	return outcome(n, CALLS, err);
 }
 
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	unsigned int i;
+	int ret;
+
+	REQUIRE(vu->nfds);
+	for (i = 0; i < vu->nfds; i++)
+		REQUIRE(fcntl(vu->fd[i], F_GETFD) == FD_CLOEXEC);
+	REACHED("descriptors are closed");
+	ret = outcome(0, CLOSES, err);
+	if (!ret)
+		vu_close_fds(vu);
+	return ret;
+}
+
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
 	(void)vu;
@@ -162,7 +177,7 @@ static void put(const void *data, size_t len, unsigned int nfds)
 
 enum {
 	SET_FEATURES = 2, SET_MEM_TABLE = 5, NUM = 8, ADDR = 9, BASE = 10, GET_BASE = 11, KICK = 12,
-	CALL = 13, ERR = 14, SET_PROTOCOL = 16, ENABLE = 18, CONFIG = 24
+	CALL = 13, ERR = 14, SET_PROTOCOL = 16, ENABLE = 18, CONFIG = 24, SET_CONFIG = 25
 };
 
 static uint64_t place(struct feed *f)
@@ -225,6 +240,7 @@ static size_t payload(struct feed *f, uint32_t request, struct vu_message *m, un
 		m->state.num = pick >> 1 & 3;
 		return 8;
 	case CONFIG:
+	case SET_CONFIG:
 		m->config.offset = pick & 1 ? feed_le(f, 2) : 0;
 		m->config.size = feed_le(f, pick & 2 ? 2 : 1);
 		return 12 + (m->config.size <= VU_CONFIG_MAX ? m->config.size : VU_CONFIG_MAX);
@@ -273,6 +289,8 @@ static int finish(uint32_t base, struct fterr *err)
 		w.running[w.stuck] = true;
 	else if (w.begun == STOPS)
 		w.running[w.stuck] = false;
+	else if (w.begun == CLOSES)
+		vu_close_fds(&w.vu);
 	w.begun = NONE;
 	REACHED("an operation that ends later");
 	return vu_finish(&w.vu, base, err);
@@ -331,9 +349,12 @@ static void serve(struct feed *f)
 	if (ret)
 		return;
 	shutdown(w.client, SHUT_WR);
-	ret = vu_read(&w.vu, &err);
-	REQUIRE(ret < 0);
-	check(ret, &err);
+	/* Many messages take several calls, and any may begin an operation. */
+	while (ret >= 0) {
+		ret = ret == VU_LATER ? finish(1, &err) : vu_read(&w.vu, &err);
+		check(ret, &err);
+		read_answers();
+	}
 }
 
 /* The first number above @fd that is free. */
@@ -347,8 +368,8 @@ static int next_fd(int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct vu_ops blk = { on_features, on_start, on_stop, on_call, on_config };
-	static const struct vu_ops net = { on_features, on_start, on_stop, on_call, NULL };
+	static const struct vu_ops blk = { on_features, on_start, on_stop, on_call, on_close, on_config };
+	static const struct vu_ops net = { on_features, on_start, on_stop, on_call, on_close, NULL };
 	struct feed f = { data, data + size };
 	int pair[2], next;
 
@@ -385,8 +406,10 @@ void fuzz_seeds(void)
 			seed_message(&s, 0, 1, "\0", 1);
 			seed_message(&s, 0, SET_PROTOCOL, "\0", 1);
 			seed_message(&s, 0, SET_FEATURES, "\0", 1);
-			if (!kind)
+			if (!kind) {
 				seed_message(&s, 0, CONFIG, "\0\x3c", 2);
+				seed_message(&s, 8, SET_CONFIG, "\0\1", 2);
+			}
 			seed_message(&s, 8, SET_MEM_TABLE, "\0", 1);
 			seed_message(&s, 0, NUM, "\x0e", 1);
 			seed_message(&s, 0, BASE, "\0\7", 2);

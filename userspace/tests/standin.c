@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * ftd-alone is ftd whose module can do nothing but say what it is told of
+ * ftd-alone and ftctl-alone are those whose module can do nothing but say what it is told of
  * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
  * unless it is "vm" that is refused; "net" is refused as by a module without cards.
+ * If there is a file "guests", any guest can be attached, and as long as there is one
+ * "slow" the module does not answer what is asked of a guest.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -23,6 +25,11 @@
 static pid_t vm_pid[FDS];
 
 int __wrap_ft_vm_fd(pid_t pid, struct fterr *err);
+int __wrap_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+int __real_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err);
+int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
+int __real_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err);
 int __wrap_ftnl_dev_del(const char *name, struct fterr *err);
 int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_queue *q,
@@ -75,6 +82,28 @@ int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 	return fd;
 }
 
+int __wrap_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err)
+{
+	return there("guests") ? 0 : __real_ft_guest_problems(q, fresh, p, err);
+}
+
+int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err)
+{
+	if (!there("guests"))
+		return ft_fail(err, -ENOENT, "no guests");
+	ft_log(SD_NOTICE, "module: attach %s pid %d", name, vm_pid[vm_fd]);
+	return 0;
+}
+
+int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
+{
+	if (there("slow"))
+		ft_log(SD_NOTICE, "module: get %s", name);
+	while (there("slow"))
+		usleep(20000);
+	return __real_ftnl_get(name, r, err);
+}
+
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
 {
 	struct stat st;
@@ -89,8 +118,8 @@ int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct ft
 	f = refuse("add", err) ? NULL : file(name, "w");
 	if (!f)
 		return err->code;
-	fprintf(f, "%d %u %u %llu\n", vm_pid[add->vm_fd], add->no, add->kind,
-		(unsigned long long)add->capacity);
+	fprintf(f, "%d %u %u %llu %d\n", vm_pid[add->vm_fd], add->no, add->kind,
+		(unsigned long long)add->capacity, add->readonly);
 	fclose(f);
 	ft_log(SD_NOTICE, "module: add %s no %u kind %u capacity %llu%s backend %s", name, add->no, add->kind,
 	       (unsigned long long)add->capacity, add->readonly ? " readonly" : "",
@@ -144,13 +173,15 @@ int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err)
 {
 	FILE *f = file(name, "r");
 	unsigned long long capacity = 0;
+	int readonly = 0;
 
 	memset(d, 0, sizeof(*d));
 	if (!f)
 		return ft_fail(err, -ENOENT, "the module has no device %s", name);
-	if (fscanf(f, "%u %u %u %llu", &d->pid, &d->no, &d->kind, &capacity) == 4)
+	if (fscanf(f, "%u %u %u %llu %d", &d->pid, &d->no, &d->kind, &capacity, &readonly) == 5)
 		snprintf(d->name, sizeof(d->name), "%s", name);
 	d->capacity = capacity;
+	d->readonly = readonly;
 	fclose(f);
 	return 0;
 }
@@ -163,7 +194,8 @@ int __wrap_ftnl_dev_dump(struct ftdev **list, size_t *n, struct fterr *err)
 	*n = 0;
 	*list = calloc(16, sizeof(**list));
 	while (*n < 16 && (e = readdir(dir)))
-		if (e->d_name[0] != '.' && !__wrap_ftnl_dev_get(e->d_name, *list + *n, err))
+		if (e->d_name[0] != '.' && !__wrap_ftnl_dev_get(e->d_name, *list + *n, err) &&
+		    *(*list)[*n].name)
 			++*n;
 	closedir(dir);
 	return 0;

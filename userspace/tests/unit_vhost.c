@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -44,8 +45,8 @@ static struct {
 	struct vu vu;
 	int sock;
 	struct fterr err;
-	bool later;
-	unsigned int nfeatures, nstart, nstop, ncall, queue;
+	bool later, close_later;
+	unsigned int nfeatures, nstart, nstop, ncall, nclose, queue;
 	uint32_t base;
 	int fail;
 } w;
@@ -90,14 +91,24 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	return outcome(err);
 }
 
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	(void)err;
+	w.nclose++;
+	if (w.close_later)
+		return VU_LATER;
+	vu_close_fds(vu);
+	return 0;
+}
+
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
 	(void)vu;
 	memcpy(config, "12345678", 8);
 }
 
-static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_config };
-static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, NULL };
+static const struct vu_ops blk_ops = { on_features, on_start, on_stop, on_call, on_close, on_config };
+static const struct vu_ops net_ops = { on_features, on_start, on_stop, on_call, on_close, NULL };
 
 static void connect_to(uint32_t kind)
 {
@@ -255,8 +266,8 @@ static void vhost_disk(void)
 
 	connect_to(FTKVM_UAPI_DEV_BLK);
 	CHECK(!say(GET_FEATURES, NULL, 0));
-	/* SEG_MAX, RO, BLK_SIZE, FLUSH, DISCARD, WRITE_ZEROES, LOG_ALL, INDIRECT_DESC */
-	CHECK(hears_u64(GET_FEATURES, NEEDED | 0x14006264));
+	/* SIZE_MAX, SEG_MAX, RO, BLK_SIZE, FLUSH, DISCARD, WRITE_ZEROES, LOG_ALL, INDIRECT_DESC */
+	CHECK(hears_u64(GET_FEATURES, NEEDED | 0x14006266));
 	CHECK(!say(GET_PROTOCOL_FEATURES, NULL, 0));
 	CHECK(hears_u64(GET_PROTOCOL_FEATURES, BLK_PROTOCOL));
 	CHECK(!say_u64(SET_PROTOCOL_FEATURES, BLK_PROTOCOL));
@@ -321,6 +332,22 @@ static void vhost_net(void)
 	CHECK(w.vu.queue[1].desc == 0x11000 && w.vu.queue[1].used == 0x13000);
 	CHECK(!say(RESET_OWNER, NULL, 0) && w.nstop == 2);
 	CHECK(!w.vu.queue[0].running && !w.vu.queue[1].running);
+	hang_up();
+}
+
+/* The guest's driver writes wce, which it was not offered: it is told no, and goes on. */
+static void vhost_set_config(void)
+{
+	struct vu_message m;
+	uint8_t wce[12 + 1] = { 32, 0, 0, 0, 1 };
+
+	run_disk();
+	CHECK(!say_with(SET_CONFIG, VERSION | NEED_REPLY, wce, sizeof(wce), 0));
+	CHECK(hears_u64(SET_CONFIG, 1));
+	CHECK(!say_with(SET_CONFIG, VERSION, wce, sizeof(wce), 0) && !hear(&m));
+	CHECK(w.vu.queue[0].running && !w.nstop);
+	CHECK(!say_with(SET_VRING_ENABLE, VERSION | NEED_REPLY, &(uint32_t[]){ 0, 1 }, 8, 0));
+	CHECK(hears_u64(SET_VRING_ENABLE, 0));
 	hang_up();
 }
 
@@ -391,6 +418,43 @@ static void vhost_later(void)
 	hang_up();
 }
 
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* What a client sent is closed by who may wait for it, and nothing is read meanwhile. */
+static void vhost_closes_later(void)
+{
+	unsigned int before = count_fds(), i;
+	struct vu_message m;
+
+	run_disk();
+	CHECK(w.nclose == 1);	/* of the memory */
+	w.close_later = true;
+	CHECK(say_file(SET_VRING_ERR, 0, 1) == VU_LATER && w.nclose == 2);
+	CHECK(say(GET_FEATURES, NULL, 0) == VU_LATER && !hear(&m));
+	vu_close_fds(&w.vu);
+	CHECK(!vu_finish(&w.vu, 0, &w.err) && hear(&m) == 20 && w.nclose == 2);
+	/* The one that was there, when the new one is in force. */
+	i = count_fds();
+	CHECK(say_file(SET_VRING_CALL, 0, 1) == VU_LATER && w.ncall == 1 && w.nclose == 3);
+	CHECK(count_fds() == i + 1 && w.vu.nfds == 1);
+	vu_close_fds(&w.vu);
+	CHECK(!vu_finish(&w.vu, 0, &w.err) && count_fds() == i);
+	/* The answer does not wait; the kick goes when the queue has stopped. */
+	CHECK(say_state(GET_VRING_BASE, 0, 0) == VU_LATER && w.nstop == 1 && hear(&m) == 20);
+	CHECK(w.vu.nfds == 1);
+	hang_up();
+	CHECK(count_fds() == before);
+}
+
 /* --- as it should not ------------------------------------------------------ */
 
 static void expect(int ret, const char *why, int line)
@@ -422,7 +486,6 @@ static void vhost_headers(void)
 	REFUSES(BLK, say_with(GET_FEATURES, 0x11, NULL, 0, 0), "not vhost-user");
 	REFUSES(BLK, say_with(0, VERSION, NULL, 0, 0), "message 0 ");
 	REFUSES(BLK, say_with(SEND_RARP, VERSION, much, 8, 0), "message 19 ");
-	REFUSES(BLK, say_with(SET_CONFIG, VERSION, much, 20, 0), "message 25 ");
 	REFUSES(BLK, say_with(0xffffffff, VERSION, NULL, 0, 0), "message 4294967295 ");
 	REFUSES(BLK, say(GET_FEATURES, much, 1), "GET_FEATURES with 1 bytes");
 	REFUSES(BLK, say(SET_FEATURES, much, 7), "SET_FEATURES with 7 bytes");
@@ -436,6 +499,7 @@ static void vhost_headers(void)
 	REFUSES(connect_to(FTKVM_UAPI_DEV_BLK), say(GET_CONFIG, much, 12), "GET_CONFIG without");
 	REFUSES(NET, say(GET_QUEUE_NUM, NULL, 0), "GET_QUEUE_NUM without");
 	REFUSES(NET, say(GET_CONFIG, much, 12), "GET_CONFIG without");
+	REFUSES(NET, say(SET_CONFIG, much, 12), "SET_CONFIG without");
 }
 
 static void vhost_values(void)
@@ -451,6 +515,8 @@ static void vhost_values(void)
 	REFUSES(BLK, say(GET_CONFIG, far_config, sizeof(far_config)), "at 252");
 	REFUSES(BLK, say(GET_CONFIG, wrap_config, sizeof(wrap_config)), "at 4294967295");
 	REFUSES(BLK, say(GET_CONFIG, short_config, sizeof(short_config)), "in a message of");
+	REFUSES(BLK, say(SET_CONFIG, far_config, sizeof(far_config)), "at 252");
+	REFUSES(BLK, say(SET_CONFIG, short_config, sizeof(short_config)), "in a message of");
 	REFUSES(BLK, say_state(SET_VRING_NUM, 1, 8), "SET_VRING_NUM: it speaks of queue 1");
 	REFUSES(NET, say_state(SET_VRING_NUM, 2, 8), "speaks of queue 2");
 	REFUSES(BLK, say_state(SET_VRING_NUM, 0, 0), "has 0 entries");
@@ -509,15 +575,24 @@ static void vhost_rings(void)
 	hang_up();
 }
 
-static unsigned int count_fds(void)
+/* Messages that cost the client nothing, as they have no answer; others have their turn. */
+static void vhost_much(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
+	struct vu_message m;
+	size_t len = build(&m, SET_OWNER, VERSION, NULL, 0);
+	unsigned int i, calls = 0;
+	int left;
 
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	for (i = 0; i < 100; i++)
+		put(&m, len, 0, -1);
+	do {
+		CHECK(!vu_read(&w.vu, &w.err));
+		CHECK(!ioctl(w.vu.sock, FIONREAD, &left));
+		calls++;
+	} while (left && calls < 100);
+	CHECK(calls > 2 && calls < 100);
+	hang_up();
 }
 
 /* Who asks and never reads; and after all of it, not one descriptor more is open. */
@@ -542,12 +617,15 @@ static void vhost_ends(void)
 const struct unit_test unit_vhost_tests[] = {
 	{ "vhost_disk", vhost_disk },
 	{ "vhost_net", vhost_net },
+	{ "vhost_set_config", vhost_set_config },
 	{ "vhost_migration", vhost_migration },
 	{ "vhost_pieces", vhost_pieces },
 	{ "vhost_later", vhost_later },
+	{ "vhost_closes_later", vhost_closes_later },
 	{ "vhost_headers", vhost_headers },
 	{ "vhost_values", vhost_values },
 	{ "vhost_rings", vhost_rings },
+	{ "vhost_much", vhost_much },
 	{ "vhost_ends", vhost_ends },
 	{ }
 };

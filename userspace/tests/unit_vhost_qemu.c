@@ -54,9 +54,16 @@ static int on_call(struct vu *vu, unsigned int n, struct fterr *err)
 	return VU_LATER;
 }
 
+static int on_close(struct vu *vu, struct fterr *err)
+{
+	(void)err;
+	vu_close_fds(vu);
+	return VU_LATER;
+}
+
 static void on_config(struct vu *vu, uint8_t config[VU_CONFIG_MAX])
 {
-	struct virtio_blk_config blk = { .capacity = SECTORS, .seg_max = 126, .blk_size = 512 };
+	struct virtio_blk_config blk = { .capacity = SECTORS, .size_max = 65536, .seg_max = 126, .blk_size = 512 };
 
 	(void)vu;
 	memcpy(config, &blk, sizeof(blk));
@@ -79,7 +86,7 @@ static void take_kicks(const struct vu *vu, const struct pollfd *fds)
 
 static void serve(int sock, uint32_t kind)
 {
-	struct vu_ops ops = { on_features, on_start, on_stop, on_call,
+	struct vu_ops ops = { on_features, on_start, on_stop, on_call, on_close,
 			      kind == FTKVM_UAPI_DEV_BLK ? on_config : NULL };
 	struct fterr err = { 0 };
 	struct vu vu;

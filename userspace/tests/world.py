@@ -17,6 +17,14 @@ os.environ.setdefault("ASAN_OPTIONS", "exitcode=98")
 os.environ.setdefault("UBSAN_OPTIONS", "exitcode=98:print_stacktrace=1")
 
 
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
 class Failed(Exception):
     pass
 
@@ -110,12 +118,12 @@ class World:
             answer = self.say(sock, text)
         return json.loads(answer.splitlines()[0]) if answer else None
 
-    def ftctl(self, *words, control=None, check=None):
+    def ftctl(self, *words, control=None, check=None, env=None, program="ftctl"):
         """Run it; (exit status, standard output, standard error)."""
-        words = [*self.wrap, os.path.join(self.build, "ftctl"), "--control",
+        words = [*self.wrap, os.path.join(self.build, program), "--control",
                  control or self.path("none.sock"), *words]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=120, cwd=self.dir, check=False)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                              timeout=120, cwd=self.dir, check=False, env=dict(os.environ, **(env or {})))
         need(done.returncode >= 0 and done.returncode not in BROKEN, f"ftctl broke: {done.stderr}")
         if check is not None:
             need(done.returncode == check, f"{words} ended with {done.returncode}, not {check}: "
@@ -216,3 +224,14 @@ class Daemon:
     def peer(self, text):
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as sock:
             return self.world.say(sock, text)
+
+
+def findings(w, path):
+    code, out, _ = w.ftctl("-j", "check", "--qmp", path)
+    need(code == 1, f"check ended with {code}")
+    answer = json.loads(out)
+    need(answer["protectable"] is False, f"protectable: {answer}")
+    found = answer["problems"]
+    # Without KVM these are always there.
+    need_match("KVM", json.dumps([p["cause"] for p in found]))
+    return [p for p in found if p["scope"] == "guest" and "KVM" not in p["cause"]]

@@ -165,7 +165,6 @@ class Entry:
         self.linux = fields.get("linux", False)
         self.torture = fields.get("torture", False)
         self.needs = fields.get("needs")
-        self.limit = fields.get("limit", False)
         self.limit = fields.get("limit")
         self.image = fields.get("image", name)
         self.append = fields.get("append", "")
