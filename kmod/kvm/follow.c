@@ -323,17 +323,16 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		/* takes long, and sleeps */
 		if (rec && !may_wait && follow_sleeps(rec))
 			return -EAGAIN;
+		/* the primary may have ended in the midst of what is one step here */
+		if (rec && (r->env_more || r->snap_after) && follow_stopped(r, rec))
+			continue;
 		if (rec && r->env_more) {
-			if (follow_stopped(r, rec))
-				continue;
 			/* the rest of the last instruction, which read nothing more */
 			if (follow_take_within(r, rec, FTKVM_REC_ENV))
 				break;
 			continue;
 		}
 		if (rec && r->snap_after) {
-			if (follow_stopped(r, rec))
-				continue;
 			ret = follow_snap(r, rec);
 			if (ret == -EINTR)
 				return ret;
