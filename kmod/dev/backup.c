@@ -6,6 +6,7 @@
  */
 #include <linux/slab.h>
 #include "../core/frame.h"
+#include "../fault/fault.h"
 #include "../kvm/hooks.h"
 #include "../kvm/replica.h"
 #include "device.h"
@@ -331,7 +332,9 @@ static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct f
 				    q->dev->name);
 		return -ESTALE;
 	}
+	ftkvm_fault(FTKVM_FAULT_DEV_COMPLETE);
 	ret = ftkvm_devq_complete(q, status);
+	ftkvm_fault(FTKVM_FAULT_DEV_COMPLETED);
 	WRITE_ONCE(q->done, max(q->done, q->fifo->first));
 	/* broken: by what the guest did, in memory that is the primary's, too */
 	return !ret || (ret == -EPROTO && !broken) ? 0 : -ESTALE;
@@ -411,6 +414,7 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		ftkvm_dev_put(q->dev);
 		if (ret)
 			return ret;
+		ftkvm_fault(FTKVM_FAULT_DEV_FREED);
 	}
 	r->dev_applied = 0;
 	return 0;

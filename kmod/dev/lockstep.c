@@ -4,6 +4,7 @@
  * replicas do alike. What only one of them does is in primary.c and backup.c.
  */
 #include <linux/preempt.h>
+#include "../fault/fault.h"
 #include "../kvm/hooks.h"
 #include "../kvm/replica.h"
 #include "device.h"
@@ -186,7 +187,8 @@ void ftkvm_lockstep_drain(struct ftkvm_devq *q)
 	if (left <= 0)
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
 				    "device %s was stopped with requests under way: %s",
-				    q->dev->name, left ? "its command was killed" : "its storage does not answer");
+				    q->dev->name,
+				    left ? "its command was killed" : "its storage does not answer");
 	ftkvm_replica_put(r);
 }
 
@@ -264,6 +266,7 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 		ftkvm_for_each_devq(q, dev) {
 			if (!test_and_clear_bit(FTKVM_DEVQ_KICKED, &q->todo))
 				continue;
+			ftkvm_fault(FTKVM_FAULT_DEV_KICK);
 			ftkvm_devq_begin(q, r);
 			q->st.kicks++;
 			/* a queue that waits for its start is looked at then */
@@ -274,6 +277,7 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 				any = true;
 			}
 			ftkvm_devq_end(q);
+			ftkvm_fault(FTKVM_FAULT_DEV_TAKEN);
 			queue_work(ftkvm_dev_work, &q->work);
 		}
 		ftkvm_dev_put(dev);

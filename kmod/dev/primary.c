@@ -5,6 +5,7 @@
  */
 #include <linux/slab.h>
 #include "../core/frame.h"
+#include "../fault/fault.h"
 #include "../kvm/hooks.h"
 #include "../kvm/replica.h"
 #include "../link/link.h"
@@ -179,6 +180,7 @@ void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 stat
 		bulk_send(r, q, req->seq, status, req->data, cost - FTKVM_ANSWER_COST);
 	else if (room)
 		bulk_unsent(q, cost);
+	ftkvm_fault(FTKVM_FAULT_DEV_ANSWERED);
 	ftkvm_replica_put(r);
 }
 
@@ -228,8 +230,10 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 			in.kind = FTKVM_INPUT_DEV_DONE;
 			q->bulk.fresh += lead_cost(req, status);
 		}
+		ftkvm_fault(FTKVM_FAULT_DEV_COMPLETE);
 		/* what breaks the queue here must break it there: told in any case */
 		ftkvm_devq_complete(q, status);
+		ftkvm_fault(FTKVM_FAULT_DEV_COMPLETED);
 		list[n++] = in;
 		completed++;
 	}
@@ -294,6 +298,7 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 	if (likely(!r->dev_took))
 		return;
 	r->dev_took = false;
+	ftkvm_fault(FTKVM_FAULT_DEV_LOGGED);
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {
 			mutex_lock(&q->lock);

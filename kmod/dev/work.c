@@ -7,6 +7,7 @@
 #include <linux/mmu_context.h>
 #include <linux/sched/mm.h>
 #include "../kvm/replica.h"
+#include "../fault/fault.h"
 #include "device.h"
 #include "lockstep.h"
 
@@ -93,8 +94,13 @@ static bool work_request(struct ftkvm_devq *q)
 
 	if (!req)
 		return false;
+	ftkvm_fault(FTKVM_FAULT_DEV_DO);
 	if (!READ_ONCE(q->drain) || ftkvm_req_changes(req))
 		status = ftkvm_disk_do(q->dev, req);
+	/* only a backup's is told to */
+	if (ftkvm_fault(FTKVM_FAULT_DEV_STORE))
+		status = VIRTIO_BLK_S_IOERR;
+	ftkvm_fault(FTKVM_FAULT_DEV_DONE);
 	ftkvm_lockstep_answer(q, req, status);
 	mutex_lock(&q->lock);
 	/* not, if the queue was started anew meanwhile */

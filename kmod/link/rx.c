@@ -93,7 +93,7 @@ static int ftkvm_link_rx_frame(struct ftkvm_link *l)
 	if (h->type == FTKVM_FRAME_BULK)
 		return ftkvm_link_upcall(l, l->ops->bulk(l->priv, l->wire.rx_buf,
 							 le32_to_cpu(h->len)));
-	ret = ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_GOT_HELLO, FTKVM_FAULT_GOT_BYE, h->type));
+	ret = ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_GOT_HELLO, FTKVM_FAULT_GOT_BULK, h->type));
 	if (ret)
 		return ftkvm_link_upcall(l, ret);
 

@@ -290,10 +290,10 @@ int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len,
 		memcpy(w->rest + sizeof(h), payload, len);
 	w->rest_len = sizeof(h) + len;
 	w->rest_at = 0;
-	ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_SEND_HELLO, FTKVM_FAULT_SEND_BYE,
+	ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_SEND_HELLO, FTKVM_FAULT_SEND_BULK,
 						 type), w->rest, w->rest_len) ?:
 	      ftkvm_wire_flush(w, nowait);
-	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_SENT_HELLO, FTKVM_FAULT_SENT_BYE, type));
+	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_SENT_HELLO, FTKVM_FAULT_SENT_BULK, type));
 	if (ret != -EAGAIN && ret != -EINTR && ret != -ERESTARTSYS)
 		return ret;
 	if (w->rest_at)

@@ -26,6 +26,9 @@ PEER = {"GOT_BYE", "BYE_GOT", "BYE_TAKEN"}
 # Until then nobody has told the primary to stop.
 BEFORE_FENCE = {"FENCE", "BYE_SAY"}
 
+# What a guest with a disk is told, behind its name: it reads back all it wrote in the end.
+DISK = "disk rounds=60"
+
 # Actions behind which hosts and pair are as before, as a rule: they come first.
 SOFT = {"hold", "stall", "vcpu", "short", "blip", "late", "storm"}
 
@@ -50,6 +53,9 @@ class Case:
         self.outcome = None
         if point.name.endswith("_HALT"):
             self.append = "period=20000000"		# so long that it halts in each round
+        if phase == "disk":
+            self.append = DISK
+            self.nth = rng.randint(1, 12)
         if phase == "lag":
             self.append = "bulk=120 period=50000000 halt=0" if point.name == "ROOM_WAIT" else ""
 
@@ -120,18 +126,22 @@ def _detach(point, side):
         yield "qemu"
 
 
+def _disk(point, side):
+    yield from ("hold", "stall", "blip", "part", "die", "qemu", "ftd")
+
+
 def _none(point, side):
     return ()
 
 
 ACTIONS = {"init": _none, "exit": _none, "attach": _attach, "pair": _pair, "run": _run,
            "lag": _lag, "silence": _silence, "takeover": _takeover, "fence": _fence,
-           "unpair": _unpair, "gone": _gone, "detach": _detach}
+           "unpair": _unpair, "gone": _gone, "detach": _detach, "disk": _disk}
 
 
 def _may_cut(phase, side, point):
     """Whether the other host survives a power cut here."""
-    if phase in ("pair", "run", "lag", "silence"):
+    if phase in ("pair", "run", "lag", "silence", "disk"):
         return True
     if phase == "attach":
         return side == "a"

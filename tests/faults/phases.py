@@ -154,6 +154,13 @@ def run(session, case):
     finish(session, case, session.settle(marks))
 
 
+def disk(session, case):
+    """The same, with a disk; its guest then reads back whatever it was told is written."""
+    run(session, case)
+    session.reads_back(case.outcome)
+    session.stage = "over"
+
+
 def lag(session, case):
     """The backup stands still, the primary runs on until it may not."""
     session.to_lockstep()
@@ -358,12 +365,12 @@ def leave(session, case):
     case.outcome = "unloaded" if not unloaded.code else "attached"
 
 
-PHASES = {"init": init, "exit": leave, "attach": attach, "pair": pair, "run": run, "lag": lag,
+PHASES = {"disk": disk, "init": init, "exit": leave, "attach": attach, "pair": pair, "run": run, "lag": lag,
           "silence": silence, "takeover": takeover, "fence": fence, "unpair": unpair,
           "gone": gone, "detach": detach}
 
 # Where a session must be, at the latest, for a phase to begin.
-STAGES = {"init": ("fresh",), "exit": ("fresh",), "attach": ("fresh",),
+STAGES = {"disk": ("fresh",), "init": ("fresh",), "exit": ("fresh",), "attach": ("fresh",),
           "pair": ("fresh", "attached"), "detach": ("fresh", "attached", "lockstep", "alone")}
 EARLIER = ("fresh", "attached", "lockstep")
 

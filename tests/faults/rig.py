@@ -41,7 +41,41 @@ OOM = re.compile(r"^.*(?:invoked oom-killer|page allocation failure)(?:.*\n)*?"
 
 @functools.lru_cache(maxsize=None)
 def guest_args(append):
-    return guests.table()["mixed"].qemu_args(append, MACHINE)
+    """A first word that is no option names another guest than mixed."""
+    name, _, words = append.partition(" ")
+    if not name or "=" in name:
+        name, words = "mixed", append
+    return guests.table()[name].qemu_args(words, MACHINE)
+
+
+class Disk:
+    """A guest's disk, on an image of each host's own; all zeros."""
+
+    BYTES = 16 << 20
+
+    def __init__(self, label):
+        self.label, self.guest = label, label.replace("q", "g")
+        self.image, self.socket = f"/run/{label}.img", f"/run/{label}.sock"
+
+    @property
+    def arguments(self):
+        return ["-object", "memory-backend-memfd,id=ram,size=128M,share=on",
+                "-machine", "memory-backend=ram",
+                "-chardev", f"socket,id=disk,path={self.socket},reconnect=1",
+                "-device", "vhost-user-blk-pci,chardev=disk"]
+
+    @property
+    def add(self):
+        ftctl = shlex.quote(paths.ftctl())
+        return (f"truncate -s {self.BYTES} {self.image}; {ftctl} device add {self.label} guest "
+                f"{self.guest} kind blk no 0 socket {self.socket} file {self.image} >&2 || exit; ")
+
+    @property
+    def delete(self):
+        """Its QEMU has been killed, which ftd hears of soon."""
+        ftctl = shlex.quote(paths.ftctl())
+        return (f"for i in 1 2 3 4 5 6 7 8 9 10; do {ftctl} device del {self.label} && break; "
+                f"sleep 0.2; done >/dev/null 2>&1; rm -f {self.image}")
 
 
 class Qemu(guests.Guest):
@@ -50,9 +84,11 @@ class Qemu(guests.Guest):
     count = 0
 
     def __init__(self, host, append):
-        super().__init__(host, MACHINE, guest_args(append), paired=True)
         Qemu.count += 1
         self.label = label = f"q{Qemu.count}"
+        self.disk = Disk(label) if append.startswith("disk ") else None
+        extra = self.disk.arguments if self.disk else []
+        super().__init__(host, MACHINE, guest_args(append) + extra, paired=True)
         self.append = append
         self.monitor = f"/run/{label}.qmp"
         self._driver = f"/run/{label}.driver.qmp"
@@ -61,7 +97,8 @@ class Qemu(guests.Guest):
         self.command += ["-name", f"{label},debug-threads=on", "-pidfile", f"/run/{label}.pid"]
 
     def start(self):
-        self._job = self.host.start("exec " + shlex.join(self.command))
+        before = self.disk.add if self.disk else ""
+        self._job = self.host.start(before + "exec " + shlex.join(self.command))
         self._job.close_input()
 
     def wait_up(self, timeout=60):
@@ -196,6 +233,8 @@ class Rig:
             old = self.warm.get(host.name)
             if old and (old.append != append or not old.running):
                 old.kill()
+                if old.disk:
+                    host.start(old.disk.delete)
                 old = None
             if not old:
                 self.warm[host.name] = Qemu(host, append)

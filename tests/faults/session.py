@@ -17,6 +17,10 @@ from ftbed import output
 
 TIMEOUT_MS = 500	# silence after which a peer counts as dead
 LINE = re.compile(r"^mixed (\d+) [0-9a-f]{8}$")
+# What a guest with a disk says first, and in the end.
+HEAD = re.compile(r"^disk: (?:id |\d+ sectors)")
+ROUND = re.compile(r"^disk: (\d+): .* hash [0-9a-f]{16}$")
+GOOD = re.compile(r"^disk: good \d+ rounds [0-9a-f]{16}$")
 LIVE = ("primary", "solo")
 
 
@@ -45,6 +49,11 @@ class Session:
         time.sleep(0.02)
         self._marks = {h.name: (h.live.mark(), h.shadow.mark()) for h in rig.hosts}
         self.trouble_marks = rig.marks()
+
+    @property
+    def disk(self):
+        """Whether the guest has one."""
+        return self.append.startswith("disk ")
 
     @property
     def a(self):
@@ -324,12 +333,33 @@ class Session:
             need(a[:short] == shadow[:short], "the hosts printed different things: "
                  f"{output.difference(a[:short], shadow[:short])}")
             whole = a
+        lines = whole.split("\n")[:-1]
+        if self.disk:
+            lines = [line for line in lines if not HEAD.match(line) and not GOOD.match(line)]
         number = 0
-        for line in whole.split("\n")[:-1]:
-            match = LINE.match(line)
+        for line in lines:
+            match = (ROUND if self.disk else LINE).match(line)
             need(match, f"no line of the guest: {line!r}")
             number += 1
             need(int(match[1]) == number, f"line {match[1]} where {number} was due")
+
+    def reads_back(self, outcome):
+        """The guest with a disk has read all that it was told is written, and goes."""
+        side = "a" if outcome in ("lockstep", "a") else "b"
+        where = self.live if side == "a" or self.promoted else self.shadow
+        end = time.monotonic() + SLACK * 60
+        while not re.search(GOOD.pattern, where(side), re.MULTILINE):
+            need(time.monotonic() < end and self.rig[side].alive,
+                 f"the guest at {side} does not end; it says {where(side)[-120:]!r}")
+            need("FAILED" not in where(side), where(side)[-300:])
+            time.sleep(0.05)
+        if outcome == "lockstep":
+            while not re.search(GOOD.pattern, self.shadow("b"), re.MULTILINE):
+                need(time.monotonic() < end, "the backup's guest does not end")
+                time.sleep(0.05)
+            a, b = (self.rig[s].run(f"sha256sum < {self.qemu[s].disk.image}").out for s in "ab")
+            need(a == b, "the images differ")
+        self.compare()
 
     # --- the end -----------------------------------------------------------------
 
@@ -341,10 +371,12 @@ class Session:
             self.rig.disarm(host)
             self.qemu[host.name].kill()
             words, label = shlex.quote(paths.ftctl()), self.label
+            disk = self.qemu[host.name].disk
             jobs.append(host.start(
                 f"for i in 1 2 3 4 5 6 7 8 9 10; do {words} -j status {label} >/dev/null || break; "
                 f"{words} unpair {label}; {words} detach {label} && break; sleep 0.2; done "
-                f">/dev/null 2>&1; rm -f /run/{self.qemu[host.name].label}.*; true"))
+                f">/dev/null 2>&1; {disk.delete + ';' if disk else ''} "
+                f"rm -f /run/{self.qemu[host.name].label}.*; true"))
         for job in jobs:
             job.wait(60)
         for host in self.rig.sides():
