@@ -61,6 +61,12 @@ static int set_features(struct vu *vu, struct fterr *err)
 	if (change && any_running(vu))
 		return vu_bad(err, "it changes features (0x%llx) while a queue runs",
 			      (unsigned long long)change);
+	/*
+	 * QEMU 7.2, whose connection breaks before the guest's driver has set the device up,
+	 * takes the next one for the same: what it negotiated holds, and it waits for answers.
+	 */
+	if ((wanted & BIT(VU_F_PROTOCOL_FEATURES)) && !vu->negotiated)
+		vu->protocol = vu->protocol_offered;
 	vu->features = wanted;
 	return change ? vu->ops->features(vu, err) : 0;
 }
@@ -79,6 +85,7 @@ static int set_protocol(struct vu *vu, struct fterr *err)
 		return vu_bad(err, "it takes protocol features that were not offered (0x%llx)",
 			      (unsigned long long)extra);
 	vu->protocol = vu->in.u64;
+	vu->negotiated = true;
 	return 0;
 }
 

@@ -112,6 +112,7 @@ struct vu_message {
  * @sock: the client's socket, non-blocking; not closed here
  * @offered, @protocol_offered: features; known from the beginning
  * @features, @protocol: what the client has taken of them
+ * @negotiated: it has said what it takes of @protocol_offered
  * @nqueues: of the device
  * @region, @nregions: the guest's memory as the client has it
  * @have: bytes of @in that have come
@@ -127,6 +128,7 @@ struct vu {
 	unsigned int nqueues;
 
 	uint64_t features, protocol;
+	bool negotiated;
 	struct vu_queue queue[VU_QUEUES];
 	struct vu_region region[VU_REGIONS];
 	unsigned int nregions;

@@ -179,3 +179,15 @@ def disk_alone_ftd_killed(t):
         need(t.a.shadow.wait_for(f"(?:{ROUND}){{3}}", 60, mark), "the guest stands still")
         _restart_ftd(t.a)
     _alone(t, 40, meanwhile)
+
+
+@test(timeout=300)
+def disk_ftd_killed_before_pairing(t):
+    """QEMU finds its way back to the disk while the guest begins."""
+    disks = Disks(t)
+    pair = _pair(t, disks, "rounds=12")
+    _restart_ftd(t.a)
+    pair.join()
+    pair.wait_live(t.a, r"disk: good 12 rounds .*\n", timeout=60)
+    pair.wait_shadow(t.b, r"disk: good 12 rounds .*\n", timeout=60)
+    need(disks.sum(t.a) == disks.sum(t.b), "the images differ")

@@ -351,6 +351,24 @@ static void vhost_set_config(void)
 	hang_up();
 }
 
+/* A client that goes on where another connection of its broke: it has negotiated. */
+static void vhost_goes_on(void)
+{
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	CHECK(!say_u64(SET_FEATURES, NEEDED));
+	CHECK(!say_file(SET_VRING_CALL, 0, 1));
+	CHECK(!say_memory(LOW_HVA, 2));
+	CHECK(hears_u64(SET_MEM_TABLE, 0));
+	hang_up();
+
+	/* one that wants no answers gets none */
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	CHECK(!say_u64(SET_PROTOCOL_FEATURES, 0));
+	CHECK(!say_u64(SET_FEATURES, NEEDED));
+	CHECK(w.vu.protocol == 0);
+	hang_up();
+}
+
 /* What QEMU says to the source of a migration. */
 static void vhost_migration(void)
 {
@@ -618,6 +636,7 @@ const struct unit_test unit_vhost_tests[] = {
 	{ "vhost_disk", vhost_disk },
 	{ "vhost_net", vhost_net },
 	{ "vhost_set_config", vhost_set_config },
+	{ "vhost_goes_on", vhost_goes_on },
 	{ "vhost_migration", vhost_migration },
 	{ "vhost_pieces", vhost_pieces },
 	{ "vhost_later", vhost_later },
