@@ -147,7 +147,8 @@ int ftkvm_link_tx(void *data)
 		ftkvm_link_tx_sleep(l, ftkvm_link_beat_due(l));
 		if (ftkvm_link_dead(l))
 			break;
-		ret = ftkvm_link_tx_small(l);
+		/* or whoever sent a BULK frame met the end of the stream */
+		ret = test_bit(FTKVM_LINK_MUTE, &l->flags) ? -ECONNRESET : ftkvm_link_tx_small(l);
 		/* without a kick too: what waits for a batch does not wait for long */
 		clear_bit(FTKVM_LINK_KICK, &l->flags);
 		/* Pairs with the test_and_set_bit() in ftkvm_link_kick(). */
