@@ -90,9 +90,6 @@ static int ftkvm_link_rx_frame(struct ftkvm_link *l)
 	/* only the log has a sequence */
 	if (h->type != FTKVM_FRAME_DATA && h->seq)
 		return -EBADMSG;
-	if (h->type == FTKVM_FRAME_BULK)
-		return ftkvm_link_upcall(l, l->ops->bulk(l->priv, l->wire.rx_buf,
-							 le32_to_cpu(h->len)));
 	ret = ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_GOT_HELLO, FTKVM_FAULT_GOT_BULK, h->type));
 	if (ret)
 		return ftkvm_link_upcall(l, ret);
@@ -104,6 +101,9 @@ static int ftkvm_link_rx_frame(struct ftkvm_link *l)
 		return ftkvm_link_rx_ack(l);
 	case FTKVM_FRAME_HEARTBEAT:
 		return ftkvm_link_chatter(l);
+	case FTKVM_FRAME_BULK:
+		return ftkvm_link_upcall(l, l->ops->bulk(l->priv, l->wire.rx_buf,
+							 le32_to_cpu(h->len)));
 	case FTKVM_FRAME_START:
 	case FTKVM_FRAME_BYE:
 		return ftkvm_link_upcall(l, l->ops->frame(l->priv, h->type, l->wire.rx_buf,

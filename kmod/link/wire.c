@@ -290,10 +290,10 @@ int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len,
 		memcpy(w->rest + sizeof(h), payload, len);
 	w->rest_len = sizeof(h) + len;
 	w->rest_at = 0;
-	ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_SEND_HELLO, FTKVM_FAULT_SEND_BULK,
+	ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_SEND_HELLO, FTKVM_FAULT_SEND_BYE,
 						 type), w->rest, w->rest_len) ?:
 	      ftkvm_wire_flush(w, nowait);
-	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_SENT_HELLO, FTKVM_FAULT_SENT_BULK, type));
+	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_SENT_HELLO, FTKVM_FAULT_SENT_BYE, type));
 	if (ret != -EAGAIN && ret != -EINTR && ret != -ERESTARTSYS)
 		return ret;
 	if (w->rest_at)
@@ -345,7 +345,10 @@ int ftkvm_wire_send_bulk(struct ftkvm_wire *w, const struct ftkvm_bulk *b, const
 	if (ret)
 		return ret;
 	ftkvm_frame_seal_bulk(&h, b, data, len);
-	return ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec));
+	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_BULK, &h, sizeof(h)) ?:
+	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec));
+	ftkvm_fault(FTKVM_FAULT_SENT_BULK);
+	return ret;
 }
 
 /**

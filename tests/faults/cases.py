@@ -27,7 +27,7 @@ PEER = {"GOT_BYE", "BYE_GOT", "BYE_TAKEN"}
 BEFORE_FENCE = {"FENCE", "BYE_SAY"}
 
 # What a guest with a disk is told, behind its name: it reads back all it wrote in the end.
-DISK = "disk rounds=60"
+DISK = "disk rounds=30"
 
 # Actions behind which hosts and pair are as before, as a rule: they come first.
 SOFT = {"hold", "stall", "vcpu", "short", "blip", "late", "storm"}

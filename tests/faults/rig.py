@@ -28,6 +28,7 @@ EXPECTED = (Failed, CommandFailed, HostDied, TimeoutError, RuntimeError)
 DEBUGFS = "/sys/kernel/debug/ftkvm"
 MACHINE = "pc"
 MEMORY = 768	# MiB of a host: some cases fill it
+GUEST_MEMORY = 32	# all of it is compared when a pair begins
 
 # What an order to a point may name, as the host's shell finds it.
 PRELUDE = ("QEMU=$(cat /run/{label}.pid 2>/dev/null); FTD=$(cat /run/ftd.pid 2>/dev/null); "
@@ -59,7 +60,7 @@ class Disk:
 
     @property
     def arguments(self):
-        return ["-object", "memory-backend-memfd,id=ram,size=128M,share=on",
+        return ["-object", f"memory-backend-memfd,id=ram,size={GUEST_MEMORY}M,share=on",
                 "-machine", "memory-backend=ram",
                 "-chardev", f"socket,id=disk,path={self.socket},reconnect=1",
                 "-device", "vhost-user-blk-pci,chardev=disk"]
@@ -88,7 +89,8 @@ class Qemu(guests.Guest):
         self.label = label = f"q{Qemu.count}"
         self.disk = Disk(label) if append.startswith("disk ") else None
         extra = self.disk.arguments if self.disk else []
-        super().__init__(host, MACHINE, guest_args(append) + extra, paired=True)
+        super().__init__(host, MACHINE, [*guest_args(append), "-m", str(GUEST_MEMORY), *extra],
+                         paired=True)
         self.append = append
         self.monitor = f"/run/{label}.qmp"
         self._driver = f"/run/{label}.driver.qmp"
