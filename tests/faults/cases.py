@@ -99,7 +99,9 @@ def _silence(point, side):
 
 
 def _takeover(point, side):
-    yield from ("hold", "ftd", "vcpu")
+    yield from ("hold", "ftd")
+    if side == "b":		# the other is dead
+        yield "vcpu"
 
 
 def _fence(point, side):

@@ -212,6 +212,10 @@ class Session:
                 return self._run_unprotected("a")	# QEMU won't call it fresh again
             if not self.runs("b"):
                 return self._run_unprotected("a")
+            if b == "orphan":
+                # It was as far as to begin, and the primary was not: that one's the guest.
+                self.say("operator: unpair at b")
+                self.result(self.ftctl("b", "unpair", self.label))
             if b == "stopped":
                 if self.qemu["a"].qmp("query-status")["status"] == "prelaunch":
                     return self._pair_anew()
