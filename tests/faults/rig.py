@@ -207,6 +207,11 @@ class Rig:
     def leave(self):
         """The hosts are done with: the module must let itself be unloaded."""
         for host in self.sides():
+            spare = self.warm.pop(host.name, None)
+            if spare:
+                spare.kill()
+            if spare and spare.disk:
+                host.run(spare.disk.delete)	# else it holds the module
             if host.prepared:
                 self.count_hits(host)
                 self.unload(host)
