@@ -335,6 +335,31 @@ int ftkvm_virtq_wants_call(struct ftkvm_virtq *q)
 	return !(le16(flags) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
+/* Between buffers of @total bytes and memory of ours: to @to, or from @from. */
+static int vchain_copy(struct ftkvm_virtq *q, const struct ftkvm_vseg *seg, u32 total, u32 off,
+		       void *to, const void *from, u32 len)
+{
+	int ret = virtq_usable(q);
+	u32 at = 0, n;
+
+	if (!ret && (off > total || len > total - off))
+		ret = -EINVAL;
+	for (; !ret && at < len; seg++) {
+		if (off >= seg->len) {
+			off -= seg->len;
+			continue;
+		}
+		n = min(len - at, seg->len - off);
+		ret = to ? virtq_read(q, seg->gpa + off, to + at, n,
+				      "a buffer that is not in memory") :
+			   virtq_write(q, seg->gpa + off, from + at, n,
+				       "a buffer that can't be written");
+		at += n;
+		off = 0;
+	}
+	return ret;
+}
+
 /**
  * ftkvm_vchain_read() - copy out of the buffers that are to be read
  * @q: the queue
@@ -349,25 +374,7 @@ int ftkvm_virtq_wants_call(struct ftkvm_virtq *q)
 int ftkvm_vchain_read(struct ftkvm_virtq *q, const struct ftkvm_vchain *c, u32 off,
 		      void *buf, u32 len)
 {
-	const struct ftkvm_vseg *seg = c->seg;
-	int ret = virtq_usable(q);
-
-	if (!ret && (off > c->out_len || len > c->out_len - off))
-		ret = -EINVAL;
-	for (; !ret && len; seg++) {
-		u32 n;
-
-		if (off >= seg->len) {
-			off -= seg->len;
-			continue;
-		}
-		n = min(len, seg->len - off);
-		ret = virtq_read(q, seg->gpa + off, buf, n, "a buffer that is not in memory");
-		buf += n;
-		len -= n;
-		off = 0;
-	}
-	return ret;
+	return vchain_copy(q, c->seg, c->out_len, off, buf, NULL, len);
 }
 
 /**
@@ -384,23 +391,5 @@ int ftkvm_vchain_read(struct ftkvm_virtq *q, const struct ftkvm_vchain *c, u32 o
 int ftkvm_vchain_write(struct ftkvm_virtq *q, const struct ftkvm_vchain *c, u32 off,
 		       const void *buf, u32 len)
 {
-	const struct ftkvm_vseg *seg = c->seg + c->nout;
-	int ret = virtq_usable(q);
-
-	if (!ret && (off > c->in_len || len > c->in_len - off))
-		ret = -EINVAL;
-	for (; !ret && len; seg++) {
-		u32 n;
-
-		if (off >= seg->len) {
-			off -= seg->len;
-			continue;
-		}
-		n = min(len, seg->len - off);
-		ret = virtq_write(q, seg->gpa + off, buf, n, "a buffer that can't be written");
-		buf += n;
-		len -= n;
-		off = 0;
-	}
-	return ret;
+	return vchain_copy(q, c->seg + c->nout, c->in_len, off, NULL, buf, len);
 }

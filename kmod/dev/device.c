@@ -363,16 +363,32 @@ static struct ftkvm_devq *queue_named(const char *name, u32 nr, int *err, char *
 	return q;
 }
 
-/* A command's turn, with dev->cmd held: another may wait for storage. 0 or -errno. */
-static int dev_command(struct ftkvm_dev *dev, char *why, size_t size)
+/* A command's turn at a queue, until queue_done(); another may wait for storage. */
+static struct ftkvm_devq *queue_command(const char *name, u32 nr, int *err, char *why,
+					size_t size)
 {
-	if (mutex_lock_killable(&dev->cmd))
-		return -EINTR;
-	if (!READ_ONCE(dev->removed))
-		return 0;
-	mutex_unlock(&dev->cmd);
-	snprintf(why, size, "device %s is being taken away", dev->name);
-	return -ENOENT;
+	struct ftkvm_devq *q = queue_named(name, nr, err, why, size);
+	struct ftkvm_dev *dev;
+
+	if (!q)
+		return NULL;
+	dev = q->dev;
+	*err = mutex_lock_killable(&dev->cmd) ? -EINTR : 0;
+	if (!*err && READ_ONCE(dev->removed)) {
+		mutex_unlock(&dev->cmd);
+		snprintf(why, size, "device %s is being taken away", dev->name);
+		*err = -ENOENT;
+	}
+	if (!*err)
+		return q;
+	ftkvm_dev_put(dev);
+	return NULL;
+}
+
+static void queue_done(struct ftkvm_devq *q)
+{
+	mutex_unlock(&q->dev->cmd);
+	ftkvm_dev_put(q->dev);
 }
 
 /*
@@ -410,12 +426,9 @@ int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *
 		snprintf(why, size, "no queue of %u entries can lie there", p->num);
 		return -EINVAL;
 	}
-	q = queue_named(name, p->queue, &ret, why, size);
+	q = queue_command(name, p->queue, &ret, why, size);
 	if (!q)
 		return ret;
-	ret = dev_command(q->dev, why, size);
-	if (ret)
-		goto put;
 	if (READ_ONCE(q->ready))
 		queue_stop(q);
 	mutex_lock(&q->lock);
@@ -429,14 +442,12 @@ int ftkvm_dev_start(const char *name, const struct ftkvm_queue_params *p, char *
 		snprintf(why, size, "an eventfd of the queue is none");
 	}
 	mutex_unlock(&q->lock);
-	mutex_unlock(&q->dev->cmd);
 	if (!ret) {
 		ftkvm_lockstep_tell(q);
 		/* it may be the worker's, or become so */
 		queue_work(ftkvm_dev_work, &q->work);
 	}
-put:
-	ftkvm_dev_put(q->dev);
+	queue_done(q);
 	return ret;
 }
 
@@ -446,19 +457,15 @@ int ftkvm_dev_call(const char *name, u32 queue, int call_fd, char *why, size_t s
 	struct ftkvm_devq *q;
 	int ret;
 
-	q = queue_named(name, queue, &ret, why, size);
+	q = queue_command(name, queue, &ret, why, size);
 	if (!q)
 		return ret;
-	ret = dev_command(q->dev, why, size);
-	if (!ret) {
-		mutex_lock(&q->lock);
-		ret = queue_call(q, call_fd);
-		mutex_unlock(&q->lock);
-		mutex_unlock(&q->dev->cmd);
-		if (ret)
-			snprintf(why, size, "descriptor %d is no eventfd", call_fd);
-	}
-	ftkvm_dev_put(q->dev);
+	mutex_lock(&q->lock);
+	ret = queue_call(q, call_fd);
+	mutex_unlock(&q->lock);
+	if (ret)
+		snprintf(why, size, "descriptor %d is no eventfd", call_fd);
+	queue_done(q);
 	return ret;
 }
 
@@ -468,20 +475,16 @@ int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t siz
 	struct ftkvm_devq *q;
 	int ret;
 
-	q = queue_named(name, queue, &ret, why, size);
+	q = queue_command(name, queue, &ret, why, size);
 	if (!q)
 		return ret;
-	ret = dev_command(q->dev, why, size);
-	if (!ret) {
-		if (READ_ONCE(q->ready)) {
-			*base = queue_stop(q);
-		} else {
-			snprintf(why, size, "queue %u of %s does not run", queue, name);
-			ret = -EINVAL;
-		}
-		mutex_unlock(&q->dev->cmd);
+	if (READ_ONCE(q->ready)) {
+		*base = queue_stop(q);
+	} else {
+		snprintf(why, size, "queue %u of %s does not run", queue, name);
+		ret = -EINVAL;
 	}
-	ftkvm_dev_put(q->dev);
+	queue_done(q);
 	return ret;
 }
 

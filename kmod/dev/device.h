@@ -121,7 +121,6 @@ struct ftkvm_devq {
  * @name: the operator's
  * @no: its number, the same on both hosts
  * @kvm: the VM
- * @indirect: VIRTIO_RING_F_INDIRECT_DESC was negotiated
  * @disk: what the guest sees
  * @file: where the disk is stored
  * @through: a write is complete when it is durable
@@ -137,7 +136,6 @@ struct ftkvm_dev {
 	char name[FTKVM_NAME_MAX + 1];
 	u32 no;
 	struct kvm *kvm;
-	bool indirect;
 	struct ftkvm_vblk disk;
 	struct file *file;
 	bool through;
