@@ -59,19 +59,25 @@ def _pair(t, disks, append):
     return t.pair("disk", append=append, extra=(disks.arguments, disks.arguments))
 
 
+def _good_on_both(t, disks, pair, rounds, timeout=90):
+    """Both replicas end well, and alike: (what they printed, the images' sum)."""
+    end = rf"disk: good {rounds} rounds .*\n"
+    pair.wait_live(t.a, end, timeout=timeout)
+    pair.wait_shadow(t.b, end, timeout=timeout)
+    text = pair.live(t.a).replace("\r", "")
+    need(text == pair.shadow(t.b).replace("\r", ""), "the hosts printed different things")
+    a, b = disks.sum(t.a), disks.sum(t.b)
+    need(a == b, f"the images differ: {a} and {b}")
+    return text, a
+
+
 def _to_the_end(words):
     def run(t):
         disks = Disks(t)
         pair = _pair(t, disks, f"rounds=12 {words}")
         pair.join()
-        end = r"disk: good .*\n"
-        pair.wait_live(t.a, end, timeout=90)
-        pair.wait_shadow(t.b, end, timeout=90)
-        need(pair.live(t.a).replace("\r", "") == pair.shadow(t.b).replace("\r", ""),
-             "the hosts printed different things")
-        a, b = disks.sum(t.a), disks.sum(t.b)
-        need(a == b, f"the images differ: {a} and {b}")
-        need(a != t.a.run(f"head -c {BYTES} /dev/zero | sha256sum").out.split()[0],
+        _, image = _good_on_both(t, disks, pair, 12)
+        need(image != t.a.run(f"head -c {BYTES} /dev/zero | sha256sum").out.split()[0],
              "nothing was written")
     return run
 
@@ -92,12 +98,7 @@ def _hostile(ring):
         disks = Disks(t)
         pair = _pair(t, disks, f"rounds=4 hostile={ring} again wait=20")
         pair.join()
-        end = r"disk: good 4 rounds .*\n"
-        pair.wait_live(t.a, end, timeout=90)
-        pair.wait_shadow(t.b, end, timeout=90)
-        text = pair.live(t.a).replace("\r", "")
-        need(text == pair.shadow(t.b).replace("\r", ""), "the hosts printed different things")
-        need(disks.sum(t.a) == disks.sum(t.b), "the images differ")
+        text, _ = _good_on_both(t, disks, pair, 4)
         # not an answer, which a request without flaw would have had
         need(re.search(rf"disk: hostile {ring}: device [0-9a-f]+ used 0\n", text),
              f"it was served: {text[:300]!r}")
@@ -147,9 +148,7 @@ def _ftd_killed(side):
             mark = t.a.live.mark()
             need(t.a.live.wait_for(f"(?:{ROUND}){{3}}", 90, mark), "the guest stands still")
             _restart_ftd(t.hosts[side])
-        pair.wait_live(t.a, r"disk: good 60 rounds .*\n", timeout=120)
-        pair.wait_shadow(t.b, r"disk: good 60 rounds .*\n", timeout=120)
-        need(disks.sum(t.a) == disks.sum(t.b), "the images differ")
+        _good_on_both(t, disks, pair, 60, timeout=120)
     return run
 
 
@@ -188,6 +187,4 @@ def disk_ftd_killed_before_pairing(t):
     pair = _pair(t, disks, "rounds=12")
     _restart_ftd(t.a)
     pair.join()
-    pair.wait_live(t.a, r"disk: good 12 rounds .*\n", timeout=60)
-    pair.wait_shadow(t.b, r"disk: good 12 rounds .*\n", timeout=60)
-    need(disks.sum(t.a) == disks.sum(t.b), "the images differ")
+    _good_on_both(t, disks, pair, 12, timeout=60)
