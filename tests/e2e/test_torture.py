@@ -41,7 +41,7 @@ def _timeless(text):
 def _torture(name, machine, period, counter, seed):
     def run(t):
         entry = guests.table()[name]
-        append = f"{entry.append} seed={seed}".strip()
+        append = f"{entry.append} {entry.branches if counter else ''} seed={seed}".strip()
         alone = t.run(name, append=append, machine=machine, unpaired=True)
         pair = t.run(name, append=append, machine=machine, period=period, counter=counter,
                      grace=20)

@@ -164,6 +164,7 @@ class Entry:
         self.ready = fields.get("ready")
         self.linux = fields.get("linux", False)
         self.torture = fields.get("torture", False)
+        self.branches = fields.get("branches", "")
         self.needs = fields.get("needs")
         self.limit = fields.get("limit")
         self.image = fields.get("image", name)
