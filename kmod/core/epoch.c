@@ -167,8 +167,16 @@ enum ftkvm_step ftkvm_backup_free(const struct ftkvm_epoch *e, u64 count, u64 ma
 	return *left ? FTKVM_STEP_RUN : FTKVM_STEP_WAIT;
 }
 
-/* Events after which a target that was not met has certainly been missed. */
-static u64 ftkvm_backup_missed(u64 count, u64 target, u64 margin)
+/**
+ * ftkvm_backup_missed() - backup: how far to run for a target that must come
+ * @count: where the backup is
+ * @target: the target's count, not less
+ * @margin: how late an overflow may be, events
+ *
+ * Context: Any.
+ * Return: events after which a target that was not met has certainly been missed.
+ */
+u64 ftkvm_backup_missed(u64 count, u64 target, u64 margin)
 {
 	u64 left = add_sat(target - count, add_sat(margin, 1));
 

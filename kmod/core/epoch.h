@@ -91,6 +91,7 @@ enum ftkvm_step ftkvm_backup_free(const struct ftkvm_epoch *e, u64 count, u64 ma
  * then SEEK (*left: events until it is certain that the target was missed);
  * LANDED when all three agree; PASSED when now->count > target->count.
  */
+u64 ftkvm_backup_missed(u64 count, u64 target, u64 margin);
 enum ftkvm_step ftkvm_backup_land(const struct ftkvm_point *now,
 				  const struct ftkvm_point *target, u64 margin, u64 *left);
 

@@ -87,6 +87,22 @@ static bool follow_at(const struct ftkvm_replica *r, const struct ftkvm_rec *rec
 		here.rcx == rec->point.rcx);
 }
 
+/*
+ * Conditional branches do not tell two points apart that have none between them: a
+ * function is called twice, say. There the point of the END, which has the place and
+ * RCX already, must have its registers, too. Retired instructions do.
+ */
+static bool follow_look_alike(const struct ftkvm_replica *r, const struct ftkvm_rec *rec)
+{
+	struct ftkvm_regs regs;
+
+	if (likely(r->counter_code == FTKVM_DEFAULT_COUNTER) ||
+	    r->look_alikes >= FTKVM_LOOK_ALIKES)
+		return false;
+	ftkvm_vendor()->regs(r->vcpu, &regs);
+	return ftkvm_digest(&regs) != rec->digest;
+}
+
 /**
  * ftkvm_follow_arrives() - is this the point that the backup is to land on?
  * @r: the replica
@@ -99,7 +115,8 @@ bool ftkvm_follow_arrives(const struct ftkvm_replica *r)
 {
 	return ftkvm_mode(r) == FTKVM_MODE_FOLLOW && r->have_rec &&
 	       (r->rec.type == FTKVM_REC_END || ftkvm_verify_is(&r->rec)) &&
-	       !(r->rec.flags & FTKVM_RECF_SNAP) && follow_at(r, &r->rec);
+	       !(r->rec.flags & FTKVM_RECF_SNAP) && follow_at(r, &r->rec) &&
+	       !follow_look_alike(r, &r->rec);
 }
 
 /*
@@ -191,7 +208,9 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 
 	/* STOP is where the primary's last exit was; the backup may be further */
 	if (rec->type != FTKVM_REC_STOP && here.count > rec->point.count) {
-		follow_unexpected(r, rec, "went past it");
+		follow_unexpected(r, rec, r->look_alikes ?
+				  "went past it, no place there had its registers" :
+				  "went past it");
 		return -ESTALE;
 	}
 	switch (rec->type) {
@@ -214,6 +233,11 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 			return 0;
 		}
 		step = ftkvm_backup_land(&here, &rec->point, r->margin, &left);
+		if (step == FTKVM_STEP_LANDED && unlikely(follow_look_alike(r, rec))) {
+			r->look_alikes++;
+			step = FTKVM_STEP_SEEK;
+			left = ftkvm_backup_missed(here.count, here.count, r->margin);
+		}
 		if (step == FTKVM_STEP_LANDED) {
 			ftkvm_fault(FTKVM_FAULT_LANDED);
 			*again = true;

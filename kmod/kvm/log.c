@@ -221,6 +221,7 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	ftkvm_fault(FTKVM_FAULT_CONSUME);
 	trace_ftkvm_replay(r->epoch.nr, &r->rec);
 	r->have_rec = false;
+	r->look_alikes = 0;
 	WRITE_ONCE(r->consumed, r->consumed + r->rec_size);
 	ftkvm_ring_release(&r->log, r->rec_size);
 	r->st.records++;

@@ -400,6 +400,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->out_going = false;
 	r->snap_after = false;
 	r->have_rec = false;
+	r->look_alikes = 0;
 	r->consumed = 0;
 	r->acked = 0;
 	r->acked_epoch = 0;

@@ -51,6 +51,8 @@
 #define FTKVM_DEFAULT_PERIOD_MAX	400000
 #define FTKVM_DEFAULT_MARGIN		1200
 #define FTKVM_DEFAULT_COUNTER		0xc0	/* retired instructions, AMD */
+/* points like the one to land on that a replica passes before it says that it diverged */
+#define FTKVM_LOOK_ALIKES		1000000
 #define FTKVM_DEFAULT_TIMEOUT_MS	3000
 
 /* What the hooks do for this guest; a view of enum ftkvm_state. */
@@ -239,6 +241,7 @@ struct ftkvm_replica {
 
 	/* backup: the record in hand */
 	bool have_rec;
+	u32 look_alikes;			/* of its point, passed in landing */
 	struct ftkvm_rec rec;
 	u32 rec_size;
 	u8 *recbuf;				/* FTKVM_REC_MAX */
