@@ -168,6 +168,7 @@ static void svm_disarm(struct kvm_vcpu *vcpu)
 
 struct svm_bp {
 	int slot;
+	u64 at;		/* linear */
 	u64 dr7;
 	bool icpt;
 	bool rf;
@@ -183,11 +184,22 @@ static u32 svm_base(struct kvm_vcpu *vcpu)
 	return b->save.cs.base;
 }
 
+static u64 svm_linear(u32 base, u64 rip)
+{
+	return base ? (u32)(base + rip) : rip;
+}
+
+/* One instruction may have several RIPs, as several segments have it. */
+static bool svm_bp_is_next(struct kvm_vcpu *vcpu, const struct svm_bp *bp)
+{
+	return svm_linear(svm_base(vcpu), vcpu->arch.regs[VCPU_REGS_RIP]) == bp->at;
+}
+
 static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
 	struct vmcb *b = svm_vmcb(vcpu);
-	u64 at = r->plan.base ? (u32)(r->plan.base + r->plan.rip) : r->plan.rip;
+	u64 at = svm_linear(r->plan.base, r->plan.rip);
 	u64 dr7 = b->save.dr7;
 	int slot;
 
@@ -196,6 +208,7 @@ static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 		if (!(dr7 & (3ull << (slot * DR_ENABLE_SIZE))))
 			break;
 	bp->slot = slot;
+	bp->at = at;
 	bp->dr7 = dr7;
 	bp->icpt = svm_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR);
 	/*
@@ -228,7 +241,7 @@ static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 	 * holds the breakpoint back for the instruction here. Not with an event
 	 * to inject: that would push our RF.
 	 */
-	bp->rf = vcpu->arch.regs[VCPU_REGS_RIP] == r->plan.rip &&
+	bp->rf = svm_bp_is_next(vcpu, bp) &&
 		 !(b->control.event_inj & SVM_EVTINJ_VALID) &&
 		 !(b->save.rflags & X86_EFLAGS_RF);
 	if (bp->rf)
@@ -248,7 +261,7 @@ static bool svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
 	b->save.dr6 &= ~BIT(bp->slot);
 	b->control.clean &= ~CLEAN_DR;
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
-	if (bp->rf && vcpu->arch.regs[VCPU_REGS_RIP] == r->plan.rip)
+	if (bp->rf && svm_bp_is_next(vcpu, bp))
 		b->save.rflags &= ~X86_EFLAGS_RF;	/* not executed yet */
 	if (vcpu->arch.switch_db_regs) {
 		switch (bp->slot) {
