@@ -230,6 +230,7 @@ struct ftkvm_replica {
 	bool env_more;				/* backup: another ENV of it follows */
 	bool out_logged;			/* its OUT is logged, it did not run yet */
 	bool out_done;				/* ... and it may leave now */
+	bool shut_down;				/* by a triple fault that waits for its commit */
 	bool out_going;				/* ... and does: ftkvm_lead_stopped() */
 	u64 out_off;				/* log offset behind the OUT record */
 	bool snap_after;			/* END follows when the instruction is done */

@@ -443,6 +443,10 @@ static bool svm_sync_exit(struct kvm_vcpu *vcpu, struct svm_sync *s)
 			 !svm_lapic_page(vcpu, b->control.exit_info_2);
 		s->kind = FTKVM_ENV_MMIO;
 		return true;
+	case SVM_EXIT_SHUTDOWN:
+		/* QEMU ends or resets the guest: the backup must have come as far */
+		s->out = true;
+		return true;
 	default:
 		return false;
 	}
@@ -474,7 +478,10 @@ static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 		ret = -ESTALE;
 	if (ret) {
 		svm_sync_crs(vcpu);
-		return 1;	/* the instruction is executed again later */
+		/* the instruction is executed again later, if that is possible */
+		r->shut_down = ret != -ERESTART &&
+			       svm_vmcb(vcpu)->control.exit_code == SVM_EXIT_SHUTDOWN;
+		return 1;
 	}
 	ftkvm_fault(FTKVM_FAULT_EMULATE);
 	r->in_guest_op = true;
@@ -664,6 +671,11 @@ static fastpath_t svm_enter(struct ftkvm_replica *r, u64 run_flags)
 	fastpath_t fp;
 	struct svm_bp bp;
 
+	if (unlikely(r->shut_down)) {
+		/* the VMCB is undefined but for its exit code: the same exit again */
+		r->shut_down = false;
+		return EXIT_FASTPATH_NONE;
+	}
 	/* not entered: svm_handle_exit() comes next, and waits */
 	if (!svm_before_entry(r, &bp))
 		return EXIT_FASTPATH_EXIT_HANDLED;
