@@ -307,7 +307,8 @@ static void on_replica(const struct nlmsghdr *nlh, void *arg)
 	nl_parse_replica(nlh, arg);
 }
 
-int ftnl_promote(const char *name, bool force, uint64_t *takeover_ns, struct fterr *err)
+int ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns,
+		 struct fterr *err)
 {
 	struct ftreplica *r = calloc(1, sizeof(*r));
 	struct nlmsghdr *nlh;
@@ -319,6 +320,8 @@ int ftnl_promote(const char *name, bool force, uint64_t *takeover_ns, struct fte
 	nlh = open_command(&nl, FTKVM_CMD_PROMOTE, name, err);
 	if (nlh && force)
 		mnl_attr_put(nlh, FTKVM_A_FORCE, 0, NULL);
+	if (nlh)
+		mnl_attr_put_u32(nlh, FTKVM_A_STATE, state);
 	ret = nlh ? ftnl_finish(&nl, nlh, on_replica, r, err) : err->code;
 	*takeover_ns = r->stats[FTKVM_STAT_TAKEOVER_NS];
 	free(r);

@@ -74,8 +74,9 @@ int ftnl_verify(const char *name, struct fterr *err);
 /* Blocks until both modules agree or not. @pair_name: "" for the replica's name. */
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	      const char *pair_name, const struct ftsettings *set, struct fterr *err);
-/* Blocks until the guest is live. */
-int ftnl_promote(const char *name, bool force, uint64_t *takeover_ns, struct fterr *err);
+/* Blocks until the guest is live. -EAGAIN when the replica is not in @state any more. */
+int ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns,
+		 struct fterr *err);
 int ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
 /* All replicas; the caller frees *@list. */
 int ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err);

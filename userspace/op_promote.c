@@ -5,10 +5,10 @@
  * only once another record followed it. So the last line is repeated, and what
  * comes after it goes to the real console.
  *
- * An orphan can be joined to its console before it goes live: it has consumed
- * its log and prints nothing until it is promoted, so nothing is lost between.
- * Only where there is no such moment (the link died as it was promoted) the
- * console is joined afterwards.
+ * An orphan is joined to its console before it goes live: it has consumed its
+ * log and prints nothing until it is promoted, so nothing is lost between. Only
+ * an orphan that does not come to its log's end (its QEMU stands still) is joined
+ * afterwards, and stopped while it is.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -81,12 +81,26 @@ static void join_consoles(struct op *op)
 	}
 }
 
-/* The guest is live already: all that it printed muted is said, too. */
+/*
+ * The guest is live already. It must not print between the reading of what it
+ * printed and the change of its console. If ftd is killed here, the next one
+ * comes here again (promote_resume()): a promoted guest is to run.
+ */
 static void join_consoles_late(struct op *op)
 {
+	struct ftqmp *q = &op->guest->qmp;
+	json_t *answer = ftqmp_run(q, "stop", NULL, &op->err);
+
+	if (!answer)
+		op_warn(op, "%s: what the guest prints now may be lost", op->err.text);
+	json_decref(answer);
 	if (collect(op, true) < 0)
 		op_warn(op, "%s", op->err.text);
 	join_consoles(op);
+	answer = ftqmp_run(q, "cont", NULL, &op->err);
+	if (!answer)
+		op_warn(op, "%s", op->err.text);
+	json_decref(answer);
 }
 
 static void mute_consoles(struct op *op)
@@ -100,48 +114,47 @@ static void mute_consoles(struct op *op)
 			op_warn(op, "%s", err.text);
 }
 
+/* True: the shadow consoles are read to their end and joined. */
+static bool join_consoles_early(struct op *op)
+{
+	int again;
+
+	/* The last output may be on its way through the device. */
+	for (again = 0; again < 20; again++) {
+		ssize_t more = collect(op, false);
+
+		if (more < 0)
+			return false;
+		if (again && !more)
+			break;
+		usleep(DRAIN_POLL_MS * 1000);
+	}
+	join_consoles(op);
+	return true;
+}
+
 static void promote_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
-	bool early = false, live = false;
 	struct ftreplica r;
 	char text[32];
-	int again;
+	bool joined;
 
-	op->ret = ftnl_get(op->name, &r, &op->err);
-	if (op->ret)
-		return;
-	if (r.state == FTKVM_UAPI_STATE_BACKUP && op->force) {
-		/* The first stops a primary that lives, and makes us an orphan. */
-		op->ret = ftnl_promote(op->name, true, &takeover_ns, &op->err);
-		live = !op->ret;
-		if (op->ret && op->ret != -EAGAIN)
-			return;
+	/* Again: by force it stops the primary first; or its link ended as we looked. */
+	do {
 		op->ret = ftnl_get(op->name, &r, &op->err);
 		if (op->ret)
 			return;
-	}
-	if (!live && r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op)) {
-		/* The last output may be on its way through the device. */
-		early = collect(op, false) >= 0;
-		for (again = 0; early && again < 20; again++) {
-			usleep(DRAIN_POLL_MS * 1000);
-			if (collect(op, false) <= 0)
-				break;
-		}
-		if (early)
-			join_consoles(op);
-	} else if (r.role == FTKVM_UAPI_ROLE_BACKUP) {
-		collect(op, false);
-	}
-	if (!live)
-		op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
-	if (op->ret) {
-		if (early)
+		joined = r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op) && join_consoles_early(op);
+		if (!joined && r.role == FTKVM_UAPI_ROLE_BACKUP)
+			collect(op, false);
+		op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
+		if (op->ret && joined)
 			mute_consoles(op);
+	} while (op->ret == -EAGAIN);
+	if (op->ret)
 		return;
-	}
-	if (!early)
+	if (!joined)
 		join_consoles_late(op);
 	if (!takeover_ns && !ftnl_get(op->name, &r, &op->err))
 		takeover_ns = r.stats[FTKVM_STAT_TAKEOVER_NS];
@@ -175,10 +188,13 @@ void promote_resume(struct op *op)
 static void promote_bare_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
+	struct ftreplica r;
 
-	do
-		op->ret = ftnl_promote(op->name, op->force, &takeover_ns, &op->err);
-	while (op->ret == -EAGAIN);
+	do {
+		op->ret = ftnl_get(op->name, &r, &op->err);
+		if (!op->ret)
+			op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
+	} while (op->ret == -EAGAIN);
 	if (op->ret)
 		return;
 	op_warn(op, "ftd holds no connection to the guest's QEMU: its consoles stay muted");

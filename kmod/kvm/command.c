@@ -104,7 +104,7 @@ static int promote_fence(struct ftkvm_replica *r, char *why, size_t size)
 }
 
 /* see netlink.h */
-int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
+int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeover_ns,
 			  char *why, size_t size)
 {
 	struct ftkvm_replica *r;
@@ -126,6 +126,12 @@ int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
 		return -EINTR;
 	}
 	state = ftkvm_state(r);
+	if (expected != FTKVM_ANY_STATE && state != expected) {
+		snprintf(why, size, "guest %s is %s now: promote it again", name,
+			 ftkvm_state_name(state));
+		ftkvm_replica_done(r);
+		return -EAGAIN;
+	}
 	if (state == FTKVM_STATE_BACKUP && alive && force) {
 		ret = promote_fence(r, why, size);
 		ftkvm_replica_put(r);

@@ -111,9 +111,10 @@ static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_PAIR_NAME + 1] = {
 	FTKVM_NL_SETTINGS,
 };
 
-static const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_FORCE + 1] = {
+static const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_STATE + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 	[FTKVM_A_FORCE]	= { .type = NLA_FLAG },
+	[FTKVM_A_STATE]	= NLA_POLICY_MAX(NLA_U32, FTKVM_UAPI_STATE_STOPPED),
 };
 
 static const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_VERIFY_EVERY + 1] = {
@@ -339,10 +340,10 @@ static int ftkvm_nl_verify(struct sk_buff *skb, struct genl_info *info)
 
 static int ftkvm_nl_promote(struct sk_buff *skb, struct genl_info *info)
 {
+	struct nlattr *nest, *state = info->attrs[FTKVM_A_STATE];
 	char why[FTKVM_ERROR_MAX + 1] = "";
 	u64 takeover_ns = 0;
 	struct sk_buff *msg;
-	struct nlattr *nest;
 	void *hdr;
 	int ret;
 
@@ -350,6 +351,7 @@ static int ftkvm_nl_promote(struct sk_buff *skb, struct genl_info *info)
 		return -EINVAL;
 	ret = ftkvm_replica_promote(ftkvm_nl_get_name(info),
 				    nla_get_flag(info->attrs[FTKVM_A_FORCE]),
+				    state ? nla_get_u32(state) : FTKVM_ANY_STATE,
 				    &takeover_ns, why, sizeof(why));
 	if (ret)
 		return ftkvm_nl_fail(info, ret, 0, why);
@@ -515,7 +517,7 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(DETACH, detach, name, NAME),
 	FTKVM_NL_DO(PAIR, pair, pair, PAIR_NAME),
 	FTKVM_NL_DO(UNPAIR, unpair, name, NAME),
-	FTKVM_NL_DO(PROMOTE, promote, promote, FORCE),
+	FTKVM_NL_DO(PROMOTE, promote, promote, STATE),
 	FTKVM_NL_DO(GET, get, name, NAME),
 	{
 		.cmd		= FTKVM_CMD_GET,

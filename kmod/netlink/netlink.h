@@ -99,8 +99,13 @@ int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
 /* Waits, interruptibly and no longer than the time-out, for the backup to stop. */
 int ftkvm_replica_unpair(const char *name, char *why, size_t size);
 
-/* Waits, interruptibly, until the guest is live. @takeover_ns: how long it took. */
-int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns,
+#define FTKVM_ANY_STATE	U32_MAX
+
+/*
+ * Waits, interruptibly, until the guest is live. @expected: -EAGAIN in any other
+ * state (enum ftkvm_uapi_state, or FTKVM_ANY_STATE). @takeover_ns: how long it took.
+ */
+int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeover_ns,
 			  char *why, size_t size);
 
 /*

@@ -490,6 +490,7 @@ static void seed_limits(struct seed *s)
 
 void fuzz_seeds(void)
 {
+	static const u32 state = FTKVM_UAPI_STATE_ORPHAN;
 	static const s32 fd = 7;
 	struct seed s = { };
 	u8 cmd, ret;
@@ -505,8 +506,10 @@ void fuzz_seeds(void)
 			seed_attr(&s, FTKVM_A_NAME, "db1", 4);
 			if (cmd == FTKVM_CMD_ATTACH)
 				seed_attr(&s, FTKVM_A_VM_FD, &fd, 4);
-			if (cmd == FTKVM_CMD_PROMOTE)
+			if (cmd == FTKVM_CMD_PROMOTE) {
 				seed_attr(&s, FTKVM_A_FORCE, NULL, 0);
+				seed_attr(&s, FTKVM_A_STATE, &state, 4);
+			}
 			seed_done(&s);
 		}
 	}

@@ -119,6 +119,9 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 	case FTKVM_A_FORCE:
 		c->force = true;
 		return !len;
+	case FTKVM_A_STATE:
+		c->state = v;
+		return len == 4 && v <= FTKVM_UAPI_STATE_STOPPED;
 	case FTKVM_A_PERIOD_MIN:
 		c->p.period_min = v;
 		c->mask |= FTKVM_SET_PERIOD_MIN;
@@ -167,7 +170,7 @@ static const struct {
 	[FTKVM_CMD_PAIR] = { A(NAME) | A(ROLE) | A(SOCK_FD),
 			     A(PEER) | A(PAIR_NAME) | SETTINGS },
 	[FTKVM_CMD_UNPAIR] = { A(NAME), 0 },
-	[FTKVM_CMD_PROMOTE] = { A(NAME), A(FORCE) },
+	[FTKVM_CMD_PROMOTE] = { A(NAME), A(FORCE) | A(STATE) },
 	[FTKVM_CMD_GET] = { A(NAME), 0 },
 	[FTKVM_CMD_SET] = { A(NAME), SETTINGS },
 	[FTKVM_CMD_CHECK] = { 0, A(NAME) | A(VM_FD) },
@@ -207,7 +210,7 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c)
 	u16 flags = nlh->nlmsg_flags;
 
 	*c = (struct call) {
-		.fd = -1, .p.verify_every = FTKVM_VERIFY_KEEP,
+		.fd = -1, .state = FTKVM_ANY_STATE, .p.verify_every = FTKVM_VERIFY_KEEP,
 		.dev.backend_fd = -1, .q.kick_fd = -1, .q.call_fd = -1,
 	};
 	if (nlh->nlmsg_len < NLMSG_HDRLEN + GENL_HDRLEN || g->reserved)

@@ -89,12 +89,17 @@ int ftkvm_replica_verify(const char *name, char *why, size_t size)
 	return done(why, size);
 }
 
-int ftkvm_replica_promote(const char *name, bool force, u64 *takeover_ns, char *why, size_t size)
+int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeover_ns, char *why,
+			  size_t size)
 {
-	REQUIRE(comes(FTKVM_CMD_PROMOTE, false, name)->force == force);
+	const struct call *c = comes(FTKVM_CMD_PROMOTE, false, name);
+
+	REQUIRE(c->force == force && c->state == expected);
 	*takeover_ns = w.stat[FTKVM_STAT_TAKEOVER_NS];
 	if (force)
 		REACHED("PROMOTE by force");
+	if (expected != FTKVM_ANY_STATE)
+		REACHED("PROMOTE with a state");
 	return done(why, size);
 }
 

@@ -23,6 +23,7 @@
  * @cmd: FTKVM_CMD_*
  * @name: NAME or DEV_NAME in the request; NULL: not given
  * @fd: VM_FD or SOCK_FD; -1: not given
+ * @state: FTKVM_ANY_STATE: not given
  * @mask: the settings that are given, FTKVM_SET_*
  * @dev, @q: of a device; the name and VM_FD are above
  */
@@ -31,6 +32,7 @@ struct call {
 	bool dump, force;
 	const char *name;
 	int fd;
+	u32 state;
 	u32 mask;
 	struct ftkvm_pair_params p;
 	struct ftkvm_dev_params dev;

@@ -52,7 +52,10 @@
  *			With FORCE and a live link the primary is told to stop. EAGAIN:
  *			it has, the backup is an orphan now and to be promoted again.
  *			EHOSTUNREACH: whether it has is not known.
- *	in:  NAME, [FORCE]
+ *			With STATE it is EAGAIN, too, where the replica is in another
+ *			state or comes to it before it is promoted: what the caller
+ *			prepares for an orphan it can't miss.
+ *	in:  NAME, [FORCE], [STATE]
  *	out: TAKEOVER_NS (in STATS)
  *
  *  FTKVM_CMD_GET	Status and statistics of one replica; as a dump, of all.
