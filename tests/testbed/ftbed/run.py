@@ -157,8 +157,9 @@ class Run:
         return plan, later
 
     def _ready(self):
-        return self.options.ready is None or \
-            any(self.options.ready in live for live, _ in map(self.texts, self.hosts.names))
+        said = [self.options.ready is None or self.options.ready in self.texts(name)[0]
+                for name in self.hosts.names]
+        return all(said) if self.options.unpaired else any(said)
 
     def _begun(self):
         """The guest has printed something, on the primary."""
@@ -174,21 +175,25 @@ class Run:
         """The host at whose console the guest is live."""
         return self.primary if self.primary.alive else self.backup
 
+    def _reached(self):
+        """The hosts at which the guest hears: unpaired, there are two of it."""
+        return list(self.hosts) if self.options.unpaired else [self.console_host()]
+
     def type(self, text):
-        host = self.console_host()
-        self.mark(f"typed {text!r}", host.name)
-        host.live.send(text.encode())
+        for host in self._reached():
+            self.mark(f"typed {text!r}", host.name)
+            host.live.send(text.encode())
 
     def nmi(self):
-        host = self.console_host()
-        guest = self.guests[host.name]
-        self.mark("NMI", host.name)
-        try:
-            guest.qmp("inject-nmi")
-        except RuntimeError:
-            # The guest may end meanwhile, by this very NMI.
-            if not guest.ends_soon():
-                raise
+        for host in self._reached():
+            guest = self.guests[host.name]
+            self.mark("NMI", host.name)
+            try:
+                guest.qmp("inject-nmi")
+            except RuntimeError:
+                # The guest may end meanwhile, by this very NMI.
+                if not guest.ends_soon():
+                    raise
 
     def kill(self):
         """Cut the power of a host; promote the other if it was the primary's."""
