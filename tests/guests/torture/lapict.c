@@ -112,29 +112,63 @@ static void periods(unsigned long n)
 	none("an interrupt after the end");
 }
 
+/* The count from here on never grows. */
+static void falling(uint32_t last)
+{
+	for (unsigned int k = 0; k < 10; k++) {
+		uint32_t count = lapic_read(LAPIC_TMCCT);
+
+		if (count > last)
+			tort_bad("a current count that grows", count, last);
+		digest = mix(digest, count);
+		last = count;
+	}
+}
+
+static void divide_by(uint8_t code)
+{
+	lapic_write(LAPIC_TDCR, code);
+	if (lapic_read(LAPIC_TDCR) != code)
+		tort_bad("the divide configuration", lapic_read(LAPIC_TDCR), code);
+}
+
+/*
+ * Between two shots and while the timer counts; it fires once. Between two shots
+ * the initial count must be 0: else KVM starts a timer that is over again for the
+ * new divisor, which on no other machine does more than divide, and an interrupt
+ * that nobody asked for comes (APIC_TDCR in its lapic.c).
+ */
 static void divisors(void)
 {
 	static const uint8_t codes[] = { 0xb, 0x0, 0x1, 0x2, 0x3, 0x8, 0x9, 0xa };
 
 	lapic_write(LAPIC_LVTT, VECTOR);
 	for (unsigned int i = 0; i < 8; i++) {
-		uint32_t last, count;
+		uint32_t count;
 
-		lapic_write(LAPIC_TDCR, codes[i]);
-		if (lapic_read(LAPIC_TDCR) != codes[i])
-			tort_bad("the divide configuration", lapic_read(LAPIC_TDCR), codes[i]);
+		lapic_write(LAPIC_TMICT, 0);
+		divide_by(codes[i]);
+		none("an interrupt of a divisor");
 		lapic_write(LAPIC_TMICT, 4000000 >> i);
-		last = lapic_read(LAPIC_TMCCT);
-		for (unsigned int k = 0; k < 10; k++) {
-			count = lapic_read(LAPIC_TMCCT);
-			if (count > last)
-				tort_bad("a current count that grows", count, last);
-			digest = mix(digest, count);
-			last = count;
-		}
+		falling(4000000 >> i);
 		until(1);
+		none("a second interrupt of a divided timer");
+
+		lapic_write(LAPIC_TMICT, 4000000 >> i);
+		divide_by(codes[(i + 3) % 8]);	/* not the next one's */
+		/* it was not over then, if it counts yet */
+		count = lapic_read(LAPIC_TMCCT);
+		if (count) {
+			falling(count);
+			until(1);
+			none("a second interrupt of a timer divided anew");
+		} else {
+			stop();
+			lapic_write(LAPIC_LVTT, VECTOR);
+		}
 	}
-	lapic_write(LAPIC_TDCR, 0xb);
+	lapic_write(LAPIC_TMICT, 0);
+	divide_by(0xb);
 	say("divisors");
 }
 
