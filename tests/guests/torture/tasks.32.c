@@ -3,6 +3,8 @@
 #include "mode.h"
 #include "tasks.h"
 
+#define EFLAGS_RF	0x10000
+
 struct tss32 tasks_tss[TASKS];
 static uint8_t stacks[TASKS][2048] __attribute__((aligned(16)));
 static volatile uint32_t sum, visits[TASKS];
@@ -62,15 +64,20 @@ static void trapped(void)
 	}
 }
 
-/* By #UD through a task gate: the task that failed goes on behind UD2. */
+/*
+ * By #UD through a task gate: the task that failed goes on behind UD2. As with any
+ * fault RF is set in the flags that it left; it is for UD2 alone, and the timer may
+ * hit the task before its next instruction has cleared it.
+ */
 static void failed(void)
 {
 	for (;;) {
 		uint32_t link = (tasks_tss[TASK_FAILED].link - TASK_SELECTOR(0)) / 8;
 
 		visits[TASK_FAILED]++;
-		sum = mix32(sum, tasks_tss[link].eip);
+		sum = mix32(mix32(sum, tasks_tss[link].eip), tasks_tss[link].eflags & EFLAGS_RF);
 		tasks_tss[link].eip += 2;
+		tasks_tss[link].eflags &= ~EFLAGS_RF;
 		asm volatile("iretl" : : : "memory");
 	}
 }
