@@ -33,30 +33,69 @@ void ftkvm_vreq_put(struct ftkvm_vreq *req)
 	kref_put(&req->ref, vreq_free);
 }
 
-/* What is to be written is kept, what is to be read is about to be copied. */
-static struct ftkvm_vreq *vreq_make(const struct ftkvm_vchain *c,
-				    const struct ftkvm_vblk_req *blk)
+/**
+ * ftkvm_vreq_make() - a request of a chain
+ * @c: the chain; what is to be written is kept, what is to be read is about to be copied
+ * @kind: enum ftkvm_vreq_kind
+ * @len: bytes of data, zeroed: whatever happens, the guest sees nothing of the host's
+ *
+ * Context: Process; sleeps.
+ * Return: the request, or NULL.
+ */
+struct ftkvm_vreq *ftkvm_vreq_make(const struct ftkvm_vchain *c, u8 kind, u32 len)
 {
 	struct ftkvm_vreq *req = kzalloc(struct_size(req, seg, c->nin), GFP_KERNEL_ACCOUNT);
 
 	if (!req)
 		return NULL;
 	kref_init(&req->ref);
-	req->blk = *blk;
+	req->kind = kind;
+	req->len = len;
+	req->held = len;
 	req->chain.seg = req->seg;
 	req->chain.room = c->nin;
 	req->chain.head = c->head;
 	req->chain.nin = c->nin;
 	req->chain.in_len = c->in_len;
 	memcpy(req->seg, c->seg + c->nout, c->nin * sizeof(*req->seg));
-	if (!blk->len)
+	if (!len)
 		return req;
-	/* Zeroed: whatever happens, the guest sees nothing of the host's. */
-	req->data = kvzalloc(blk->len, GFP_KERNEL_ACCOUNT);
+	req->data = kvzalloc(len, GFP_KERNEL_ACCOUNT);
 	if (req->data)
 		return req;
 	kfree(req);
 	return NULL;
+}
+
+/**
+ * ftkvm_vfifo_push() - a request is pending
+ * @f: the FIFO, not full
+ * @req: the request; gets its number
+ *
+ * Context: Any; the queue's lock.
+ */
+void ftkvm_vfifo_push(struct ftkvm_vfifo *f, struct ftkvm_vreq *req)
+{
+	req->seq = f->next;
+	f->slot[f->next++ % FTKVM_VIRTQ_NUM_MAX] = req;
+	f->bytes += req->held;
+}
+
+/**
+ * ftkvm_vfifo_pop() - the oldest request is not pending any more
+ * @f: the FIFO, not empty
+ *
+ * Context: Process; sleeps; the queue's lock.
+ */
+void ftkvm_vfifo_pop(struct ftkvm_vfifo *f)
+{
+	struct ftkvm_vreq **slot = &f->slot[f->first % FTKVM_VIRTQ_NUM_MAX];
+	struct ftkvm_vreq *req = *slot;
+
+	*slot = NULL;
+	f->first++;
+	f->bytes -= req->held;
+	ftkvm_vreq_put(req);
 }
 
 static int vreq_parse(struct ftkvm_virtq *q, const struct ftkvm_vblk *disk,
@@ -111,7 +150,7 @@ int ftkvm_vfifo_take(struct ftkvm_vfifo *f, struct ftkvm_virtq *q,
 	struct ftkvm_vreq *new;
 	int ret;
 
-	if (f->next - f->first >= FTKVM_VIRTQ_NUM_MAX || f->bytes >= FTKVM_VFIFO_BYTES)
+	if (ftkvm_vfifo_full(f))
 		return 0;
 	ret = ftkvm_virtq_next(q, &c);
 	if (ret <= 0)
@@ -119,32 +158,20 @@ int ftkvm_vfifo_take(struct ftkvm_vfifo *f, struct ftkvm_virtq *q,
 	ret = vreq_parse(q, disk, &c, &blk);
 	if (ret)
 		return ret;
-	new = vreq_make(&c, &blk);
+	new = ftkvm_vreq_make(&c, FTKVM_VREQ_BLK, blk.len);
 	if (!new) {
 		ftkvm_virtq_untake(q);
 		return -ENOMEM;
 	}
+	new->blk = blk;
 	ret = vreq_fill(q, disk, &c, new);
 	if (ret) {
 		ftkvm_vreq_put(new);
 		return ret;
 	}
-	new->seq = f->next;
-	f->slot[f->next++ % FTKVM_VIRTQ_NUM_MAX] = new;
-	f->bytes += new->blk.len;
+	ftkvm_vfifo_push(f, new);
 	*req = new;
 	return 1;
-}
-
-static struct ftkvm_vreq *vfifo_pop(struct ftkvm_vfifo *f)
-{
-	struct ftkvm_vreq **slot = &f->slot[f->first % FTKVM_VIRTQ_NUM_MAX];
-	struct ftkvm_vreq *req = *slot;
-
-	*slot = NULL;
-	f->first++;
-	f->bytes -= req->blk.len;
-	return req;
 }
 
 /**
@@ -180,7 +207,7 @@ int ftkvm_vfifo_done(struct ftkvm_vfifo *f, struct ftkvm_virtq *q, u8 status)
 		ret = ftkvm_virtq_put(q, req->chain.head, len + sizeof(status));
 	if (ret)
 		return ret;
-	ftkvm_vreq_put(vfifo_pop(f));
+	ftkvm_vfifo_pop(f);
 	return 0;
 }
 
@@ -195,5 +222,5 @@ int ftkvm_vfifo_done(struct ftkvm_vfifo *f, struct ftkvm_virtq *q, u8 status)
 void ftkvm_vfifo_drop(struct ftkvm_vfifo *f)
 {
 	while (f->first != f->next)
-		ftkvm_vreq_put(vfifo_pop(f));
+		ftkvm_vfifo_pop(f);
 }

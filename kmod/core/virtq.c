@@ -276,6 +276,55 @@ int ftkvm_virtq_next(struct ftkvm_virtq *q, struct ftkvm_vchain *c)
 }
 
 /**
+ * ftkvm_virtq_fill() - write a chain into the used ring, where the driver does not look yet
+ * @q: the queue
+ * @ahead: chains that were filled in since the last ftkvm_virtq_publish()
+ * @head: the chain's
+ * @len: bytes that were written into it
+ *
+ * Context: Process; can sleep; the queue's lock.
+ * Return: 0; -EPROTO; -EINVAL when no more is pending.
+ */
+int ftkvm_virtq_fill(struct ftkvm_virtq *q, u16 ahead, u16 head, u32 len)
+{
+	struct vring_used_elem elem = {
+		.id = __cpu_to_virtio32(true, head),
+		.len = __cpu_to_virtio32(true, len),
+	};
+	u32 at = (u16)(q->used_idx + ahead) & (q->at.num - 1);
+	int ret = virtq_usable(q);
+
+	if (ret)
+		return ret;
+	if (ftkvm_virtq_pending(q) <= ahead)
+		return -EINVAL;
+	return virtq_write(q, q->at.used + offsetof(struct vring_used, ring[at]), &elem,
+			   sizeof(elem), "the used ring can't be written");
+}
+
+/**
+ * ftkvm_virtq_publish() - let the driver have what was filled in
+ * @q: the queue
+ * @n: how many chains
+ *
+ * Context: Process; can sleep; the queue's lock.
+ * Return: 0; -EPROTO.
+ */
+int ftkvm_virtq_publish(struct ftkvm_virtq *q, u16 n)
+{
+	__virtio16 idx = __cpu_to_virtio16(true, q->used_idx + n);
+	int ret;
+
+	/* the driver finds what the index covers */
+	smp_wmb();
+	ret = virtq_write(q, q->at.used + offsetof(struct vring_used, idx), &idx, sizeof(idx),
+			  "the used ring can't be written");
+	if (!ret)
+		q->used_idx += n;
+	return ret;
+}
+
+/**
  * ftkvm_virtq_put() - give a chain back to the driver
  * @q: the queue
  * @head: the chain's
@@ -286,30 +335,7 @@ int ftkvm_virtq_next(struct ftkvm_virtq *q, struct ftkvm_vchain *c)
  */
 int ftkvm_virtq_put(struct ftkvm_virtq *q, u16 head, u32 len)
 {
-	struct vring_used_elem elem = {
-		.id = __cpu_to_virtio32(true, head),
-		.len = __cpu_to_virtio32(true, len),
-	};
-	__virtio16 idx = __cpu_to_virtio16(true, q->used_idx + 1);
-	u32 at = q->used_idx & (q->at.num - 1);
-	int ret = virtq_usable(q);
-
-	if (ret)
-		return ret;
-	if (!ftkvm_virtq_pending(q))
-		return -EINVAL;
-	ret = virtq_write(q, q->at.used + offsetof(struct vring_used, ring[at]), &elem,
-			  sizeof(elem), "the used ring can't be written");
-	if (ret)
-		return ret;
-	/* the driver finds what the index covers */
-	smp_wmb();
-	ret = virtq_write(q, q->at.used + offsetof(struct vring_used, idx), &idx, sizeof(idx),
-			  "the used ring can't be written");
-	if (ret)
-		return ret;
-	q->used_idx++;
-	return 0;
+	return ftkvm_virtq_fill(q, 0, head, len) ?: ftkvm_virtq_publish(q, 1);
 }
 
 /**

@@ -96,6 +96,8 @@ u16 ftkvm_virtq_stop(struct ftkvm_virtq *q);
 int ftkvm_virtq_rollback(struct ftkvm_virtq *q);
 int ftkvm_virtq_next(struct ftkvm_virtq *q, struct ftkvm_vchain *c);
 int ftkvm_virtq_put(struct ftkvm_virtq *q, u16 head, u32 len);
+int ftkvm_virtq_fill(struct ftkvm_virtq *q, u16 ahead, u16 head, u32 len);
+int ftkvm_virtq_publish(struct ftkvm_virtq *q, u16 n);
 int ftkvm_virtq_wants_call(struct ftkvm_virtq *q);
 int ftkvm_virtq_break(struct ftkvm_virtq *q, const char *cause);
 

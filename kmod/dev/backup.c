@@ -278,12 +278,14 @@ static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 	ret = follow_await_setup(r, q, in);
 	if (ret)
 		return ret;
-	mutex_lock(&q->lock);
-	next = q->fifo->next;
-	q->drain = true;
-	mutex_unlock(&q->lock);
-	queue_work(ftkvm_dev_work, &q->work);
-	ret = follow_await_disk(r, q, next);
+	if (q->dev->kind != FTKVM_UAPI_DEV_NET) {
+		mutex_lock(&q->lock);
+		next = q->fifo->next;
+		q->drain = true;
+		mutex_unlock(&q->lock);
+		queue_work(ftkvm_dev_work, &q->work);
+		ret = follow_await_disk(r, q, next);
+	}
 	ftkvm_devq_begin(q, r);
 	if (!ret) {
 		q->drain = false;
@@ -304,6 +306,17 @@ static struct ftkvm_vreq *follow_oldest(struct ftkvm_devq *q)
 	return ftkvm_vfifo_find(q->fifo, q->fifo->first);
 }
 
+/* As with a FIFO: neither replica goes without. -ESTALE when it is not to go on at all. */
+static int follow_arrived(struct ftkvm_vreq *req, const struct ftkvm_answer *a)
+{
+	while (ftkvm_vnet_arrived(req, a->data, a->len)) {
+		if (fatal_signal_pending(current))
+			return -ESTALE;
+		schedule_timeout_uninterruptible(1);
+	}
+	return 0;
+}
+
 /* -ESTALE: it is not as at the primary. */
 static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
 			 bool answered)
@@ -318,12 +331,16 @@ static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct f
 		if (!a)
 			return -ESTALE;
 		status = a->status;
-		if (a->len != ftkvm_lockstep_bytes(req, status)) {
-			kvfree(a);
-			return -ESTALE;
+		if (req->kind == FTKVM_VREQ_RX) {
+			ret = follow_arrived(req, a);
+		} else {
+			ret = a->len == ftkvm_lockstep_bytes(req, status) ? 0 : -ESTALE;
+			if (!ret)
+				memcpy(req->data, a->data, a->len);
 		}
-		memcpy(req->data, a->data, a->len);
 		kvfree(a);
+		if (ret)
+			return ret;
 	}
 	if (ftkvm_req_changes(req) && status == VIRTIO_BLK_S_OK &&
 	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] != VIRTIO_BLK_S_OK) {
@@ -440,6 +457,8 @@ void ftkvm_lockstep_live(struct ftkvm_replica *r)
 			ftkvm_answers_drop(q, U64_MAX);
 			set_bit(FTKVM_DEVQ_CALL, &q->todo);
 		}
+		if (dev->kind == FTKVM_UAPI_DEV_NET)
+			ftkvm_net_announce(dev);
 		ftkvm_dev_put(dev);
 	}
 }

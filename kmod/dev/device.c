@@ -28,6 +28,7 @@ static void dev_release(struct kref *ref)
 	struct ftkvm_dev *dev = container_of(ref, struct ftkvm_dev, ref);
 	struct ftkvm_devq *q;
 
+	ftkvm_net_close(dev);
 	ftkvm_for_each_devq(q, dev)
 		ftkvm_devq_free(q);
 	if (dev->file)
@@ -115,7 +116,7 @@ u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count)
 	*count = 0;
 	while ((dev = ftkvm_dev_next(kvm, &no))) {
 		const struct ftkvm_vblk *d = &dev->disk;
-		u64 v[] = { dev->no, dev->queues, d->sectors, d->blk_size, d->readonly };
+		u64 v[] = { dev->no, dev->kind, dev->queues, d->sectors, d->blk_size, d->readonly };
 
 		crc = crc32c(crc, v, sizeof(v));
 		ftkvm_dev_put(dev);
@@ -149,8 +150,9 @@ static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
 	mutex_init(&dev->cmd);
 	strscpy(dev->name, p->name);
 	dev->no = p->no;
+	dev->kind = p->kind;
 	dev->disk.readonly = p->readonly;
-	dev->queues = 1;
+	dev->queues = p->kind == FTKVM_UAPI_DEV_NET ? FTKVM_VNET_QUEUES : 1;
 	ftkvm_for_each_devq(q, dev)
 		ftkvm_devq_init(q, dev, q - dev->q);
 	ftkvm_for_each_devq(q, dev) {
@@ -202,10 +204,6 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 	struct file *file;
 	int ret;
 
-	if (p->kind != FTKVM_UAPI_DEV_BLK) {
-		snprintf(why, size, "this version serves disks only");
-		return -EOPNOTSUPP;
-	}
 	if (p->shared) {
 		snprintf(why, size, "this version has no storage that both hosts share: give each its own");
 		return -EOPNOTSUPP;
@@ -220,10 +218,11 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 	file = fget(p->backend_fd);
 	if (!file) {
 		ret = -EBADF;
-		snprintf(why, size, "the disk's storage is not an open file");
+		snprintf(why, size, "the device's backend is not an open file");
 		goto put;
 	}
-	ret = ftkvm_disk_open(dev, file, p->capacity, why, size);
+	ret = p->kind == FTKVM_UAPI_DEV_NET ? ftkvm_net_open(dev, file, why, size) :
+					      ftkvm_disk_open(dev, file, p->capacity, why, size);
 	fput(file);
 	if (ret)
 		goto put;
@@ -498,7 +497,7 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	memset(info, 0, sizeof(*info));
 	strscpy(info->name, dev->name);
 	info->no = dev->no;
-	info->kind = FTKVM_UAPI_DEV_BLK;
+	info->kind = dev->kind;
 	info->pid = dev->kvm->userspace_pid;
 	info->capacity = dev->disk.sectors;
 	info->readonly = dev->disk.readonly;

@@ -15,6 +15,7 @@
 #ifndef FTKVM_DEVICE_H
 #define FTKVM_DEVICE_H
 
+#include <linux/if_ether.h>
 #include <linux/kref.h>
 #include <linux/kvm_host.h>
 #include <linux/mutex.h>
@@ -24,6 +25,7 @@
 #include <uapi/linux/ftkvm.h>
 #include "../core/vblk.h"
 #include "../core/vfifo.h"
+#include "../core/vnet.h"
 #include "../core/virtq.h"
 
 struct eventfd_ctx;
@@ -114,15 +116,35 @@ struct ftkvm_devq {
 };
 
 /**
+ * struct ftkvm_net - a network card
+ * @packet: room for one that comes
+ * @merge: VIRTIO_NET_F_MRG_RXBUF was accepted
+ * @mac: the guest's, as it was seen last; all zeros before
+ * @dropped: packets that came and found no room, or that the interface did not take
+ * @wait: in the interface's wait queue
+ * @head: which is here
+ */
+struct ftkvm_net {
+	void *packet;
+	bool merge;
+	u8 mac[ETH_ALEN];
+	u64 dropped;
+	wait_queue_entry_t wait;
+	wait_queue_head_t *head;
+};
+
+/**
  * struct ftkvm_dev - a device
  * @node: in the list of all; RCU
  * @rcu: for freeing
  * @ref: one is the list's
  * @name: the operator's
  * @no: its number, the same on both hosts
+ * @kind: enum ftkvm_uapi_dev_kind
  * @kvm: the VM
- * @disk: what the guest sees
- * @file: where the disk is stored
+ * @disk: what the guest sees of a disk
+ * @net: a network card's
+ * @file: where the disk is stored; the host's interface
  * @through: a write is complete when it is durable
  * @removed: it is on its way out
  * @cmd: userspace's commands exclude each other
@@ -135,8 +157,10 @@ struct ftkvm_dev {
 	struct kref ref;
 	char name[FTKVM_NAME_MAX + 1];
 	u32 no;
+	u32 kind;
 	struct kvm *kvm;
 	struct ftkvm_vblk disk;
+	struct ftkvm_net net;
 	struct file *file;
 	bool through;
 	bool removed;
@@ -177,13 +201,21 @@ static inline u64 ftkvm_devq_start_seq(const struct ftkvm_devq *q)
 /* Does a request change what is stored? */
 static inline bool ftkvm_req_changes(const struct ftkvm_vreq *req)
 {
-	return req->blk.op != FTKVM_VBLK_IN && req->blk.op != FTKVM_VBLK_GET_ID;
+	return req->kind == FTKVM_VREQ_BLK && req->blk.op != FTKVM_VBLK_IN &&
+	       req->blk.op != FTKVM_VBLK_GET_ID;
 }
 
 /* What the primary has read for the guest, and the backup can't know. */
 static inline u32 ftkvm_lockstep_bytes(const struct ftkvm_vreq *req, u8 status)
 {
-	return req->blk.op == FTKVM_VBLK_IN ? ftkvm_vblk_in_len(&req->blk, status) : 0;
+	switch (req->kind) {
+	case FTKVM_VREQ_RX:
+		return req->len;
+	case FTKVM_VREQ_TX:
+		return 0;
+	default:
+		return req->blk.op == FTKVM_VBLK_IN ? ftkvm_vblk_in_len(&req->blk, status) : 0;
+	}
 }
 
 /* ---- device.c: life ---- */
@@ -220,5 +252,14 @@ u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req);
 void ftkvm_disk_features(struct ftkvm_dev *dev, u64 features);
 int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
 		    size_t size);
+
+/* ---- net.c ---- */
+int ftkvm_net_open(struct ftkvm_dev *dev, struct file *file, char *why, size_t size);
+void ftkvm_net_close(struct ftkvm_dev *dev);
+void ftkvm_net_features(struct ftkvm_dev *dev, u64 features);
+void ftkvm_net_send(struct ftkvm_dev *dev, const struct ftkvm_vreq *req);
+int ftkvm_net_receive(struct ftkvm_dev *dev);
+void ftkvm_net_learn(struct ftkvm_dev *dev, const struct ftkvm_vreq *req);
+void ftkvm_net_announce(struct ftkvm_dev *dev);
 
 #endif

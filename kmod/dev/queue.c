@@ -162,7 +162,10 @@ void ftkvm_devq_start(struct ftkvm_devq *q)
 	WRITE_ONCE(q->done, q->fifo->first);
 	ftkvm_answers_drop(q, q->fifo->first);
 	clear_bit(FTKVM_DEVQ_START, &q->todo);
-	ftkvm_disk_features(q->dev, q->features);
+	if (q->dev->kind == FTKVM_UAPI_DEV_NET)
+		ftkvm_net_features(q->dev, q->features);
+	else
+		ftkvm_disk_features(q->dev, q->features);
 	/* QEMU's idea of it may be old: what the driver sees is what counts */
 	if (!guest_read(q, q->place.used + offsetof(struct vring_used, idx), &used, sizeof(used)))
 		q->place.base = le16_to_cpu(used);
@@ -189,6 +192,19 @@ void ftkvm_devq_setup(const struct ftkvm_devq *q, struct ftkvm_devq_setup *setup
 	};
 }
 
+static int devq_take(struct ftkvm_devq *q, struct ftkvm_vreq **req)
+{
+	bool rx = q->nr == FTKVM_VNET_RX;
+	int ret;
+
+	if (q->dev->kind != FTKVM_UAPI_DEV_NET)
+		return ftkvm_vfifo_take(q->fifo, &q->vq, &q->dev->disk, req);
+	ret = ftkvm_vnet_take(q->fifo, &q->vq, rx, req);
+	if (ret == 1 && !rx)
+		ftkvm_net_learn(q->dev, *req);
+	return ret;
+}
+
 /**
  * ftkvm_devq_take() - take what the driver made available
  * @q: the queue
@@ -198,14 +214,14 @@ void ftkvm_devq_setup(const struct ftkvm_devq *q, struct ftkvm_devq_setup *setup
  */
 bool ftkvm_devq_take(struct ftkvm_devq *q)
 {
-	struct ftkvm_vreq *req;
+	struct ftkvm_vreq *req = NULL;
 	bool any = false;
 	int ret;
 
 	if (!q->vq.at.num)
 		return false;
 	do {
-		ret = ftkvm_vfifo_take(q->fifo, &q->vq, &q->dev->disk, &req);
+		ret = devq_take(q, &req);
 		if (ret == 1) {
 			any = true;
 			q->st.requests++;
@@ -233,6 +249,11 @@ int ftkvm_devq_complete(struct ftkvm_devq *q, u8 status)
 
 	if (!req || !q->vq.at.num)
 		return -ENOENT;
+	if (req->kind != FTKVM_VREQ_BLK) {
+		*(req->kind == FTKVM_VREQ_RX ? &st->in_bytes : &st->out_bytes) += req->len;
+		st->completed++;
+		return ftkvm_vnet_done(q->fifo, &q->vq, q->dev->net.merge);
+	}
 	switch (req->blk.op) {
 	case FTKVM_VBLK_IN:
 		st->in_bytes += req->blk.len;

@@ -87,31 +87,80 @@ static struct ftkvm_vreq *work_next(struct ftkvm_devq *q)
 	return req;
 }
 
-static bool work_request(struct ftkvm_devq *q)
+/* @n requests from this one on can be completed. */
+static void work_done(struct ftkvm_devq *q, struct ftkvm_vreq *req, u32 n, u8 status)
 {
-	struct ftkvm_vreq *req = work_next(q);
+	ftkvm_fault(FTKVM_FAULT_DEV_DONE);
+	ftkvm_lockstep_answer(q, req, status);
+	mutex_lock(&q->lock);
+	/* not, if the queue was started anew meanwhile */
+	if (q->done == req->seq && q->fifo->next >= req->seq + n) {
+		q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] = status;
+		WRITE_ONCE(q->done, q->done + n);
+	}
+	mutex_unlock(&q->lock);
+	ftkvm_lockstep_done(q);
+}
+
+static bool work_disk(struct ftkvm_devq *q, struct ftkvm_vreq *req)
+{
 	u8 status = VIRTIO_BLK_S_IOERR;
 
-	if (!req)
-		return false;
 	ftkvm_fault(FTKVM_FAULT_DEV_DO);
 	if (!READ_ONCE(q->drain) || ftkvm_req_changes(req))
 		status = ftkvm_disk_do(q->dev, req);
 	/* only a backup's is told to */
 	if (ftkvm_fault(FTKVM_FAULT_DEV_STORE))
 		status = VIRTIO_BLK_S_IOERR;
-	ftkvm_fault(FTKVM_FAULT_DEV_DONE);
-	ftkvm_lockstep_answer(q, req, status);
-	mutex_lock(&q->lock);
-	/* not, if the queue was started anew meanwhile */
-	if (q->done == req->seq && q->fifo->next > req->seq) {
-		q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] = status;
-		WRITE_ONCE(q->done, q->done + 1);
-	}
-	mutex_unlock(&q->lock);
-	ftkvm_vreq_put(req);
-	ftkvm_lockstep_done(q);
+	work_done(q, req, 1, status);
 	return true;
+}
+
+static bool work_send(struct ftkvm_devq *q, struct ftkvm_vreq *req)
+{
+	ftkvm_fault(FTKVM_FAULT_DEV_DO);
+	ftkvm_net_send(q->dev, req);
+	work_done(q, req, 1, VIRTIO_BLK_S_OK);
+	return true;
+}
+
+/* While the guest has room for packets; what is longer than all of it is lost. */
+static bool work_receive(struct ftkvm_devq *q, struct ftkvm_vreq *req)
+{
+	u32 len = ftkvm_net_receive(q->dev), n;
+
+	if (!len)
+		return false;
+	mutex_lock(&q->lock);
+	n = q->done == req->seq ? ftkvm_vnet_fits(q->fifo, req->seq, len, q->dev->net.merge) : 0;
+	mutex_unlock(&q->lock);
+	if (n && !ftkvm_vnet_arrived(req, q->dev->net.packet, len))
+		work_done(q, req, n, VIRTIO_BLK_S_OK);
+	else
+		q->dev->net.dropped++;
+	return true;
+}
+
+static bool work_request(struct ftkvm_devq *q)
+{
+	struct ftkvm_vreq *req = work_next(q);
+	bool any = false;
+
+	if (!req)
+		return false;
+	switch (req->kind) {
+	case FTKVM_VREQ_BLK:
+		any = work_disk(q, req);
+		break;
+	case FTKVM_VREQ_TX:
+		any = work_send(q, req);
+		break;
+	case FTKVM_VREQ_RX:
+		any = work_receive(q, req);
+		break;
+	}
+	ftkvm_vreq_put(req);
+	return any;
 }
 
 /* A guest that is not to run again asks for nothing more. */

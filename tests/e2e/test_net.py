@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Network cards that the module serves, over vhost-user: in lockstep, and across a takeover."""
+import json
+import os
+import shlex
+
+from harness import add, need, test	# noqa: F401
+from ftbed import pairing, paths
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MAC = "52:54:00:00:88:b5"
+SHARED = ["-object", "memory-backend-memfd,id=ram,size=128M,share=on",
+          "-machine", "memory-backend=ram"]
+BRIDGE, TAP, TUNNEL = "ftbr", "fttap", "ftvx"
+
+
+class Cards:
+    """A card on each host, its tap in a bridge; both bridges are one network."""
+
+    name, socket = "card", "/run/card.sock"
+
+    def __init__(self, t):
+        self.t = t
+        pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
+        hosts = list(t.hosts)
+        for host in hosts:
+            host.prepared = True
+            peer = next((h for h in hosts if h is not host), None)
+            host.run(self._network(host, peer))
+            t.ftctl(host, "device", "add", self.name, "guest", pairing.NAME, "kind", "net",
+                    "no", 0, "socket", self.socket, "tap", TAP)
+        t.things.append(self)
+
+    @staticmethod
+    def _network(host, peer):
+        kernel = shlex.quote(paths.host_kernel_dir())
+        words = [f"for m in tun bridge vxlan; do modprobe -d {kernel} $m; done",
+                 f"ip link add {BRIDGE} type bridge", f"ip link set {BRIDGE} up",
+                 f"ip tuntap add dev {TAP} mode tap vnet_hdr",
+                 f"ip link set {TAP} master {BRIDGE} up"]
+        if peer:
+            words += [f"ip link add {TUNNEL} type vxlan id 1 dstport 4789 local {host.address} "
+                      f"remote {peer.address}", f"ip link set {TUNNEL} master {BRIDGE} up"]
+        return "set -e; " + "; ".join(words)
+
+    @property
+    def arguments(self):
+        return [*SHARED, "-chardev", f"socket,id=card,path={self.socket},reconnect=1",
+                "-netdev", "vhost-user,id=net,chardev=card",
+                "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=,ctrl_vq=off"]
+
+    def client(self, host, count, *words):
+        return self.t.job(host, shlex.join([os.path.join(HERE, "frames"), BRIDGE, MAC,
+                                            str(count), *words]))
+
+    def kill(self, _signal):
+        for host in self.t.hosts:
+            if host.alive:
+                ftctl = shlex.quote(paths.ftctl())
+                host.run(f"n=0; until {ftctl} device del {self.name}; do n=$((n+1)); "
+                         "[ $n -lt 50 ] || break; sleep 0.1; done 2>/dev/null; "
+                         f"for i in {TUNNEL} {TAP} {BRIDGE}; do ip link del $i; done 2>/dev/null; "
+                         "true")
+
+
+def _said(job, timeout):
+    """What the client came to."""
+    result = job.wait(paths.SLOWNESS * timeout)
+    lines = result.out.strip().splitlines()
+    need(not result.code and lines, f"the client: {lines[-1:] or result.err.strip()}")
+    return json.loads(lines[-1])
+
+
+def _lockstep(words):
+    def run(t):
+        cards = Cards(t)
+        pair = t.pair("net", append=words, extra=(cards.arguments, cards.arguments))
+        pair.join()
+        pair.wait_live(t.a, r"net: " + MAC, timeout=60)
+        _said(cards.client(t.b, 200, "--end"), 90)
+        end = r"net: good \d+ frames.*\n"
+        pair.wait_live(t.a, end, timeout=30)
+        pair.wait_shadow(t.b, end, timeout=30)
+        need(pair.live(t.a).replace("\r", "") == pair.shadow(t.b).replace("\r", ""),
+             "the hosts printed different things")
+    return run
+
+
+add("net_interrupts", _lockstep(""), timeout=240)
+add("net_polled", _lockstep("poll"), timeout=240, more=1)
+add("net_merged", _lockstep("merge"), timeout=240)
+
+
+@test(timeout=300, kills=True)
+def net_primary_killed(t):
+    """The client's next frame is answered by the survivor, which has counted all before."""
+    cards = Cards(t)
+    pair = t.pair("net", extra=(cards.arguments, cards.arguments))
+    pair.join()
+    pair.wait_live(t.a, r"net: " + MAC, timeout=60)
+    client = cards.client(t.b, 300, "--end")
+    pair.wait_live(t.a, r"net: 100 frames", timeout=60)
+    t.a.power_off()
+    pairing.promote(t.b)
+    _said(client, 120)
+    pair.wait_live(t.b, r"net: good \d+ frames.*\n", timeout=30)
+    pair.one_machine(promoted=True)
+
+
+@test(timeout=240, hosts=1)
+def net_alone(t):
+    """A guest that is not attached has its network, too."""
+    cards = Cards(t)
+    mark = t.a.shadow.mark()
+    one = t.lone("net", args=cards.arguments)
+    one.qmp("cont")
+    need(t.a.shadow.wait_for(r"net: " + MAC, 60, mark), "the guest does not come up")
+    _said(cards.client(t.a, 200, "--end"), 60)
+    match = t.a.shadow.wait_for(r"net: good .*\n|FAILED.*\n|CRASH.*\n", 30, mark)
+    need(match and "good" in match[0], f"the guest printed {t.a.shadow.text(mark)[-300:]!r}")
+    need(one.ends_soon(20), "the guest does not end")
