@@ -88,7 +88,7 @@ static void print_next(json_t *d)
 	if (blk)
 		printf("-device vhost-user-blk-pci,chardev=%s\n", name);
 	else
-		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,ctrl_vq=off\n",
+		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,ctrl_vq=off,mac=...\n",
 		       name, name, name);
 }
 

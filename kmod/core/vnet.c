@@ -16,15 +16,13 @@ static int vnet_flaw(struct ftkvm_virtq *q, const struct ftkvm_vchain *c, bool r
 		if (c->nout)
 			return ftkvm_virtq_break(q, "room for a packet that is to be read");
 		if (c->in_len < FTKVM_VNET_HDR)
-			return ftkvm_virtq_break(q, "room for a packet without that for its header");
+			return ftkvm_virtq_break(q, "room for a packet without its header");
 		return 0;
 	}
 	if (c->nin)
 		return ftkvm_virtq_break(q, "a packet to be sent that is to be written");
 	if (c->out_len < FTKVM_VNET_HDR)
 		return ftkvm_virtq_break(q, "a packet without a header");
-	if (c->out_len > FTKVM_VNET_BYTES)
-		return ftkvm_virtq_break(q, "a packet that is too long");
 	return 0;
 }
 
@@ -45,6 +43,7 @@ int ftkvm_vnet_take(struct ftkvm_vfifo *f, struct ftkvm_virtq *q, bool rx,
 {
 	struct ftkvm_vchain c = { .seg = f->scratch, .room = FTKVM_VCHAIN_SEGS };
 	struct ftkvm_vreq *new;
+	u32 len;
 	int ret;
 
 	if (ftkvm_vfifo_full(f))
@@ -55,7 +54,9 @@ int ftkvm_vnet_take(struct ftkvm_vfifo *f, struct ftkvm_virtq *q, bool rx,
 	ret = vnet_flaw(q, &c, rx);
 	if (ret)
 		return ret;
-	new = ftkvm_vreq_make(&c, rx ? FTKVM_VREQ_RX : FTKVM_VREQ_TX, rx ? 0 : c.out_len);
+	/* no packet is as long: it is lost, as on a wire */
+	len = rx || c.out_len > FTKVM_VNET_BYTES ? 0 : c.out_len;
+	new = ftkvm_vreq_make(&c, rx ? FTKVM_VREQ_RX : FTKVM_VREQ_TX, len);
 	if (!new) {
 		ftkvm_virtq_untake(q);
 		return -ENOMEM;

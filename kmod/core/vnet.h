@@ -7,14 +7,15 @@
 #ifndef FTKVM_CORE_VNET_H
 #define FTKVM_CORE_VNET_H
 
+#include <linux/if_ether.h>
 #include <linux/types.h>
 #include <linux/virtio_net.h>
 
 #include "vfifo.h"
 
 #define FTKVM_VNET_HDR		((u32)sizeof(struct virtio_net_hdr_v1))
-/* A packet with its header: 64 KiB are put together by the driver or the host's interface. */
-#define FTKVM_VNET_BYTES	(FTKVM_VNET_HDR + 14 + 65536u)
+/* A packet with its headers: 64 KiB are put together by the driver or the host's interface. */
+#define FTKVM_VNET_BYTES	(FTKVM_VNET_HDR + ETH_HLEN + 2 * 4 + 40 + 65535u)
 
 /* Queues of a card. */
 enum { FTKVM_VNET_RX, FTKVM_VNET_TX, FTKVM_VNET_QUEUES };

@@ -457,8 +457,10 @@ void ftkvm_lockstep_live(struct ftkvm_replica *r)
 			ftkvm_answers_drop(q, U64_MAX);
 			set_bit(FTKVM_DEVQ_CALL, &q->todo);
 		}
-		if (dev->kind == FTKVM_UAPI_DEV_NET)
+		if (dev->kind == FTKVM_UAPI_DEV_NET) {
+			ftkvm_net_forget(dev);
 			ftkvm_net_announce(dev);
+		}
 		ftkvm_dev_put(dev);
 	}
 }

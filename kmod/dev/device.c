@@ -31,6 +31,7 @@ static void dev_release(struct kref *ref)
 	ftkvm_net_close(dev);
 	ftkvm_for_each_devq(q, dev)
 		ftkvm_devq_free(q);
+	kvfree(dev->net.packet);
 	if (dev->file)
 		fput(dev->file);
 	if (dev->kvm)
@@ -501,6 +502,7 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	info->pid = dev->kvm->userspace_pid;
 	info->capacity = dev->disk.sectors;
 	info->readonly = dev->disk.readonly;
+	s[FTKVM_DEV_STAT_ERRORS] = atomic64_read(&dev->net.lost);
 	ftkvm_for_each_devq(q, dev) {
 		mutex_lock(&q->lock);
 		s[FTKVM_DEV_STAT_KICKS] += q->st.kicks;

@@ -120,7 +120,10 @@ struct ftkvm_devq {
  * @packet: room for one that comes
  * @merge: VIRTIO_NET_F_MRG_RXBUF was accepted
  * @mac: the guest's, as it was seen last; all zeros before
- * @dropped: packets that came and found no room, or that the interface did not take
+ * @held: bytes of @packet, which waits for room; the receive queue's worker's
+ * @announced: how often the network was told of a takeover
+ * @announce: to tell it
+ * @lost: packets that came and found no room, or that the interface did not take
  * @wait: in the interface's wait queue
  * @head: which is here
  */
@@ -128,7 +131,10 @@ struct ftkvm_net {
 	void *packet;
 	bool merge;
 	u8 mac[ETH_ALEN];
-	u64 dropped;
+	int held;
+	unsigned int announced;
+	struct delayed_work announce;
+	atomic64_t lost;
 	wait_queue_entry_t wait;
 	wait_queue_head_t *head;
 };
@@ -259,6 +265,7 @@ void ftkvm_net_close(struct ftkvm_dev *dev);
 void ftkvm_net_features(struct ftkvm_dev *dev, u64 features);
 void ftkvm_net_send(struct ftkvm_dev *dev, const struct ftkvm_vreq *req);
 int ftkvm_net_receive(struct ftkvm_dev *dev);
+void ftkvm_net_forget(struct ftkvm_dev *dev);
 void ftkvm_net_learn(struct ftkvm_dev *dev, const struct ftkvm_vreq *req);
 void ftkvm_net_announce(struct ftkvm_dev *dev);
 

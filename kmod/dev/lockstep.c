@@ -233,6 +233,7 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 
 	r->dev_kicked = false;
 	r->dev_took = false;
+	r->dev_turn = -1;
 	r->dev_applied = 0;
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {

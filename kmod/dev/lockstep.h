@@ -16,6 +16,8 @@ struct ftkvm_vreq;
 
 /* inputs of devices in one END; the rest is for interrupts */
 #define FTKVM_LOCKSTEP_INPUTS	16
+/* ... of one queue: a flood of packets leaves some for disks, and for what the card sends */
+#define FTKVM_LOCKSTEP_SHARE	6
 /* what a backup holds of answers for a queue, and what each counts beside its data */
 #define FTKVM_ANSWERS_MAX	(64u << 20)
 #define FTKVM_ANSWER_COST	4096u
@@ -37,6 +39,7 @@ bool ftkvm_lockstep_may_do(struct ftkvm_devq *q);
 bool ftkvm_lockstep_skips(struct ftkvm_devq *q, const struct ftkvm_vreq *req);
 void ftkvm_lockstep_done(struct ftkvm_devq *q);
 bool ftkvm_lockstep_committed(struct ftkvm_replica *r, struct ftkvm_devq *q);
+bool ftkvm_lockstep_crowded(struct ftkvm_devq *q);
 void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 status);
 
 /* ---- for the vCPU thread, process context, kvm->srcu read-held ---- */

@@ -13,6 +13,11 @@
 
 /* ---- what comes ---- */
 
+#define ANNOUNCEMENTS	5
+#define ANNOUNCE_MS	100
+/* packets that an interface may keep: more than by default, and it can be set */
+#define FORGET_MOST	10000
+
 static int net_came(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
 {
 	struct ftkvm_dev *dev = container_of(entry, struct ftkvm_dev, net.wait);
@@ -21,6 +26,8 @@ static int net_came(wait_queue_entry_t *entry, unsigned int mode, int sync, void
 		queue_work(ftkvm_dev_work, &dev->q[FTKVM_VNET_RX].work);
 	return 0;
 }
+
+static void net_announce_work(struct work_struct *work);
 
 struct net_poll {
 	poll_table table;
@@ -60,25 +67,30 @@ int ftkvm_net_open(struct ftkvm_dev *dev, struct file *file, char *why, size_t s
 	dev->net.packet = kvmalloc(FTKVM_VNET_BYTES, GFP_KERNEL_ACCOUNT);
 	if (!dev->net.packet)
 		return -ENOMEM;
+	INIT_DELAYED_WORK(&dev->net.announce, net_announce_work);
 	dev->file = get_file(file);
 	init_poll_funcptr(&poll.table, net_poll);
 	vfs_poll(file, &poll.table);
-	return 0;
+	if (dev->net.head)
+		return 0;
+	snprintf(why, size, "the card's interface is gone");
+	return -EINVAL;
 }
 
 /**
  * ftkvm_net_close() - hear no more of an interface
  * @dev: the card, that nobody uses any more; or another device
  *
+ * Its workers may yet be at it.
  * Context: process.
  */
 void ftkvm_net_close(struct ftkvm_dev *dev)
 {
+	if (!dev->net.packet)
+		return;
+	cancel_delayed_work_sync(&dev->net.announce);
 	if (dev->net.head)
 		remove_wait_queue(dev->net.head, &dev->net.wait);
-	dev->net.head = NULL;
-	kvfree(dev->net.packet);
-	dev->net.packet = NULL;
 }
 
 /**
@@ -86,26 +98,49 @@ void ftkvm_net_close(struct ftkvm_dev *dev)
  * @dev: the card
  * @features: what it accepted; the same on both hosts
  *
- * Context: process; the queue's lock.
+ * Context: process; the receive queue's lock.
  */
 void ftkvm_net_features(struct ftkvm_dev *dev, u64 features)
 {
-	WRITE_ONCE(dev->net.merge, features & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF));
+	dev->net.merge = features & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF);
 }
 
 /**
  * ftkvm_net_receive() - take a packet from the interface
  * @dev: the card; what comes is in its @net.packet
  *
- * Context: the receive queue's worker.
- * Return: its bytes with the header; 0: there is none.
+ * Context: the receive queue's worker; or nobody else is at it.
+ * Return: its bytes with the header; 0: there is none; less: it can't be had, and the next
+ * one may.
  */
 int ftkvm_net_receive(struct ftkvm_dev *dev)
 {
 	loff_t pos = 0;
 	ssize_t n = kernel_read(dev->file, dev->net.packet, FTKVM_VNET_BYTES, &pos);
 
-	return n < (ssize_t)FTKVM_VNET_HDR ? 0 : n;
+	if (n >= (ssize_t)FTKVM_VNET_HDR)
+		return n;
+	/* nothing there, or an interface that is down or gone */
+	if (n == -EAGAIN || n == -EBADFD || n == -EIO || !n)
+		return 0;
+	atomic64_inc(&dev->net.lost);
+	return -EIO;
+}
+
+/**
+ * ftkvm_net_forget() - what has come until now is not for the guest
+ * @dev: the card
+ *
+ * A backup's interface gets what its network can't place: the primary's guest had it.
+ * Context: process; no worker is at the receive queue.
+ */
+void ftkvm_net_forget(struct ftkvm_dev *dev)
+{
+	unsigned int n;
+
+	for (n = 0; n < FORGET_MOST && ftkvm_net_receive(dev); n++)
+		;
+	dev->net.held = 0;
 }
 
 /* ---- what goes ---- */
@@ -116,7 +151,7 @@ static void net_write(struct ftkvm_dev *dev, const void *data, u32 len)
 	loff_t pos = 0;
 
 	if (kernel_write(dev->file, data, len, &pos) != len)
-		dev->net.dropped++;
+		atomic64_inc(&dev->net.lost);
 }
 
 /**
@@ -128,7 +163,10 @@ static void net_write(struct ftkvm_dev *dev, const void *data, u32 len)
  */
 void ftkvm_net_send(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 {
-	net_write(dev, req->data, req->len);
+	if (req->len)
+		net_write(dev, req->data, req->len);
+	else
+		atomic64_inc(&dev->net.lost);
 }
 
 /**
@@ -146,15 +184,11 @@ void ftkvm_net_learn(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 		ether_addr_copy(dev->net.mac, eth->h_source);
 }
 
-/**
- * ftkvm_net_announce() - tell the network where the guest is now
- * @dev: the card
- *
+/*
  * A reverse ARP request from the guest's address, as QEMU sends after a migration: switches
  * learn from it, and nobody answers.
- * Context: process.
  */
-void ftkvm_net_announce(struct ftkvm_dev *dev)
+static void net_announce(struct ftkvm_dev *dev)
 {
 	struct {
 		struct virtio_net_hdr_v1 hdr;
@@ -164,8 +198,6 @@ void ftkvm_net_announce(struct ftkvm_dev *dev)
 		u8 pad[18];
 	} __packed p = { };
 
-	if (is_zero_ether_addr(dev->net.mac))
-		return;
 	eth_broadcast_addr(p.eth.h_dest);
 	ether_addr_copy(p.eth.h_source, dev->net.mac);
 	p.eth.h_proto = htons(ETH_P_RARP);
@@ -177,4 +209,29 @@ void ftkvm_net_announce(struct ftkvm_dev *dev)
 	ether_addr_copy(p.sender, dev->net.mac);
 	ether_addr_copy(p.target, dev->net.mac);
 	net_write(dev, &p, sizeof(p));
+}
+
+static void net_announce_work(struct work_struct *work)
+{
+	struct ftkvm_dev *dev = container_of(to_delayed_work(work), struct ftkvm_dev, net.announce);
+
+	net_announce(dev);
+	if (++dev->net.announced < ANNOUNCEMENTS)
+		queue_delayed_work(ftkvm_dev_work, &dev->net.announce,
+				   msecs_to_jiffies(ANNOUNCE_MS * dev->net.announced));
+}
+
+/**
+ * ftkvm_net_announce() - tell the network where the guest is now
+ * @dev: the card
+ *
+ * Several times: one may be lost.
+ * Context: process.
+ */
+void ftkvm_net_announce(struct ftkvm_dev *dev)
+{
+	if (is_zero_ether_addr(dev->net.mac))
+		return;
+	dev->net.announced = 0;
+	queue_delayed_work(ftkvm_dev_work, &dev->net.announce, 0);
 }

@@ -184,6 +184,30 @@ void ftkvm_lockstep_answer(struct ftkvm_devq *q, struct ftkvm_vreq *req, u8 stat
 	ftkvm_replica_put(r);
 }
 
+/**
+ * ftkvm_lockstep_crowded() - is there too much that no END has told of?
+ * @q: the queue
+ *
+ * What waits for an END is bounded by what a queue can hold; but for packets, which it
+ * does not hold before they come.
+ * Context: worker.
+ * Return: whether the next packet has to wait. The END brings the worker back.
+ */
+bool ftkvm_lockstep_crowded(struct ftkvm_devq *q)
+{
+	struct ftkvm_replica *r = ftkvm_replica_get(q->dev->kvm);
+	struct ftkvm_bulk_held *h = &q->bulk;
+	bool ret;
+
+	if (!r)
+		return false;
+	spin_lock(&q->answer_lock);
+	ret = ftkvm_mode(r) == FTKVM_MODE_LEAD && h->sent - h->mark - h->told >= FTKVM_VFIFO_BYTES;
+	spin_unlock(&q->answer_lock);
+	ftkvm_replica_put(r);
+	return ret;
+}
+
 /* ---- the vCPU thread ---- */
 
 /**
@@ -206,7 +230,7 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		      int max)
 {
 	struct ftkvm_input in = { .vector = q->dev->no, .level = q->nr };
-	int n = 0, completed = 0;
+	int n = 0, completed = 0, ret;
 	u8 status;
 
 	if (!q->ready)
@@ -221,6 +245,7 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		in.kind = FTKVM_INPUT_DEV_START;
 		list[n++] = in;
 	}
+	max = min(max, n + FTKVM_LOCKSTEP_SHARE);
 	while (n < max && q->fifo->first < q->done && !q->vq.broken) {
 		const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
 
@@ -232,8 +257,10 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		}
 		ftkvm_fault(FTKVM_FAULT_DEV_COMPLETE);
 		/* what breaks the queue here must break it there: told in any case */
-		ftkvm_devq_complete(q, status);
+		ret = ftkvm_devq_complete(q, status);
 		ftkvm_fault(FTKVM_FAULT_DEV_COMPLETED);
+		if (WARN_ON_ONCE(ret && ret != -EPROTO))
+			break;
 		list[n++] = in;
 		completed++;
 	}
@@ -241,7 +268,25 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		ftkvm_devq_take(q);
 		ftkvm_devq_call(q, false);
 	}
+	if (q->fifo->first < q->done && !q->vq.broken)
+		WRITE_ONCE(r->dev_ready, true);
 	return n;
+}
+
+/* The devices in turn, behind the one that was served last; once each. */
+static struct ftkvm_dev *lead_next(struct ftkvm_replica *r, s64 *no, bool *wrapped)
+{
+	struct ftkvm_dev *dev = ftkvm_dev_next(r->kvm, no);
+
+	if (!dev && !*wrapped) {
+		*wrapped = true;
+		*no = -1;
+		dev = ftkvm_dev_next(r->kvm, no);
+	}
+	if (!dev || !*wrapped || dev->no <= r->dev_turn)
+		return dev;
+	ftkvm_dev_put(dev);
+	return NULL;
 }
 
 /**
@@ -256,9 +301,10 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
  */
 int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int max)
 {
+	s64 no = r->dev_turn, last = no;
+	bool wrapped = false;
 	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
-	s64 no = -1;
 	int n = 0;
 
 	if (likely(!READ_ONCE(r->dev_ready)))
@@ -266,17 +312,20 @@ int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int m
 	WRITE_ONCE(r->dev_ready, false);
 	/* pairs with ftkvm_lockstep_tell(), ftkvm_lockstep_done() */
 	smp_mb();
-	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
+	while (n < max && (dev = lead_next(r, &no, &wrapped))) {
 		ftkvm_for_each_devq(q, dev) {
 			ftkvm_devq_begin(q, r);
 			n += lead_queue(r, q, list + n, max - n);
 			ftkvm_devq_end(q);
 		}
+		last = dev->no;
 		ftkvm_dev_put(dev);
 	}
 	/* something may be left */
-	if (n == max)
+	if (n == max) {
+		r->dev_turn = last;
 		WRITE_ONCE(r->dev_ready, true);
+	}
 	r->dev_took = n;
 	return n;
 }

@@ -162,10 +162,10 @@ void ftkvm_devq_start(struct ftkvm_devq *q)
 	WRITE_ONCE(q->done, q->fifo->first);
 	ftkvm_answers_drop(q, q->fifo->first);
 	clear_bit(FTKVM_DEVQ_START, &q->todo);
-	if (q->dev->kind == FTKVM_UAPI_DEV_NET)
-		ftkvm_net_features(q->dev, q->features);
-	else
+	if (q->dev->kind != FTKVM_UAPI_DEV_NET)
 		ftkvm_disk_features(q->dev, q->features);
+	else if (q->nr == FTKVM_VNET_RX)
+		ftkvm_net_features(q->dev, q->features);
 	/* QEMU's idea of it may be old: what the driver sees is what counts */
 	if (!guest_read(q, q->place.used + offsetof(struct vring_used, idx), &used, sizeof(used)))
 		q->place.base = le16_to_cpu(used);

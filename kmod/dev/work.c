@@ -124,20 +124,35 @@ static bool work_send(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 	return true;
 }
 
-/* While the guest has room for packets; what is longer than all of it is lost. */
+/*
+ * While the guest has room for packets. What finds too little waits for more, as long as
+ * some can come: its driver knows how long packets are.
+ */
 static bool work_receive(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 {
-	u32 len = ftkvm_net_receive(q->dev), n;
+	struct ftkvm_net *net = &q->dev->net;
+	bool more;
+	int len;
+	u32 n;
 
-	if (!len)
+	if (ftkvm_lockstep_crowded(q))
 		return false;
+	len = net->held ?: ftkvm_net_receive(q->dev);
+	net->held = 0;
+	if (len <= 0)
+		return len < 0;
 	mutex_lock(&q->lock);
-	n = q->done == req->seq ? ftkvm_vnet_fits(q->fifo, req->seq, len, q->dev->net.merge) : 0;
+	n = q->done == req->seq ? ftkvm_vnet_fits(q->fifo, req->seq, len, net->merge) : 0;
+	more = net->merge && q->fifo->next - q->done < q->vq.at.num;
 	mutex_unlock(&q->lock);
-	if (n && !ftkvm_vnet_arrived(req, q->dev->net.packet, len))
+	if (!n && more) {
+		net->held = len;
+		return false;
+	}
+	if (n && !ftkvm_vnet_arrived(req, net->packet, len))
 		work_done(q, req, n, VIRTIO_BLK_S_OK);
 	else
-		q->dev->net.dropped++;
+		atomic64_inc(&net->lost);
 	return true;
 }
 

@@ -252,6 +252,7 @@ struct ftkvm_replica {
 
 	bool dev_kicked;			/* the guest has kicked a device */
 	bool dev_took;				/* primary: an END is of devices, too */
+	s64 dev_turn;				/* primary: whose device had its turn last */
 	u32 dev_applied;			/* backup: inputs of the END in hand that are done */
 
 	u64 last_tsc;				/* told to the guest */

@@ -51,7 +51,8 @@ class Cards:
 
     def client(self, host, count, *words):
         return self.t.job(host, shlex.join([os.path.join(HERE, "frames"), BRIDGE, MAC,
-                                            str(count), *words]))
+                                            str(count), "--patience",
+                                            str(0.3 * paths.SLOWNESS), *words]))
 
     def kill(self, _signal):
         for host in self.t.hosts:

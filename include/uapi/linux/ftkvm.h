@@ -94,9 +94,10 @@
  *			what READONLY lets the guest do; a request beyond CAPACITY fails,
  *			as does one beyond the file's end. What GET_ID says is "ftkvm-"
  *			and DEV_NO: the same on both hosts. EBADF: BACKEND_FD is not
- *			there, or not open. NET: EOPNOTSUPP in this version, before
- *			anything but the attributes' form is looked at. EEXIST: the name is
- *			taken, or the VM's DEV_NO.
+ *			there, or not open. NET: BACKEND_FD is a tap's or macvtap's, with a
+ *			header of 12 bytes and O_NONBLOCK; neither READONLY nor CAPACITY.
+ *			EEXIST: the name is taken, or the VM's DEV_NO. EBUSY: the VM is
+ *			paired.
  *
  *  FTKVM_CMD_DEV_DEL	Take it away. Its queues are stopped as by DEV_STOP. Refused
  *			with EBUSY while its guest is paired: userspace that was
