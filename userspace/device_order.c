@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include "backend.h"
 #include "device.h"
 #include "op.h"
@@ -20,28 +18,6 @@ static bool module_has(const char *name, struct ftdev *has)
 }
 
 /* --- add ------------------------------------------------------------------- */
-
-/*
- * A kind that the module's version does not serve is refused before a QEMU waits for
- * it. Nothing is made: a socket is no VM. Disks are served by all; what a module that
- * is not loaded serves is seen later.
- */
-static int check_served(const struct device *d, struct fterr *err)
-{
-	struct ftdev_add a = { .no = d->no, .kind = d->kind, .backend_fd = -1 };
-	struct fterr why;
-	int ret;
-
-	a.vm_fd = d->kind == FTKVM_UAPI_DEV_BLK ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (a.vm_fd < 0)
-		return 0;
-	ret = ftnl_dev_add(d->name, &a, &why);
-	close(a.vm_fd);
-	if (ret != -EOPNOTSUPP)
-		return 0;
-	*err = why;
-	return ret;
-}
 
 /* One that the module does not give back is gone on with as it is: this must be it, then. */
 static int check_module(const struct device *d, struct fterr *err)
@@ -94,9 +70,7 @@ static int check_file(const struct op *op, struct fterr *err)
 
 static void add_work(struct op *op)
 {
-	op->ret = check_served(op->device, &op->err);
-	if (!op->ret)
-		op->ret = check_file(op, &op->err);
+	op->ret = check_file(op, &op->err);
 	if (!op->ret)
 		op->ret = check_module(op->device, &op->err);
 }

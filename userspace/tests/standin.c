@@ -4,7 +4,7 @@
  * devices: what it "has" are files in the directory FTKVM_STANDIN. A file
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
- * unless it is "vm" that is refused; "net" is refused as by a module without cards.
+ * unless it is "vm" that is refused.
  * If there is a file "guests", any guest can be attached, and as long as there is one
  * "slow" the module does not answer what is asked of a guest.
  */
@@ -109,8 +109,6 @@ int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct ft
 	struct stat st;
 	FILE *f;
 
-	if (add->kind == FTKVM_UAPI_DEV_NET && refuse("net", err))
-		return ft_fail(err, -EOPNOTSUPP, "this version serves disks only");
 	if (fstat(add->vm_fd, &st) || !S_ISCHR(st.st_mode))
 		return ft_fail(err, -EINVAL, "descriptor %d is no VM", add->vm_fd);
 	if (there(name))
