@@ -290,6 +290,40 @@ static const uint8_t ud_code[] = {
 	0x75, 0xfa,			/* 13: jnz 9 */
 	0xe6, DONE_PORT,
 };
+static const uint8_t into_code[] = {
+	0x66, 0x31, 0xc0, 0x66, 0xbd, 0, 0, 0, 0,
+	0xb3, 0x7f,			/* 9: mov bl, 127 */
+	0x80, 0xc3, 0x01,		/* 11: add bl, 1 */
+	0xce,				/* 14: into -> iret */
+	0x30, 0xdb,			/* 15: xor bl, bl */
+	0xce,				/* 17: into: not taken */
+	0x66, 0x4d,			/* 18: dec ebp */
+	0x75, 0xf3,			/* 20: jnz 9 */
+	0xe6, DONE_PORT,
+};
+/* What leaves a block in its middle, or has it translated anew: 24 retire of each round. */
+static const uint8_t mixed_code[] = {
+	0x66, 0x31, 0xc0, 0x66, 0xbd, 0, 0, 0, 0,
+	0xcd, 0x21,			/* 9: int 0x21 -> iret */
+	0xcc,				/* 11: int3 -> iret */
+	0xb3, 0x7f,			/* 12: mov bl, 127 */
+	0x80, 0xc3, 0x01,		/* 14: add bl, 1 */
+	0xce,				/* 17: into -> iret */
+	0x30, 0xdb,			/* 18: xor bl, bl */
+	0xce,				/* 20: into: not taken */
+	0xf6, 0xf3,			/* 21: div bl: #DE, -> skip it */
+	0x62, 0x0e, 0x33, 0x10,		/* 23: bound cx, [CODE + 51] */
+	0x66, 0x40,			/* 27: inc eax */
+	0x66, 0xa3, 0x23, 0x10,		/* 29: mov [CODE + 35], eax */
+	0x66, 0xba, 0, 0, 0, 0,		/* 33: mov edx, what was just stored */
+	0x8c, 0xd1,			/* 39: mov cx, ss */
+	0x8e, 0xd1,			/* 41: mov ss, cx */
+	0xfb, 0xfa,			/* 43: sti; cli */
+	0x66, 0x4d,			/* 45: dec ebp */
+	0x75, 0xd8,			/* 47: jnz 9 */
+	0xe6, DONE_PORT,		/* 49 */
+	0x00, 0x00, 0xff, 0x7f,		/* 51: 0...0x7fff */
+};
 /* pop bx; add bx, 2; push bx; iret: 4 instructions */
 static const uint8_t skip2_handler[] = { 0x5b, 0x83, 0xc3, 0x02, 0x53, 0xcf };
 static const uint8_t iret_handler[] = { 0xcf };
@@ -306,7 +340,7 @@ static uint8_t *with_n(const uint8_t *code, size_t len, uint32_t n)
 #define CREATE(g, code, n) guest_create(g, with_n(code, sizeof(code), n), sizeof(code), 0)
 
 static void count_case(const char *name, const uint8_t *code, size_t len, uint32_t n,
-		       uint64_t config, bool user_only, uint64_t expected)
+		       uint64_t config, bool user_only, uint64_t period, uint64_t expected)
 {
 	struct guest g;
 	uint64_t counted;
@@ -314,18 +348,40 @@ static void count_case(const char *name, const uint8_t *code, size_t len, uint32
 
 	guest_create(&g, with_n(code, len, n), len, 0);
 	guest_vector(&g, 0x00, 0x3000, skip2_handler, sizeof(skip2_handler));
+	guest_vector(&g, 0x03, 0x3010, iret_handler, sizeof(iret_handler));
+	guest_vector(&g, 0x04, 0x3010, iret_handler, sizeof(iret_handler));
 	guest_vector(&g, 0x06, 0x3000, skip2_handler, sizeof(skip2_handler));
 	guest_vector(&g, 0x21, 0x3010, iret_handler, sizeof(iret_handler));
-	g.counter = counter_open(config, 0, user_only);
+	g.counter = counter_open(config, period, user_only);
+	signals = 0;
 	do {
 		reason = guest_run(&g);
 	} while (reason == 0 || reason == KVM_EXIT_HLT ||
 		 (reason == KVM_EXIT_IO && !guest_done(&g)));
 	counted = counter_read(g.counter);
-	result(guest_done(&g) && counted == expected, name,
-	       "expected %llu, counted %lld, last exit %d",
-	       (unsigned long long)expected, (long long)counted, reason);
+	result(guest_done(&g) && counted == expected && !signals == !period, name,
+	       "expected %llu, counted %lld, %d stops, last exit %d",
+	       (unsigned long long)expected, (long long)counted, (int)signals, reason);
 	guest_destroy(&g);
+}
+
+/*
+ * The same guest, undisturbed and stopped every so often: the period has no
+ * divisor in common with a round, so that every place in it has its turn.
+ */
+static void mixed_case(void)
+{
+	static const uint64_t periods[] = { 0, 1009, 97 };
+	const uint32_t n = 2000;
+
+	for (unsigned int i = 0; i < sizeof(periods) / sizeof(periods[0]); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "count traps, faults and stores to code, period %d",
+			 (int)periods[i]);
+		count_case(name, mixed_code, sizeof(mixed_code), n, EV_INSNS, false, periods[i],
+			   2 + 24 * n);
+	}
 }
 
 /* How many instructions retired before this state of loop_code or rep_code. */
@@ -763,7 +819,7 @@ static void rdpmc_case(void)
 }
 
 #define COUNT(name, code, n, ev, user, expected) \
-	count_case(name, code, sizeof(code), n, ev, user, expected)
+	count_case(name, code, sizeof(code), n, ev, user, 0, expected)
 
 int main(int argc, char **argv)
 {
@@ -780,6 +836,7 @@ int main(int argc, char **argv)
 	overflow_case("overflow in REP", true, 20000, 997);
 	COUNT("count a loop", loop_code, 100000, EV_INSNS, false, 2 + 3 * 100000);
 	COUNT("count REP as one", rep_code, 5000, EV_INSNS, false, 2 + 5 * 5000);
+	mixed_case();
 	inject_case();
 	if (!skid) {
 		COUNT("an intercepted CPUID does not retire", cpuid_code, 500, EV_INSNS, false, 2 + 2 * 500);
@@ -789,6 +846,7 @@ int main(int argc, char **argv)
 		COUNT("INT and IRET retire", int_code, 500, EV_INSNS, false, 2 + 4 * 500);
 		COUNT("a faulting DIV does not retire", div_code, 500, EV_INSNS, false, 2 + 6 * 500);
 		COUNT("a faulting UD2 does not retire", ud_code, 500, EV_INSNS, false, 2 + 6 * 500);
+		COUNT("INTO retires, and nothing behind it", into_code, 500, EV_INSNS, false, 2 + 8 * 500);
 		COUNT("branches", loop_code, 1000, EV_BRANCHES, false, 1000);
 		COUNT("taken branches", loop_code, 1000, EV_TAKEN, false, 999);
 		COUNT("conditional branches", loop_code, 1000, EV_COND, false, 1000);
