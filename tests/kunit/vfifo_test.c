@@ -135,7 +135,7 @@ static void vfifo_each_kind(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, req);
 	KUNIT_EXPECT_EQ(test, req->blk.op, FTKVM_VBLK_REFUSED);
 	KUNIT_EXPECT_NULL(test, take(r));
-	KUNIT_EXPECT_EQ(test, r->f.bytes, 3 * 512 + 20 + 16);
+	KUNIT_EXPECT_EQ(test, r->f.bytes, 3 * 512 + 20 + 16 + 16);
 	KUNIT_EXPECT_EQ(test, sim_used_idx(s), 0);
 
 	KUNIT_EXPECT_EQ(test, ftkvm_vfifo_done(&r->f, &s->q, 3), -EINVAL);

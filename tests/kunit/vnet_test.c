@@ -112,6 +112,7 @@ static void vnet_merges(struct kunit *test)
 	struct sim *s = r->s;
 	struct ftkvm_vreq *req[4];
 	u8 packet[300];
+	u64 seq;
 	u32 i;
 
 	for (i = 0; i < sizeof(packet); i++)
@@ -126,6 +127,7 @@ static void vnet_merges(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ftkvm_vnet_fits(&r->f, req[0]->seq, 401, true), 0);
 	KUNIT_EXPECT_EQ(test, ftkvm_vnet_fits(&r->f, req[3]->seq, 101, true), 0);
 
+	seq = req[0]->seq;
 	KUNIT_ASSERT_EQ(test, ftkvm_vnet_arrived(req[0], packet, 300), 0);
 	/* a backup whose driver accepted something else would part here */
 	KUNIT_EXPECT_EQ(test, ftkvm_vnet_done(&r->f, &s->q, false), -EINVAL);
@@ -140,7 +142,7 @@ static void vnet_merges(struct kunit *test)
 		KUNIT_EXPECT_MEMEQ(test, sim_at(s, SIM_DATA + i * 0x200, 100), packet + i * 100,
 				   100);
 	}
-	KUNIT_EXPECT_EQ(test, r->f.first, req[0]->seq + 3);
+	KUNIT_EXPECT_EQ(test, r->f.first, seq + 3);
 }
 
 /* What can't be written breaks the queue, and the driver sees nothing of it. */
