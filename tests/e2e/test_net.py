@@ -19,7 +19,7 @@ class Cards:
 
     name, socket = "card", "/run/card.sock"
 
-    def __init__(self, t):
+    def __init__(self, t, no=0):
         self.t = t
         pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
         hosts = list(t.hosts)
@@ -28,7 +28,7 @@ class Cards:
             peer = next((h for h in hosts if h is not host), None)
             host.run(self._network(host, peer))
             t.ftctl(host, "device", "add", self.name, "guest", pairing.NAME, "kind", "net",
-                    "no", 0, "socket", self.socket, "tap", TAP)
+                    "no", no, "socket", self.socket, "tap", TAP)
         t.things.append(self)
 
     @staticmethod
@@ -44,10 +44,15 @@ class Cards:
         return "set -e; " + "; ".join(words)
 
     @property
-    def arguments(self):
-        return [*SHARED, "-chardev", f"socket,id=card,path={self.socket},reconnect=1",
+    def devices(self):
+        return ["-chardev", f"socket,id=card,path={self.socket},reconnect=1",
                 "-netdev", "vhost-user,id=net,chardev=card",
-                "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=,ctrl_vq=off"]
+                "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=,ctrl_vq=off,"
+                "ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off"]
+
+    @property
+    def arguments(self):
+        return [*SHARED, *self.devices]
 
     def client(self, host, count, *words):
         return self.t.job(host, shlex.join([os.path.join(HERE, "frames"), BRIDGE, MAC,
