@@ -34,9 +34,13 @@ class Disks:
         return f"/run/{self.name}.sock"
 
     @property
-    def arguments(self):
-        return [*SHARED, "-chardev", f"socket,id={self.name},path={self.socket},reconnect=1",
+    def devices(self):
+        return ["-chardev", f"socket,id={self.name},path={self.socket},reconnect=1",
                 "-device", f"vhost-user-blk-pci,chardev={self.name}"]
+
+    @property
+    def arguments(self):
+        return [*SHARED, *self.devices]
 
     def sum(self, host):
         return host.run(f"sha256sum < {self.image}").out.split()[0]

@@ -25,15 +25,15 @@
  *	ftdmesg warn TEXT chk=...	one since then: there should be none
  *	ftdmesg clean boot=N chk=...	every ten lines, while there is none
  *	ftend 000042 chk=...		the last
+ *	ftfail TEXT chk=...		it can't go on
  *
  * Kernel command line: ftdemo.lines=N ends the guest after N lines (by
  * isa-debug-exit; never, if not given), ftdemo.interval=MS (200),
- * ftdemo.work=N (500).
+ * ftdemo.work=N (500). ftdemo.disk=1 and ftdemo.net=ADDRESS/BITS: see devices.c.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +46,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "devices.h"
 #include "sha256.h"
 
 #define EXIT_PORT	0xf4
@@ -80,7 +81,7 @@ static void say(const char *format, ...)
 }
 
 /* By way of the kernel: TCG's check of the I/O bitmap fails in nested guests. */
-static void end(void)
+static void __attribute__((noreturn)) end(void)
 {
 	int port = open("/dev/port", O_WRONLY);
 
@@ -89,6 +90,35 @@ static void end(void)
 		reboot(RB_POWER_OFF);
 	for (;;)
 		pause();
+}
+
+void fail(const char *format, ...)
+{
+	char text[300];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	say("ftfail %s", text);
+	end();
+}
+
+/* The value of an option that is text, or NULL. */
+static const char *option_text(const char *cmdline, const char *name, char *buf, size_t size)
+{
+	const char *p = strstr(cmdline, name);
+	size_t n;
+
+	if (!p || p[strlen(name)] != '=')
+		return NULL;
+	p += strlen(name) + 1;
+	n = strcspn(p, " \n");
+	if (n >= size)
+		fail("%s is too long", name);
+	memcpy(buf, p, n);
+	buf[n] = 0;
+	return buf;
 }
 
 static unsigned long option(const char *cmdline, const char *name, unsigned long otherwise)
@@ -165,10 +195,10 @@ static void answer(char *text)
 static void listen_until(const struct timespec *then)
 {
 	for (;;) {
-		struct pollfd p = { .fd = 0, .events = POLLIN };
 		struct timespec now, left;
 		char line[512];
 		ssize_t n;
+		int what;
 
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		left.tv_sec = then->tv_sec - now.tv_sec;
@@ -177,8 +207,11 @@ static void listen_until(const struct timespec *then)
 			left.tv_sec--;
 			left.tv_nsec += 1000000000;
 		}
-		if (left.tv_sec < 0 || ppoll(&p, 1, &left, NULL) <= 0)
+		what = left.tv_sec < 0 ? 0 : devices_wait(&left);
+		if (what <= 0)
 			return;
+		if (what == 2)
+			continue;
 		n = read(0, line, sizeof(line) - 1);
 		if (n <= 0)
 			return;
@@ -191,6 +224,7 @@ static void listen_until(const struct timespec *then)
 static void demo_line(unsigned long number, uint8_t hash[32], unsigned long work)
 {
 	struct timespec up, wall;
+	char sha[17];
 	uint8_t in[40];
 	uint32_t random;
 
@@ -201,15 +235,17 @@ static void demo_line(unsigned long number, uint8_t hash[32], unsigned long work
 	for (unsigned long i = 1; i < work; i++)
 		sha256(hash, 32, hash);
 
+	for (int i = 0; i < 8; i++)
+		sprintf(sha + 2 * i, "%02x", hash[i]);
+	devices_line(number, sha);
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		random = 0;
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	clock_gettime(CLOCK_REALTIME, &wall);
 	say("ftdemo %06lu up=%ld.%03ld wall=%ld.%03ld "
-	    "sha=%02x%02x%02x%02x%02x%02x%02x%02x rnd=%08x loc=%lu",
+	    "sha=%s rnd=%08x loc=%lu",
 	    number, up.tv_sec, up.tv_nsec / 1000000, wall.tv_sec, wall.tv_nsec / 1000000,
-	    hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7],
-	    random, timer_interrupts());
+	    sha, random, timer_interrupts());
 }
 
 static void prepare(void)
@@ -236,6 +272,7 @@ static void prepare(void)
 int main(void)
 {
 	static char cmdline[4096];
+	char disk[8], address[32];
 	uint8_t hash[32] = { 0 };
 	unsigned long lines, interval, work;
 	struct timespec next, now;
@@ -249,6 +286,8 @@ int main(void)
 		work = 1;
 
 	say("ftstart work=%lu interval=%lu", work, interval);
+	devices_begin(option_text(cmdline, "ftdemo.disk", disk, sizeof(disk)),
+		      option_text(cmdline, "ftdemo.net", address, sizeof(address)));
 	read_kmsg("boot", &boot_warnings);
 	clock_gettime(CLOCK_MONOTONIC, &next);
 	for (unsigned long n = 1; !lines || n <= lines; n++) {
@@ -266,6 +305,7 @@ int main(void)
 		    (now.tv_sec == next.tv_sec && now.tv_nsec > next.tv_nsec))
 			next = now;
 	}
+	devices_end();
 	say("ftend %06lu", lines);
 	end();
 }

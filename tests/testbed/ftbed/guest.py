@@ -176,7 +176,7 @@ class Entry:
         built = paths.guests()
         if self.linux:
             return ["-kernel", paths.kernel_image(),
-                    "-initrd", os.path.join(built, "linux.cpio"),
+                    "-initrd", os.path.join(built, self.image + ".cpio"),
                     "-append", f"{LINUX_WORDS} {MACHINE_WORDS[machine]} {append}".strip(),
                     *self._args]
         args = ["-kernel", os.path.join(built, self.image + ".elf")]

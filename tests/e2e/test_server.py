@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Linux with its own drivers: a file system on a disk, a server behind a network card."""
+import json
+import os
+import re
+import shlex
+import subprocess
+
+from harness import need, test
+from ftbed import console, pairing, paths
+from test_disk import BYTES, SHARED, Disks
+from test_net import BRIDGE, Cards
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GUEST, CLIENT = "10.88.0.2", "10.88.0.1"
+
+
+class Server:
+    """A disk with an empty file system and a card; a client on host b."""
+
+    def __init__(self, t, lines):
+        self.t, self.lines = t, lines
+        self.disks, self.cards = Disks(t), Cards(t, no=1)
+        image = os.path.join(t.hosts.log_dir, "ext4.img")
+        with open(image, "wb") as file:
+            file.truncate(BYTES)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        for host in t.hosts:
+            host.run(f"dd if={shlex.quote(image)} of={self.disks.image} bs=1M conv=notrunc "
+                     "2>/dev/null")
+        t.b.run(f"ip address add {CLIENT}/24 dev {BRIDGE}")
+        extra = [*SHARED, *self.disks.devices, *self.cards.devices]
+        self.pair = t.pair("server", extra=(extra, extra), append=f"ftdemo.lines={lines} "
+                           f"ftdemo.disk=1 ftdemo.net={GUEST}/24")
+
+    def client(self, until):
+        return self.t.job(self.t.b, shlex.join([
+            os.path.join(HERE, "echoes"), GUEST, "--until", str(until),
+            "--connect", str(20 * paths.SLOWNESS), "--patience", str(30 * paths.SLOWNESS)]))
+
+    def wait_line(self, host, number, timeout, since=0):
+        self.pair.wait_live(host, rf"ftdemo {number:06d} .*\n|ftfail .*\n", timeout, since=since)
+        text = self.pair.live(host)
+        need("ftfail" not in text, f"the guest says {text[-300:]!r}")
+
+    def check_disk(self, host, said):
+        """The file system is whole, and holds each line that the guest has said."""
+        image = self.disks.image
+        host.run(f"e2fsck -fn {image}")
+        log = host.run(f"debugfs -R 'cat /log' {image} 2>/dev/null").out.splitlines()
+        want = [f"{n:06d} {sha}" for n, sha in said]
+        need(log == want, f"the disk has {len(log)} lines, {log[-1:]}, the console had "
+             f"{len(want)}, {want[-1:]}")
+
+
+def _said(*texts):
+    """(number, hash) of each line on the consoles, each once."""
+    lines = {}
+    for text in texts:
+        for number, sha in re.findall(r"^ftdemo (\d{6}) .* sha=([0-9a-f]{16}) .*chk=", text, re.M):
+            lines[int(number)] = sha
+    return sorted(lines.items())
+
+
+def _answered(job, timeout):
+    result = job.wait(paths.SLOWNESS * timeout)
+    need(not result.code, f"the client: {result.err.strip()[-300:]}")
+    return json.loads(result.out.strip().splitlines()[-1])
+
+
+@test(timeout=600, kills=True)
+def server_primary_killed(t):
+    """TCP connections live on, the file system is whole, and nothing that was said is lost."""
+    server = Server(t, 60)
+    pair = server.pair
+    pair.join()
+    server.wait_line(t.a, 1, 200)
+    client = server.client(40)
+    server.wait_line(t.a, 15, 120)
+    t.a.power_off()
+    pairing.promote(t.b)
+    answered = _answered(client, 120)
+    need(answered["answers"] > 10, f"only {answered}")
+    pair.wait_live(t.b, r"ftend .*\n", 120)
+    need(pair.guests["b"].ends_soon(30), "the guest does not end")
+    report = console.check(pair.live(t.a), pair.live(t.b))
+    need(report.ok, "; ".join(report.problems) or "no line")
+    server.check_disk(t.b, _said(pair.live(t.a), pair.live(t.b)))
