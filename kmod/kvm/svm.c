@@ -195,6 +195,13 @@ static bool svm_bp_is_next(struct kvm_vcpu *vcpu, const struct svm_bp *bp)
 	return svm_linear(svm_base(vcpu), vcpu->arch.regs[VCPU_REGS_RIP]) == bp->at;
 }
 
+/* What DR7 has for a breakpoint. */
+static u64 svm_bp_bits(int slot)
+{
+	return 3ull << (slot * DR_ENABLE_SIZE) |
+	       0xfull << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE);
+}
+
 static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
@@ -229,9 +236,9 @@ static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 		set_debugreg(at, 3);
 		break;
 	}
-	dr7 &= ~(0xfull << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE));
-	dr7 &= ~(3ull << (slot * DR_ENABLE_SIZE));
-	dr7 |= 1ull << (slot * DR_ENABLE_SIZE);
+	/* enabled globally: a task switch disables what is local */
+	dr7 &= ~svm_bp_bits(slot);
+	dr7 |= 2ull << (slot * DR_ENABLE_SIZE);
 	b->save.dr7 = dr7;
 	b->control.clean &= ~CLEAN_DR;
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, true);
@@ -257,7 +264,7 @@ static bool svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
 	bool hit = b->control.exit_code == SVM_EXIT_EXCP_BASE + DB_VECTOR &&
 		   (b->save.dr6 & BIT(bp->slot));
 
-	b->save.dr7 = bp->dr7;
+	b->save.dr7 = (b->save.dr7 & ~svm_bp_bits(bp->slot)) | (bp->dr7 & svm_bp_bits(bp->slot));
 	b->save.dr6 &= ~BIT(bp->slot);
 	b->control.clean &= ~CLEAN_DR;
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
