@@ -2,8 +2,8 @@
 /*
  * Port reads and writes in odd forms: INS and OUTS of every size, repeated or not,
  * backwards, of no item, with 32-bit addresses, from and to memory that crosses a
- * page or faults in the middle; with device=1 also from and to a device's memory.
- * ops=N in a round.
+ * page or faults in the middle; with device=1 also to a device's memory, with device=2 from
+ * there, too. ops=N in a round.
  */
 #include "tort.h"
 
@@ -80,7 +80,7 @@ static uint64_t string(uint64_t h)
 		r.rsi |= 0x900000000;
 		r.rdi |= 0xa00000000;
 	}
-	if (device && !tort_below(3)) {
+	if (device > out && !tort_below(3)) {
 		r.rcx = form == SHORT_ADDRESS ? 0x700000001 : 1;
 		log = 2;
 		port = POST;
