@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <net/route.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -97,14 +96,12 @@ static void set_interface(const char *name, const char *address, unsigned int bi
 	strncpy(r.ifr_name, name, IFNAMSIZ - 1);
 	in = (struct sockaddr_in *)&r.ifr_addr;
 	in->sin_family = AF_INET;
-	if (address) {
-		in->sin_addr.s_addr = inet_addr(address);
-		if (ioctl(fd, SIOCSIFADDR, &r))
-			fail("%s: %s", name, strerror(errno));
-		in->sin_addr.s_addr = htonl(bits ? ~0u << (32 - bits) : 0);
-		if (ioctl(fd, SIOCSIFNETMASK, &r))
-			fail("%s: %s", name, strerror(errno));
-	}
+	in->sin_addr.s_addr = inet_addr(address);
+	if (ioctl(fd, SIOCSIFADDR, &r))
+		fail("%s: %s", name, strerror(errno));
+	in->sin_addr.s_addr = htonl(bits ? ~0u << (32 - bits) : 0);
+	if (ioctl(fd, SIOCSIFNETMASK, &r))
+		fail("%s: %s", name, strerror(errno));
 	r.ifr_flags = IFF_UP | IFF_RUNNING;
 	if (ioctl(fd, SIOCSIFFLAGS, &r))
 		fail("%s: %s", name, strerror(errno));
@@ -161,7 +158,7 @@ static void drop(struct client *c)
 static void tell(struct client *c, const char *text, size_t len)
 {
 	/* a client that does not read what it asked for is let go */
-	if (send(c->fd, text, len, MSG_NOSIGNAL) != (ssize_t)len)
+	if (send(c->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
 		drop(c);
 }
 
