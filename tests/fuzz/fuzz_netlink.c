@@ -404,6 +404,19 @@ static void seed_dev(struct seed *s, u8 cmd, u16 without, u16 odd, u64 value)
 	seed_done(s);
 }
 
+/* A network card has neither a capacity nor is it read-only. */
+static void seed_card(struct seed *s)
+{
+	static const u32 vm_fd = 7, no = 4, kind = FTKVM_UAPI_DEV_NET, backend_fd = 9;
+
+	seed_attr(s, FTKVM_A_DEV_NAME, "db1-net", 8);
+	seed_attr(s, FTKVM_A_VM_FD, &vm_fd, 4);
+	seed_attr(s, FTKVM_A_DEV_NO, &no, 4);
+	seed_attr(s, FTKVM_A_DEV_KIND, &kind, 4);
+	seed_attr(s, FTKVM_A_BACKEND_FD, &backend_fd, 4);
+	seed_done(s);
+}
+
 /* Every command for a device, each attribute missing once, and numbers at limits. */
 static void seed_devs(struct seed *s)
 {
@@ -435,6 +448,10 @@ static void seed_devs(struct seed *s)
 	u32 i;
 	int by;
 
+	for (ret = 0; ret < 4; ret++) {
+		seed_begin(s, ret, ret > 1, FTKVM_CMD_DEV_ADD);
+		seed_card(s);
+	}
 	for (cmd = FTKVM_CMD_DEV_ADD; cmd <= FTKVM_CMD_DEV_GET; cmd++) {
 		for (ret = 0; ret < 4; ret++) {
 			seed_begin(s, ret, ret > 1, cmd);

@@ -298,7 +298,9 @@ static void take(struct world *w, struct feed *f)
 		w->taken++;
 	if (ret == 1) {
 		REQUIRE(req->seq == seq && ftkvm_vfifo_find(w->fifo, seq) == req);
-		REQUIRE(w->fifo->next == seq + 1 && w->fifo->bytes == bytes + req->blk.len);
+		REQUIRE(w->fifo->next == seq + 1 && w->fifo->bytes == bytes + req->held);
+		/* what is refused has come, too, and is held */
+		REQUIRE(req->held == req->len && req->held >= req->blk.len);
 	} else {
 		REQUIRE(w->fifo->next == seq && w->fifo->bytes == bytes);
 		REQUIRE(ret == 0 || ret == -EPROTO || (w->g.fickle && ret == -ENOMEM));
