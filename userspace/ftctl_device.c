@@ -88,9 +88,8 @@ static void print_next(json_t *d)
 	if (blk)
 		printf("-device vhost-user-blk-pci,chardev=%s\n", name);
 	else
-		/* Linux takes no card that offers what goes by the control queue without it */
-		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,ctrl_vq=off,"
-		       "ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off,mac=...\n", name, name, name);
+		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,"
+		       FT_CARD_OPTIONS ",mac=...\n", name, name, name);
 }
 
 static void print_unknown(json_t *d)

@@ -5,6 +5,12 @@
 
 #include "nl.h"
 
+/*
+ * What QEMU must leave out of a card: its control queue, which QEMU serves and writes memory for,
+ * and what goes by that queue, which Linux takes no card with that has not the queue.
+ */
+#define FT_CARD_OPTIONS	"ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off"
+
 /* What DEV_GET tells of a device. */
 struct ftdev {
 	char name[FTKVM_NAME_MAX + 1];

@@ -181,7 +181,7 @@ static void check_control_queue(struct ftqmp *q, const char *container, const ch
 	on = ftqmp_run(q, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", "ctrl_vq"), &ignored);
 	if (!json_is_false(on))
 		ftproblem_add(p, FTKVM_SCOPE_GUEST,
-			      "add ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off to its -device",
+			      "add " FT_CARD_OPTIONS " to its -device",
 			      "the control queue of virtio-net-pci (%s) is QEMU's, which writes the guest's memory",
 			      name);
 	json_decref(on);

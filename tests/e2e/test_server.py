@@ -19,7 +19,7 @@ class Server:
     """A disk with an empty file system and a card; a client on host b."""
 
     def __init__(self, t, lines):
-        self.t, self.lines = t, lines
+        self.t = t
         self.disks, self.cards = Disks(t), Cards(t, no=1)
         image = os.path.join(t.hosts.log_dir, "ext4.img")
         with open(image, "wb") as file:
@@ -38,8 +38,8 @@ class Server:
             os.path.join(HERE, "echoes"), GUEST, "--until", str(until),
             "--connect", str(20 * paths.SLOWNESS), "--patience", str(30 * paths.SLOWNESS)]))
 
-    def wait_line(self, host, number, timeout, since=0):
-        self.pair.wait_live(host, rf"ftdemo {number:06d} .*\n|ftfail .*\n", timeout, since=since)
+    def wait_line(self, host, number, timeout):
+        self.pair.wait_live(host, rf"ftdemo {number:06d} .*\n|ftfail .*\n", timeout)
         text = self.pair.live(host)
         need("ftfail" not in text, f"the guest says {text[-300:]!r}")
 
