@@ -118,8 +118,9 @@ static bool work_disk(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 
 static bool work_send(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 {
-	ftkvm_fault(FTKVM_FAULT_DEV_DO);
+	ftkvm_fault(FTKVM_FAULT_NET_SEND);
 	ftkvm_net_send(q->dev, req);
+	ftkvm_fault(FTKVM_FAULT_NET_SENT);
 	work_done(q, req, 1, VIRTIO_BLK_S_OK);
 	return true;
 }
@@ -141,6 +142,7 @@ static bool work_receive(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 	net->held = 0;
 	if (len <= 0)
 		return len < 0;
+	ftkvm_fault(FTKVM_FAULT_NET_GOT);
 	mutex_lock(&q->lock);
 	n = q->done == req->seq ? ftkvm_vnet_fits(q->fifo, req->seq, len, net->merge) : 0;
 	more = net->merge && q->fifo->next - q->done < q->vq.at.num;

@@ -8,7 +8,7 @@
  * when		phases in which it is passed: INIT ATTACH PAIR RUN LAG SILENCE
  *		TAKEOVER FENCE UNPAIR GONE DETACH EXIT. LAG is RUN with a backup
  *		that lags; SILENCE, a peer that falls silent; GONE, a QEMU that
- *		ends; DISK is RUN of a guest with a disk
+ *		ends; DISK is RUN of a guest with a disk, NET of one with a card
  * side		A: at the primary, B: at the backup
  * context	SLEEP: a thread may sleep there; ATOMIC
  * can		what it can do besides what all can (fault.c): FAIL returns an
@@ -95,14 +95,14 @@ P(SEND_DATA, RUN, A, SLEEP, FAIL | FLIP, ECONNRESET, "DATA: to be sent")	\
 P(SEND_ACK, RUN, B, SLEEP, FAIL | FLIP, ECONNRESET, "ACK: to be sent")		\
 P(SEND_BEAT, RUN, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "HEARTBEAT: to be sent") \
 P(SEND_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "BYE: to be sent") \
-P(SEND_BULK, DISK, A, SLEEP, FAIL | FLIP, ECONNRESET, "BULK: to be sent")	\
+P(SEND_BULK, DISK | NET, A, SLEEP, FAIL | FLIP, ECONNRESET, "BULK: to be sent")	\
 P(SENT_HELLO, PAIR, A | B, SLEEP, 0, 0, "HELLO: sent")				\
 P(SENT_START, PAIR, A | B, SLEEP, 0, 0, "START: sent")				\
 P(SENT_DATA, RUN, A, SLEEP, 0, 0, "DATA: sent")					\
 P(SENT_ACK, RUN, B, SLEEP, 0, 0, "ACK: sent")					\
 P(SENT_BEAT, RUN, A | B, SLEEP, 0, 0, "HEARTBEAT: sent")			\
 P(SENT_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "BYE: sent")		\
-P(SENT_BULK, DISK, A, SLEEP, 0, 0, "BULK: sent")				\
+P(SENT_BULK, DISK | NET, A, SLEEP, 0, 0, "BULK: sent")				\
 P(SOCK_SEND, PAIR | RUN | UNPAIR, A | B, SLEEP, FAIL | SHORT, ECONNRESET, "socket: send") \
 P(SOCK_RECV, PAIR | RUN, A | B, SLEEP, FAIL | SHORT, ECONNRESET, "socket: receive") \
 P(RECV_HEADER, PAIR | RUN, A | B, SLEEP, FLIP, 0, "a frame's header came, not checked") \
@@ -113,7 +113,7 @@ P(GOT_DATA, RUN, B, SLEEP, FAIL, ENOMEM, "DATA: checked")			\
 P(GOT_ACK, RUN, A, SLEEP, FAIL, ENOMEM, "ACK: checked")				\
 P(GOT_BEAT, RUN, A | B, SLEEP, FAIL, ENOMEM, "HEARTBEAT: checked")		\
 P(GOT_BYE, UNPAIR | GONE | FENCE, A | B, SLEEP, FAIL, ENOMEM, "BYE: checked")	\
-P(GOT_BULK, DISK, B, SLEEP, FAIL, ENOMEM, "BULK: checked")			\
+P(GOT_BULK, DISK | NET, B, SLEEP, FAIL, ENOMEM, "BULK: checked")			\
 P(LINK_DIES, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: dead, the socket is open") \
 P(LINK_LEFT, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: both threads have left") \
 P(LINK_DOWN, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the log is closed") \
@@ -185,17 +185,20 @@ P(INPUT, RUN, A | B, ATOMIC, 0, 0, "an input arrived")				\
 P(ENV_LEAD, RUN, A, SLEEP, FAIL, ENOSPC, "an environment read, to be collected") \
 P(ENV_FOLLOW, RUN, B, SLEEP, 0, 0, "an environment read, to be replaced")	\
 P(ENV_REPLACED, RUN, B, SLEEP, FLIP, 0, "an environment read, replaced")	\
-/* ---- disks ---- */								\
-P(DEV_KICK, DISK, A | B, SLEEP, 0, 0, "disk: the guest has kicked")		\
-P(DEV_TAKEN, DISK, A | B, SLEEP, 0, 0, "disk: what it asks for is taken")	\
+/* ---- disks, cards ---- */							\
+P(DEV_KICK, DISK | NET, A | B, SLEEP, 0, 0, "device: the guest has kicked")		\
+P(DEV_TAKEN, DISK | NET, A | B, SLEEP, 0, 0, "device: what it asks for is taken")	\
 P(DEV_DO, DISK, A | B, SLEEP, 0, 0, "disk: a request is to be carried out")	\
 P(DEV_STORE, DISK, B, SLEEP, FAIL, EIO, "disk: the backup's storage answers")	\
 P(DEV_DONE, DISK, A | B, SLEEP, 0, 0, "disk: a request is carried out")		\
-P(DEV_ANSWERED, DISK, A, SLEEP, 0, 0, "disk: what it came to is sent")		\
-P(DEV_COMPLETE, DISK, A | B, SLEEP, 0, 0, "disk: an epoch end, a request is to be completed") \
-P(DEV_COMPLETED, DISK, A | B, SLEEP, 0, 0, "disk: an epoch end, a request is completed") \
-P(DEV_LOGGED, DISK, A, SLEEP, 0, 0, "disk: the epoch end is logged")		\
-P(DEV_FREED, DISK, B, SLEEP, 0, 0, "disk: the epoch end is applied")		\
+P(DEV_ANSWERED, DISK | NET, A, SLEEP, 0, 0, "device: what it came to is sent")		\
+P(DEV_COMPLETE, DISK | NET, A | B, SLEEP, 0, 0, "device: epoch end, a request is to be completed") \
+P(DEV_COMPLETED, DISK | NET, A | B, SLEEP, 0, 0, "device: epoch end, a request is completed") \
+P(DEV_LOGGED, DISK | NET, A, SLEEP, 0, 0, "device: the epoch end is logged")		\
+P(DEV_FREED, DISK | NET, B, SLEEP, 0, 0, "device: the epoch end is applied")		\
+P(NET_SEND, NET, A, SLEEP, 0, 0, "card: a packet is to be let out")		\
+P(NET_SENT, NET, A, SLEEP, 0, 0, "card: a packet is out, the guest was not told")	\
+P(NET_GOT, NET, A, SLEEP, 0, 0, "card: a packet came, nobody knows")		\
 /* ---- good-byes, takeover ---- */						\
 P(BYE_SAY, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: to be said")	\
 P(BYE_SAID, UNPAIR | GONE | FENCE, A | B, SLEEP, 0, 0, "good-bye: said, the link lives") \

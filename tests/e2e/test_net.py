@@ -5,68 +5,47 @@ import os
 import shlex
 
 from harness import add, need, test	# noqa: F401
-from ftbed import pairing, paths
+from ftbed import device, pairing, paths
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MAC = "52:54:00:00:88:b5"
-SHARED = ["-object", "memory-backend-memfd,id=ram,size=128M,share=on",
-          "-machine", "memory-backend=ram"]
-BRIDGE, TAP, TUNNEL = "ftbr", "fttap", "ftvx"
+MEMORY = 128
 
 
 class Cards:
     """A card on each host, its tap in a bridge; both bridges are one network."""
 
-    name, socket = "card", "/run/card.sock"
-
     def __init__(self, t, no=0):
         self.t = t
+        self.card = device.Card("card", pairing.NAME, no)
         pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
         hosts = list(t.hosts)
         for host in hosts:
             host.prepared = True
-            peer = next((h for h in hosts if h is not host), None)
-            host.run(self._network(host, peer))
-            t.ftctl(host, "device", "add", self.name, "guest", pairing.NAME, "kind", "net",
-                    "no", no, "socket", self.socket, "tap", TAP)
+            peer = next((h.address for h in hosts if h is not host), None)
+            host.run(f"{device.network(host.address, peer)} && {self.card.add}")
         t.things.append(self)
 
-    @staticmethod
-    def _network(host, peer):
-        kernel = shlex.quote(paths.host_kernel_dir())
-        words = [f"for m in tun bridge vxlan; do modprobe -d {kernel} $m; done",
-                 f"ip link add {BRIDGE} type bridge", f"ip link set {BRIDGE} up",
-                 f"ip tuntap add dev {TAP} mode tap vnet_hdr",
-                 f"ip link set {TAP} master {BRIDGE} up"]
-        if peer:
-            words += [f"ip link add {TUNNEL} type vxlan id 1 dstport 4789 local {host.address} "
-                      f"remote {peer.address}", f"ip link set {TUNNEL} master {BRIDGE} up"]
-        return "set -e; " + "; ".join(words)
+    @property
+    def mac(self):
+        return self.card.mac
 
     @property
     def devices(self):
-        return ["-chardev", f"socket,id=card,path={self.socket},reconnect=1",
-                "-netdev", "vhost-user,id=net,chardev=card",
-                "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=,ctrl_vq=off,"
-                "ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off"]
+        return self.card.arguments
 
     @property
     def arguments(self):
-        return [*SHARED, *self.devices]
+        return [*device.shared_memory(MEMORY), *self.devices]
 
     def client(self, host, count, *words):
-        return self.t.job(host, shlex.join([os.path.join(HERE, "frames"), BRIDGE, MAC,
+        return self.t.job(host, shlex.join([os.path.join(HERE, "frames"), device.BRIDGE, self.mac,
                                             str(count), "--patience",
                                             str(0.3 * paths.SLOWNESS), *words]))
 
     def kill(self, _signal):
         for host in self.t.hosts:
             if host.alive:
-                ftctl = shlex.quote(paths.ftctl())
-                host.run(f"n=0; until {ftctl} device del {self.name}; do n=$((n+1)); "
-                         "[ $n -lt 50 ] || break; sleep 0.1; done 2>/dev/null; "
-                         f"for i in {TUNNEL} {TAP} {BRIDGE}; do ip link del $i; done 2>/dev/null; "
-                         "true")
+                host.run(f"{self.card.delete}; {device.no_network()}")
 
 
 def _said(job, timeout):
@@ -82,7 +61,7 @@ def _lockstep(words):
         cards = Cards(t)
         pair = t.pair("net", append=words, extra=(cards.arguments, cards.arguments))
         pair.join()
-        pair.wait_live(t.a, r"net: " + MAC, timeout=60)
+        pair.wait_live(t.a, r"net: " + cards.mac, timeout=60)
         _said(cards.client(t.b, 200, "--end"), 90)
         end = r"net: good \d+ frames.*\n"
         pair.wait_live(t.a, end, timeout=30)
@@ -103,7 +82,7 @@ def net_primary_killed(t):
     cards = Cards(t)
     pair = t.pair("net", extra=(cards.arguments, cards.arguments))
     pair.join()
-    pair.wait_live(t.a, r"net: " + MAC, timeout=60)
+    pair.wait_live(t.a, r"net: " + cards.mac, timeout=60)
     client = cards.client(t.b, 300, "--end")
     pair.wait_live(t.a, r"net: 100 frames", timeout=60)
     t.a.power_off()
@@ -120,7 +99,7 @@ def net_alone(t):
     mark = t.a.shadow.mark()
     one = t.lone("net", args=cards.arguments)
     one.qmp("cont")
-    need(t.a.shadow.wait_for(r"net: " + MAC, 60, mark), "the guest does not come up")
+    need(t.a.shadow.wait_for(r"net: " + cards.mac, 60, mark), "the guest does not come up")
     _said(cards.client(t.a, 200, "--end"), 60)
     match = t.a.shadow.wait_for(r"net: good .*\n|FAILED.*\n|CRASH.*\n", 30, mark)
     need(match and "good" in match[0], f"the guest printed {t.a.shadow.text(mark)[-300:]!r}")

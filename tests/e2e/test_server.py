@@ -7,9 +7,9 @@ import shlex
 import subprocess
 
 from harness import need, test
-from ftbed import console, pairing, paths
+from ftbed import console, device, pairing, paths
 from test_disk import BYTES, SHARED, Disks
-from test_net import BRIDGE, Cards
+from test_net import Cards
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST, CLIENT = "10.88.0.2", "10.88.0.1"
@@ -28,7 +28,7 @@ class Server:
         for host in t.hosts:
             host.run(f"dd if={shlex.quote(image)} of={self.disks.image} bs=1M conv=notrunc "
                      "2>/dev/null")
-        t.b.run(f"ip address add {CLIENT}/24 dev {BRIDGE}")
+        t.b.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
         extra = [*SHARED, *self.disks.devices, *self.cards.devices]
         self.pair = t.pair("server", extra=(extra, extra), append=f"ftdemo.lines={lines} "
                            f"ftdemo.disk=1 ftdemo.net={GUEST}/24")

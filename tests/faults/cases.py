@@ -28,6 +28,8 @@ BEFORE_FENCE = {"FENCE", "BYE_SAY"}
 
 # What a guest with a disk is told, behind its name: it reads back all it wrote in the end.
 DISK = "disk rounds=30"
+# What one with a card is told: it prints a line for each frame that a client sends it.
+NET = "net every=1"
 
 # Actions behind which hosts and pair are as before, as a rule: they come first.
 SOFT = {"hold", "stall", "vcpu", "short", "blip", "late", "storm"}
@@ -53,8 +55,8 @@ class Case:
         self.outcome = None
         if point.name.endswith("_HALT"):
             self.append = "period=20000000"		# so long that it halts in each round
-        if phase == "disk":
-            self.append = DISK
+        if phase in ("disk", "net"):
+            self.append = DISK if phase == "disk" else NET
             self.nth = rng.randint(1, 12)
         if phase == "lag":
             self.append = "bulk=120 period=50000000 halt=0" if point.name == "ROOM_WAIT" else ""
@@ -128,7 +130,7 @@ def _detach(point, side):
         yield "qemu"
 
 
-def _disk(point, side):
+def _device(point, side):
     yield from ("hold", "stall", "blip", "part", "die", "qemu", "ftd")
 
 
@@ -138,12 +140,12 @@ def _none(point, side):
 
 ACTIONS = {"init": _none, "exit": _none, "attach": _attach, "pair": _pair, "run": _run,
            "lag": _lag, "silence": _silence, "takeover": _takeover, "fence": _fence,
-           "unpair": _unpair, "gone": _gone, "detach": _detach, "disk": _disk}
+           "unpair": _unpair, "gone": _gone, "detach": _detach, "disk": _device, "net": _device}
 
 
 def _may_cut(phase, side, point):
     """Whether the other host survives a power cut here."""
-    if phase in ("pair", "run", "lag", "silence", "disk"):
+    if phase in ("pair", "run", "lag", "silence", "disk", "net"):
         return True
     if phase == "attach":
         return side == "a"

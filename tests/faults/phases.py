@@ -161,6 +161,14 @@ def disk(session, case):
     session.stage = "over"
 
 
+def net(session, case):
+    """The same, with a card: a client, at the host that is spared, is answered all the while."""
+    client = session.client("b" if case.side == "a" else "a")
+    run(session, case)
+    session.answers(client)
+    session.stage = "over"
+
+
 def lag(session, case):
     """The backup stands still, the primary runs on until it may not."""
     session.to_lockstep()
@@ -365,12 +373,13 @@ def leave(session, case):
     case.outcome = "unloaded" if not unloaded.code else "attached"
 
 
-PHASES = {"disk": disk, "init": init, "exit": leave, "attach": attach, "pair": pair, "run": run, "lag": lag,
-          "silence": silence, "takeover": takeover, "fence": fence, "unpair": unpair,
-          "gone": gone, "detach": detach}
+PHASES = {"disk": disk, "net": net, "init": init, "exit": leave, "attach": attach, "pair": pair,
+          "run": run, "lag": lag, "silence": silence, "takeover": takeover, "fence": fence,
+          "unpair": unpair, "gone": gone, "detach": detach}
 
 # Where a session must be, at the latest, for a phase to begin.
-STAGES = {"disk": ("fresh",), "init": ("fresh",), "exit": ("fresh",), "attach": ("fresh",),
+STAGES = {"disk": ("fresh",), "net": ("fresh",), "init": ("fresh",), "exit": ("fresh",),
+          "attach": ("fresh",),
           "pair": ("fresh", "attached"), "detach": ("fresh", "attached", "lockstep", "alone")}
 EARLIER = ("fresh", "attached", "lockstep")
 

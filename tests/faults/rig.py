@@ -17,7 +17,7 @@ TESTS = os.path.dirname(HERE)
 sys.path[:0] = [os.path.join(TESTS, "e2e"), os.path.join(TESTS, "testbed")]
 from harness import SLACK, TROUBLE, Alarm, Failed, need, replicas	# noqa: E402, F401
 from ftbed import guest as guests	# noqa: E402
-from ftbed import pairing, paths	# noqa: E402
+from ftbed import device, pairing, paths	# noqa: E402
 from ftbed.agent import CommandFailed, HostDied	# noqa: E402, F401
 from ftbed.emulator import Emulator	# noqa: E402
 from ftbed.hosts import ADDRESSES, Hosts	# noqa: E402
@@ -25,10 +25,12 @@ from ftbed.hosts import ADDRESSES, Hosts	# noqa: E402
 # What a case may end by; anything else is the driver's own fault.
 EXPECTED = (Failed, CommandFailed, HostDied, TimeoutError, RuntimeError)
 
+FRAMES = os.path.join(TESTS, "e2e", "frames")
 DEBUGFS = "/sys/kernel/debug/ftkvm"
 MACHINE = "pc"
 MEMORY = 768	# MiB of a host: some cases fill it
 GUEST_MEMORY = 32	# all of it is compared when a pair begins
+DEVICES = {"disk": device.Disk, "net": device.Card}	# by the guest's name
 
 # What an order to a point may name, as the host's shell finds it.
 PRELUDE = ("QEMU=$(cat /run/{label}.pid 2>/dev/null); FTD=$(cat /run/ftd.pid 2>/dev/null); "
@@ -49,34 +51,10 @@ def guest_args(append):
     return guests.table()[name].qemu_args(words, MACHINE)
 
 
-class Disk:
-    """A guest's disk, on an image of each host's own; all zeros."""
-
-    BYTES = 16 << 20
-
-    def __init__(self, label):
-        self.label, self.guest = label, label.replace("q", "g")
-        self.image, self.socket = f"/run/{label}.img", f"/run/{label}.sock"
-
-    @property
-    def arguments(self):
-        return ["-object", f"memory-backend-memfd,id=ram,size={GUEST_MEMORY}M,share=on",
-                "-machine", "memory-backend=ram",
-                "-chardev", f"socket,id=disk,path={self.socket},reconnect=1",
-                "-device", "vhost-user-blk-pci,chardev=disk"]
-
-    @property
-    def add(self):
-        ftctl = shlex.quote(paths.ftctl())
-        return (f"truncate -s {self.BYTES} {self.image}; {ftctl} device add {self.label} guest "
-                f"{self.guest} kind blk no 0 socket {self.socket} file {self.image} >&2 || exit; ")
-
-    @property
-    def delete(self):
-        """Its QEMU has been killed, which ftd hears of soon."""
-        ftctl = shlex.quote(paths.ftctl())
-        return (f"for i in 1 2 3 4 5 6 7 8 9 10; do {ftctl} device del {self.label} && break; "
-                f"sleep 0.2; done >/dev/null 2>&1; rm -f {self.image}")
+def device_of(append, label):
+    """What a guest's words say that it has."""
+    kind = DEVICES.get(append.partition(" ")[0])
+    return kind(label, label.replace("q", "g")) if kind else None
 
 
 class Qemu(guests.Guest):
@@ -87,8 +65,8 @@ class Qemu(guests.Guest):
     def __init__(self, host, append):
         Qemu.count += 1
         self.label = label = f"q{Qemu.count}"
-        self.disk = Disk(label) if append.startswith("disk ") else None
-        extra = self.disk.arguments if self.disk else []
+        self.device = device_of(append, label)
+        extra = [*device.shared_memory(GUEST_MEMORY), *self.device.arguments] if self.device else []
         super().__init__(host, MACHINE, [*guest_args(append), "-m", str(GUEST_MEMORY), *extra],
                          paired=True)
         self.append = append
@@ -99,7 +77,10 @@ class Qemu(guests.Guest):
         self.command += ["-name", f"{label},debug-threads=on", "-pidfile", f"/run/{label}.pid"]
 
     def start(self):
-        before = self.disk.add if self.disk else ""
+        before = ""
+        if self.device:
+            peer = ADDRESSES["b" if self.host.name == "a" else "a"]
+            before = f"{device.network(self.host.address, peer)} && {self.device.add} || exit; "
         self._job = self.host.start(before + "exec " + shlex.join(self.command))
         self._job.close_input()
 
@@ -210,8 +191,8 @@ class Rig:
             spare = self.warm.pop(host.name, None)
             if spare:
                 spare.kill()
-            if spare and spare.disk:
-                host.run(spare.disk.delete)	# else it holds the module
+            if spare and spare.device:
+                host.run(spare.device.delete)	# else it holds the module
             if host.prepared:
                 self.count_hits(host)
                 self.unload(host)
@@ -240,8 +221,8 @@ class Rig:
             old = self.warm.get(host.name)
             if old and (old.append != append or not old.running):
                 old.kill()
-                if old.disk:
-                    host.start(old.disk.delete)
+                if old.device:
+                    host.start(old.device.delete)
                 old = None
             if not old:
                 self.warm[host.name] = Qemu(host, append)

@@ -12,15 +12,19 @@ import re
 import shlex
 import time
 
-from rig import SLACK, CommandFailed, need, pairing, paths, replicas
+from rig import FRAMES, SLACK, CommandFailed, need, pairing, paths, replicas
 from ftbed import output
+from ftbed.device import BRIDGE
 
 TIMEOUT_MS = 500	# silence after which a peer counts as dead
-LINE = re.compile(r"^mixed (\d+) [0-9a-f]{8}$")
-# What a guest with a disk says first, and in the end.
-HEAD = re.compile(r"^disk: (?:id |\d+ sectors)")
-ROUND = re.compile(r"^disk: (\d+): .* hash [0-9a-f]{16}$")
-GOOD = re.compile(r"^disk: good \d+ rounds [0-9a-f]{16}$")
+# A guest's numbered lines, and what else it says: first, and in the end.
+LINES = {
+    "mixed": r"mixed (\d+) [0-9a-f]{8}",
+    "disk": r"disk: (\d+): .* hash [0-9a-f]{16}",
+    "net": r"net: (\d+) frames, hash [0-9a-f]{16}",
+}
+GOOD = re.compile(r"^disk: good \d+ rounds [0-9a-f]{16}$", re.MULTILINE)
+BESIDE = re.compile(r"(?:disk: (?:id |\d+ sectors|good \d+ rounds )|net: [0-9a-f:]{17}$)")
 LIVE = ("primary", "solo")
 
 
@@ -51,9 +55,10 @@ class Session:
         self.trouble_marks = rig.marks()
 
     @property
-    def disk(self):
-        """Whether the guest has one."""
-        return self.append.startswith("disk ")
+    def guest(self):
+        """Its name; mixed, if its words begin with none."""
+        name = self.append.partition(" ")[0]
+        return name if name in LINES else "mixed"
 
     @property
     def a(self):
@@ -338,11 +343,11 @@ class Session:
                  f"{output.difference(a[:short], shadow[:short])}")
             whole = a
         lines = whole.split("\n")[:-1]
-        if self.disk:
-            lines = [line for line in lines if not HEAD.match(line) and not GOOD.match(line)]
         number = 0
         for line in lines:
-            match = (ROUND if self.disk else LINE).match(line)
+            if BESIDE.match(line):
+                continue
+            match = re.fullmatch(LINES[self.guest], line)
             need(match, f"no line of the guest: {line!r}")
             number += 1
             need(int(match[1]) == number, f"line {match[1]} where {number} was due")
@@ -352,18 +357,37 @@ class Session:
         side = "a" if outcome in ("lockstep", "a") else "b"
         where = self.live if side == "a" or self.promoted else self.shadow
         end = time.monotonic() + SLACK * 60
-        while not re.search(GOOD.pattern, where(side), re.MULTILINE):
+        while not GOOD.search(where(side)):
             need(time.monotonic() < end and self.rig[side].alive,
                  f"the guest at {side} does not end; it says {where(side)[-120:]!r}")
             need("FAILED" not in where(side), where(side)[-300:])
             time.sleep(0.05)
         if outcome == "lockstep":
-            while not re.search(GOOD.pattern, self.shadow("b"), re.MULTILINE):
+            while not GOOD.search(self.shadow("b")):
                 need(time.monotonic() < end, "the backup's guest does not end")
                 time.sleep(0.05)
-            a, b = (self.rig[s].run(f"sha256sum < {self.qemu[s].disk.image}").out for s in "ab")
+            a, b = (self.rig[s].run(f"sha256sum < {self.qemu[s].device.image}").out for s in "ab")
             need(a == b, "the images differ")
         self.compare()
+
+    def client(self, side):
+        """Sends the guest frames, each until it is answered, and holds the answers against all
+        that it has sent. From before the guest begins."""
+        return self.rig[side].start("exec " + shlex.join([
+            FRAMES, BRIDGE, self.qemu[side].device.mac, "1000000",
+            "--patience", str(0.3 * SLACK)]))
+
+    def answers(self, client):
+        """To this client, which is done then."""
+        def lines():
+            return bytes(client.out).decode().splitlines()
+
+        before, end = len(lines()), time.monotonic() + SLACK * 40
+        while len(lines()) < before + 2:	# two, since the first may have been under way
+            need(client.running, f"the client: {lines()[-1:]} {bytes(client.err)[-300:]}")
+            need(time.monotonic() < end, f"the guest does not answer; it has: {lines()[-1:]}")
+            time.sleep(0.05)
+        client.kill(9)
 
     # --- the end -----------------------------------------------------------------
 
@@ -375,11 +399,11 @@ class Session:
             self.rig.disarm(host)
             self.qemu[host.name].kill()
             words, label = shlex.quote(paths.ftctl()), self.label
-            disk = self.qemu[host.name].disk
+            device = self.qemu[host.name].device
             jobs.append(host.start(
                 f"for i in 1 2 3 4 5 6 7 8 9 10; do {words} -j status {label} >/dev/null || break; "
                 f"{words} unpair {label}; {words} detach {label} && break; sleep 0.2; done "
-                f">/dev/null 2>&1; {disk.delete + ';' if disk else ''} "
+                f">/dev/null 2>&1; {device.delete + ';' if device else ''} "
                 f"rm -f /run/{self.qemu[host.name].label}.*; true"))
         for job in jobs:
             job.wait(60)

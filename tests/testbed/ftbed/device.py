@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Devices that the module serves: what a host and its QEMU need for one, and how it goes."""
+import shlex
+
+from . import paths
+
+BRIDGE, TUNNEL = "ftbr", "ftvx"
+# What a card must not have for Linux to take it without the control queue.
+CARD_OPTIONS = "ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off"
+
+
+def shared_memory(megabytes):
+    """QEMU's arguments for memory that the module may have."""
+    return ["-object", f"memory-backend-memfd,id=ram,size={megabytes}M,share=on",
+            "-machine", "memory-backend=ram"]
+
+
+class Device:
+    """add and delete are for a host's shell; arguments for QEMU."""
+
+    kind = None
+
+    def __init__(self, name, guest, no=0):
+        self.name, self.guest, self.no = name, guest, no
+        self.socket = f"/run/{name}.sock"
+
+    @property
+    def chardev(self):
+        return ["-chardev", f"socket,id={self.name},path={self.socket},reconnect=1"]
+
+    def _add(self, *words):
+        return shlex.join([paths.ftctl(), "device", "add", self.name, "guest", self.guest, "kind",
+                           self.kind, "no", str(self.no), "socket", self.socket, *words]) + " >&2"
+
+    @property
+    def _delete(self):
+        """Its QEMU has been killed, which ftd hears of soon."""
+        return (f"n=0; until {shlex.quote(paths.ftctl())} device del {self.name}; do n=$((n+1)); "
+                "[ $n -lt 50 ] || break; sleep 0.1; done >/dev/null 2>&1")
+
+
+class Disk(Device):
+    """On an image of the host's own; all zeros."""
+
+    kind = "blk"
+
+    def __init__(self, name, guest, no=0, size=16 << 20):
+        super().__init__(name, guest, no)
+        self.size, self.image = size, f"/run/{name}.img"
+
+    @property
+    def arguments(self):
+        return [*self.chardev, "-device", f"vhost-user-blk-pci,chardev={self.name}"]
+
+    @property
+    def add(self):
+        return (f"rm -f {self.image}; truncate -s {self.size} {self.image}; "
+                + self._add("file", self.image))
+
+    @property
+    def delete(self):
+        return f"{self._delete}; rm -f {self.image}"
+
+
+class Card(Device):
+    """Its tap is in the host's bridge; see network()."""
+
+    kind = "net"
+
+    def __init__(self, name, guest, no=0, mac="52:54:00:00:88:b5"):
+        super().__init__(name, guest, no)
+        self.tap, self.mac = f"{name}-tap", mac
+
+    @property
+    def arguments(self):
+        return [*self.chardev, "-netdev", f"vhost-user,id={self.name}-net,chardev={self.name}",
+                "-device", f"virtio-net-pci,netdev={self.name}-net,mac={self.mac},romfile=,"
+                + CARD_OPTIONS]
+
+    @property
+    def add(self):
+        return (f"ip tuntap add dev {self.tap} mode tap vnet_hdr && "
+                f"ip link set {self.tap} master {BRIDGE} up && " + self._add("tap", self.tap))
+
+    @property
+    def delete(self):
+        return f"{self._delete}; ip link del {self.tap} 2>/dev/null; true"
+
+
+def network(address, peer):
+    """For the shell of the host at address: its bridge, if it has none; it and the one of the host
+    at peer, if there is such, are one network."""
+    kernel = shlex.quote(paths.host_kernel_dir())
+    words = [f"for m in tun bridge vxlan; do modprobe -d {kernel} $m || exit; done",
+             f"ip link add {BRIDGE} type bridge", f"ip link set {BRIDGE} up"]
+    if peer:
+        words += [f"ip link add {TUNNEL} type vxlan id 1 dstport 4789 local {address} "
+                  f"remote {peer}", f"ip link set {TUNNEL} master {BRIDGE} up"]
+    return f"[ -e /sys/class/net/{BRIDGE} ] || {{ " + " && ".join(words) + "; }"
+
+
+def no_network():
+    return f"for i in {TUNNEL} {BRIDGE}; do ip link del $i; done 2>/dev/null; true"
