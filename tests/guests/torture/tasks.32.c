@@ -6,6 +6,7 @@
 #define EFLAGS_RF	0x10000
 
 struct tss32 tasks_tss[TASKS];
+uint32_t tasks_spoiled;		/* how often arithmetic flags were not what they had been */
 static uint8_t stacks[TASKS][2048] __attribute__((aligned(16)));
 static volatile uint32_t sum, visits[TASKS];
 static volatile uint32_t pass;
@@ -20,7 +21,21 @@ static uint32_t work(uint32_t x, uint32_t n)
 	return x;
 }
 
-#define SWITCH(insn, task)	asm volatile(insn " %0, $0" : : "i"(TASK_SELECTOR(task)) : "memory")
+/* Of CF, PF, AF, ZF, SF, OF, what a comparison of equals leaves. */
+#define ARITHMETIC	0x8d5u
+#define EQUAL		0x44u
+
+/* Each leaves with EQUAL in the flags that its TSS gets, and must have them back. */
+#define SWITCH(insn, task)						\
+do {									\
+	uint32_t back;							\
+									\
+	asm volatile("cmpl %%esp, %%esp; " insn " %1, $0; pushfl; popl %0"	\
+		     : "=r"(back) : "i"(TASK_SELECTOR(task)) : "memory", "cc"); \
+	tasks_spoiled += (back & ARITHMETIC) != EQUAL;			\
+} while (0)
+
+#define TASK_RETURN()	asm volatile("cmpl %%esp, %%esp; iretl" : : : "memory", "cc")
 
 /* By a jump, and back by a jump. */
 static void jumped_to(void)
@@ -40,7 +55,7 @@ static void called(void)
 		sum = work(sum, pass % 30);
 		if (pass & 1)
 			SWITCH("lcall", TASK_INNER);
-		asm volatile("iretl" : : : "memory");
+		TASK_RETURN();
 	}
 }
 
@@ -50,7 +65,7 @@ static void inner(void)
 		visits[TASK_INNER]++;
 		sum = work(sum, pass % 20);
 		asm volatile("int %0" : : "i"(TASK_VECTOR) : "memory");
-		asm volatile("iretl" : : : "memory");
+		TASK_RETURN();
 	}
 }
 
@@ -60,7 +75,7 @@ static void trapped(void)
 	for (;;) {
 		visits[TASK_TRAPPED]++;
 		sum = work(sum, pass % 10);
-		asm volatile("iretl" : : : "memory");
+		TASK_RETURN();
 	}
 }
 
@@ -78,7 +93,7 @@ static void failed(void)
 		sum = mix32(mix32(sum, tasks_tss[link].eip), tasks_tss[link].eflags & EFLAGS_RF);
 		tasks_tss[link].eip += 2;
 		tasks_tss[link].eflags &= ~EFLAGS_RF;
-		asm volatile("iretl" : : : "memory");
+		TASK_RETURN();
 	}
 }
 
@@ -137,6 +152,8 @@ uint32_t tasks_main(uint32_t seed)
 		SWITCH("lcall", TASK_CALLED);
 		asm volatile("int %0" : : "i"(TASK_VECTOR) : "memory");
 		asm volatile("ud2" : : : "memory");
+		for (int i = TASK_JUMPED; i < TASK_TICKED; i++)
+			tasks_spoiled += visits[i] && (tasks_tss[i].eflags & ARITHMETIC) != EQUAL;
 		sum = work(sum, 40);
 		asm volatile("pushfl; popl %0" : "=r"(flags));
 		asm volatile("movl %%cr0, %0" : "=r"(cr0));

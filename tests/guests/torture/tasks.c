@@ -12,6 +12,7 @@
 
 extern const char tasks_main[];
 extern struct tss32 tasks_tss[TASKS];
+extern uint32_t tasks_spoiled;
 
 static uint64_t round(unsigned long nr)
 {
@@ -32,6 +33,8 @@ static uint64_t round(unsigned long nr)
 		lapic_write(LAPIC_LVTT, FIRE_VECTOR);
 		fire_next();
 	}
+	if (tasks_spoiled)
+		tort_bad("arithmetic flags spoiled by task switches", tasks_spoiled, 0);
 	return h;
 }
 
