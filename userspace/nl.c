@@ -284,6 +284,17 @@ int ftnl_verify(const char *name, struct fterr *err)
 	return simple(FTKVM_CMD_VERIFY, name, err);
 }
 
+int ftnl_verify_disks(const char *name, bool on, struct fterr *err)
+{
+	struct ftnl nl;
+	struct nlmsghdr *nlh = open_command(&nl, FTKVM_CMD_VERIFY, name, err);
+
+	if (!nlh)
+		return err->code;
+	mnl_attr_put_u32(nlh, FTKVM_A_DISKS, on ? FTKVM_UAPI_DISKS_COMPARE : FTKVM_UAPI_DISKS_STOP);
+	return ftnl_finish(&nl, nlh, NULL, NULL, err);
+}
+
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	      const char *pair_name, const struct ftsettings *set, struct fterr *err)
 {

@@ -23,6 +23,7 @@ struct ftreplica {
 	char name[FTKVM_NAME_MAX + 1];
 	char peer[FTKVM_PEER_MAX + 1];
 	char detail[FTKVM_DETAIL_MAX + 1];
+	char disks_detail[FTKVM_DETAIL_MAX + 1];
 	char module_version[64];
 	uint32_t state, role, pid, reason, counter, timeout_ms, verify_every, proto_version;
 	uint64_t period_min, period_max, margin;
@@ -71,6 +72,8 @@ int ftnl_detach(const char *name, struct fterr *err);
 int ftnl_unpair(const char *name, struct fterr *err);
 /* Begins; FTKVM_STAT_VERIFIES tells of the end. */
 int ftnl_verify(const char *name, struct fterr *err);
+/* @on: begins, FTKVM_STAT_DISK_VERIFIES or _GIVEN_UP tells of the end; else ends it. */
+int ftnl_verify_disks(const char *name, bool on, struct fterr *err);
 /* Blocks until both modules agree or not. @pair_name: "" for the replica's name. */
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	      const char *pair_name, const struct ftsettings *set, struct fterr *err);

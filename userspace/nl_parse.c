@@ -37,6 +37,7 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_READONLY]	= MNL_TYPE_FLAG,
 	[FTKVM_A_BASE]		= MNL_TYPE_U32,
 	[FTKVM_A_DEV_STATS]	= MNL_TYPE_NESTED,
+	[FTKVM_A_DISKS_DETAIL]	= MNL_TYPE_STRING,
 };
 
 /* The type, or 0 for an attribute that is unknown or not as it should be. */
@@ -91,6 +92,9 @@ void nl_parse_replica(const struct nlmsghdr *nlh, struct ftreplica *r)
 			break;
 		case FTKVM_A_DETAIL:
 			get_string(attr, r->detail, sizeof(r->detail));
+			break;
+		case FTKVM_A_DISKS_DETAIL:
+			get_string(attr, r->disks_detail, sizeof(r->disks_detail));
 			break;
 		case FTKVM_A_MODULE_VERSION:
 			get_string(attr, r->module_version, sizeof(r->module_version));

@@ -89,6 +89,9 @@ static const struct words stats[FTKVM_STAT_MAX + 1] = {
 	[FTKVM_STAT_VERIFY_DIRTY]	= { "verify_dirty", "  as they had been written" },
 	[FTKVM_STAT_VERIFY_MARKED]	= { "verify_marked", "  with other accessed or dirty bits" },
 	[FTKVM_STAT_VERIFY_NS]		= { "verify_ns", "  guest stood still for the last" },
+	[FTKVM_STAT_DISK_VERIFIES]	= { "disk_verifies", "comparisons of the disks" },
+	[FTKVM_STAT_DISK_GIVEN_UP]	= { "disk_given_up", "  that came to no result" },
+	[FTKVM_STAT_DISK_BYTES]		= { "disk_bytes", "bytes of disks compared" },
 };
 
 static const char *const dev_stats[] = {

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define FTKVM_PROTO_VERSION	3
+#define FTKVM_PROTO_VERSION	4
 #define FTKVM_FRAME_MAGIC	0x6d766b66u	/* "fkvm" on the wire */
 #define FTKVM_FRAME_MAX		65536u
 

@@ -194,6 +194,7 @@ static bool ftkvm_input_valid(const struct ftkvm_input *in)
 	case FTKVM_INPUT_DEV_START:
 	case FTKVM_INPUT_DEV_OK:
 	case FTKVM_INPUT_DEV_DONE:
+	case FTKVM_INPUT_DEV_SUM:
 		return true;
 	default:
 		return false;

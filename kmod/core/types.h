@@ -49,6 +49,7 @@ enum ftkvm_input_kind {
 	FTKVM_INPUT_DEV_START,	/* a queue runs from here on */
 	FTKVM_INPUT_DEV_OK,	/* its oldest request is done, and that is all */
 	FTKVM_INPUT_DEV_DONE,	/* ... with a status and data, which came in BULK frames */
+	FTKVM_INPUT_DEV_SUM,	/* a disk's next piece is summed, behind what was asked before */
 	FTKVM_INPUT_KINDS
 };
 
@@ -67,7 +68,7 @@ struct ftkvm_input {
 /* Is it a device's doing: to the guest's memory, not to its vCPU? */
 static inline bool ftkvm_input_of_device(const struct ftkvm_input *in)
 {
-	return in->kind >= FTKVM_INPUT_DEV_START && in->kind <= FTKVM_INPUT_DEV_DONE;
+	return in->kind >= FTKVM_INPUT_DEV_START && in->kind <= FTKVM_INPUT_DEV_SUM;
 }
 
 /* Kinds of environment reads, as logged, counted and shown. */

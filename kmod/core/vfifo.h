@@ -20,6 +20,7 @@ enum ftkvm_vreq_kind {
 	FTKVM_VREQ_BLK,
 	FTKVM_VREQ_TX,		/* a packet to be sent */
 	FTKVM_VREQ_RX,		/* room for one that comes, or for a part of it */
+	FTKVM_VREQ_SUM,		/* nobody's: a piece of the disk is to be summed (dsum.h) */
 };
 
 /**
@@ -28,7 +29,8 @@ enum ftkvm_vreq_kind {
  * @seq: its number, the same on both replicas; never used again
  * @kind: enum ftkvm_vreq_kind
  * @blk: BLK: what is asked for
- * @len: bytes at @data; RX: 0, until a packet has come that begins here
+ * @len: bytes at @data; RX: 0, until a packet has come that begins here; SUM: those that
+ *	 are told, behind which there is room for a block
  * @held: bytes that the FIFO counts for it
  * @data: what the driver gave, or (room for) what it is to get
  * @chain: what is to be written of it; the rest was read

@@ -317,6 +317,20 @@ static int follow_arrived(struct ftkvm_vreq *req, const struct ftkvm_answer *a)
 	return 0;
 }
 
+/* What the primary says of a request that is done. 0, -ESTALE: that is none. */
+static int follow_answer(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
+			 const struct ftkvm_answer *a)
+{
+	if (req->kind == FTKVM_VREQ_RX)
+		return follow_arrived(req, a);
+	if (a->len != ftkvm_lockstep_bytes(req, a->status))
+		return -ESTALE;
+	if (req->kind == FTKVM_VREQ_SUM)
+		return a->len ? ftkvm_sum_follow(r, q, req, a->data, a->len) : 0;
+	memcpy(req->data, a->data, a->len);
+	return 0;
+}
+
 /* -ESTALE: it is not as at the primary. */
 static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
 			 bool answered)
@@ -331,18 +345,12 @@ static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct f
 		if (!a)
 			return -ESTALE;
 		status = a->status;
-		if (req->kind == FTKVM_VREQ_RX) {
-			ret = follow_arrived(req, a);
-		} else {
-			ret = a->len == ftkvm_lockstep_bytes(req, status) ? 0 : -ESTALE;
-			if (!ret)
-				memcpy(req->data, a->data, a->len);
-		}
+		ret = follow_answer(r, q, req, a);
 		kvfree(a);
 		if (ret)
 			return ret;
 	}
-	if (ftkvm_req_changes(req) && status == VIRTIO_BLK_S_OK &&
+	if (ftkvm_req_of_both(req) && status == VIRTIO_BLK_S_OK &&
 	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] != VIRTIO_BLK_S_OK) {
 		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
 				    "the backup's storage of device %s has failed: this replica is of no more use",
@@ -369,7 +377,7 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 	req = follow_oldest(q);
 	if (req)
 		seq = req->seq;
-	if (req && ftkvm_req_changes(req))
+	if (req && ftkvm_req_of_both(req))
 		wait = seq + 1;
 	ftkvm_devq_end(q);
 	if (req) {
@@ -394,13 +402,22 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 	return ret;
 }
 
+/* As ftkvm_sum_push() did there; if it finds no room, neither does this. */
+static void follow_sum(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	ftkvm_devq_begin(q, r);
+	ftkvm_sum_push(q);
+	ftkvm_devq_end(q);
+	queue_work(ftkvm_dev_work, &q->work);
+}
+
 static bool follow_goes_on(const struct ftkvm_rec *rec, u32 i)
 {
 	const struct ftkvm_input *in = &rec->end.inputs[i];
 
 	return i + 1 < rec->end.ninputs && in[1].kind != FTKVM_INPUT_DEV_START &&
-	       ftkvm_input_of_device(&in[1]) && in[1].vector == in->vector &&
-	       in[1].level == in->level;
+	       in[1].kind != FTKVM_INPUT_DEV_SUM && ftkvm_input_of_device(&in[1]) &&
+	       in[1].vector == in->vector && in[1].level == in->level;
 }
 
 /**
@@ -416,7 +433,7 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	for (; r->dev_applied < rec->end.ninputs; r->dev_applied++) {
 		const struct ftkvm_input *in = &rec->end.inputs[r->dev_applied];
 		struct ftkvm_devq *q;
-		int ret;
+		int ret = 0;
 
 		if (!ftkvm_input_of_device(in))
 			continue;
@@ -425,6 +442,8 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 			return PTR_ERR(q);
 		if (in->kind == FTKVM_INPUT_DEV_START)
 			ret = follow_start(r, q, in);
+		else if (in->kind == FTKVM_INPUT_DEV_SUM)
+			follow_sum(r, q);
 		else
 			ret = follow_complete(r, q, in->kind == FTKVM_INPUT_DEV_DONE,
 					      !follow_goes_on(rec, r->dev_applied));

@@ -508,7 +508,7 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 		s[FTKVM_DEV_STAT_KICKS] += q->st.kicks;
 		s[FTKVM_DEV_STAT_REQUESTS] += q->st.requests;
 		s[FTKVM_DEV_STAT_COMPLETED] += q->st.completed;
-		s[FTKVM_DEV_STAT_PENDING] += q->fifo->next - q->fifo->first;
+		s[FTKVM_DEV_STAT_PENDING] += q->fifo->next - q->fifo->first - dev->sum.pending;
 		s[FTKVM_DEV_STAT_ERRORS] += q->st.errors;
 		s[FTKVM_DEV_STAT_IN_BYTES] += q->st.in_bytes;
 		s[FTKVM_DEV_STAT_OUT_BYTES] += q->st.out_bytes;

@@ -140,6 +140,20 @@ struct ftkvm_net {
 };
 
 /**
+ * struct ftkvm_sum - how far a disk is compared with the other host's; its queue's lock
+ * @next: where the next piece begins: both replicas count alike
+ * @pending: it is in the FIFO
+ * @counts: primary: and is one of the comparison under way, not of one that was ended
+ * @left: primary: bytes that this one has still to do
+ * @error: what reading came to
+ */
+struct ftkvm_sum {
+	u64 next, left;
+	bool pending, counts;
+	int error;
+};
+
+/**
  * struct ftkvm_dev - a device
  * @node: in the list of all; RCU
  * @rcu: for freeing
@@ -149,6 +163,7 @@ struct ftkvm_net {
  * @kind: enum ftkvm_uapi_dev_kind
  * @kvm: the VM
  * @disk: what the guest sees of a disk
+ * @sum: its comparison
  * @net: a network card's
  * @file: where the disk is stored; the host's interface
  * @through: a write is complete when it is durable
@@ -166,6 +181,7 @@ struct ftkvm_dev {
 	u32 kind;
 	struct kvm *kvm;
 	struct ftkvm_vblk disk;
+	struct ftkvm_sum sum;
 	struct ftkvm_net net;
 	struct file *file;
 	bool through;
@@ -211,7 +227,13 @@ static inline bool ftkvm_req_changes(const struct ftkvm_vreq *req)
 	       req->blk.op != FTKVM_VBLK_GET_ID;
 }
 
-/* What the primary has read for the guest, and the backup can't know. */
+/* Is it done to both hosts' images, or to either? A backup leaves the rest to its primary. */
+static inline bool ftkvm_req_of_both(const struct ftkvm_vreq *req)
+{
+	return ftkvm_req_changes(req) || req->kind == FTKVM_VREQ_SUM;
+}
+
+/* What the primary has read, for the guest or to compare, and the backup can't know. */
 static inline u32 ftkvm_lockstep_bytes(const struct ftkvm_vreq *req, u8 status)
 {
 	switch (req->kind) {
@@ -219,6 +241,8 @@ static inline u32 ftkvm_lockstep_bytes(const struct ftkvm_vreq *req, u8 status)
 		return req->len;
 	case FTKVM_VREQ_TX:
 		return 0;
+	case FTKVM_VREQ_SUM:
+		return status == VIRTIO_BLK_S_OK ? req->len : 0;
 	default:
 		return req->blk.op == FTKVM_VBLK_IN ? ftkvm_vblk_in_len(&req->blk, status) : 0;
 	}
@@ -258,6 +282,18 @@ u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req);
 void ftkvm_disk_features(struct ftkvm_dev *dev, u64 features);
 int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
 		    size_t size);
+
+int ftkvm_disk_read(struct ftkvm_dev *dev, u64 sector, void *data, u32 len);
+
+/* ---- sum.c; of a queue its lock held ---- */
+bool ftkvm_sum_due(struct ftkvm_replica *r, struct ftkvm_devq *q);
+bool ftkvm_sum_push(struct ftkvm_devq *q);
+u8 ftkvm_sum_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req);
+void ftkvm_sum_complete(struct ftkvm_devq *q, u8 status);
+int ftkvm_sum_follow(struct ftkvm_replica *r, struct ftkvm_devq *q,
+		     const struct ftkvm_vreq *req, const void *theirs, u32 len);
+void ftkvm_sum_stopped(struct ftkvm_replica *r, struct ftkvm_devq *q);
+void ftkvm_sums_logged(struct ftkvm_replica *r, u64 left);
 
 /* ---- net.c ---- */
 int ftkvm_net_open(struct ftkvm_dev *dev, struct file *file, char *why, size_t size);

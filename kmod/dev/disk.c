@@ -121,6 +121,21 @@ u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
 }
 
 /**
+ * ftkvm_disk_read() - what is stored, for ftkvm's own use
+ * @dev: the disk
+ * @sector: where
+ * @data: where it goes
+ * @len: bytes
+ *
+ * Context: worker; sleeps as long as the storage takes.
+ * Return: 0 or -errno.
+ */
+int ftkvm_disk_read(struct ftkvm_dev *dev, u64 sector, void *data, u32 len)
+{
+	return disk_move(dev, sector, data, len, false);
+}
+
+/**
  * ftkvm_disk_features() - a driver has set the disk up
  * @dev: the disk
  * @features: what it accepted; the same on both hosts

@@ -117,7 +117,7 @@ bool ftkvm_lockstep_may_do(struct ftkvm_devq *q)
  * @q: the queue
  * @req: the request
  *
- * What a backup's guest reads comes from the primary; unless it dies before.
+ * What a backup's guest reads comes from the primary; unless that dies before.
  * Context: worker; q->lock.
  * Return: whether it is to be left alone.
  */
@@ -126,7 +126,7 @@ bool ftkvm_lockstep_skips(struct ftkvm_devq *q, const struct ftkvm_vreq *req)
 	struct ftkvm_replica *r;
 	bool follows;
 
-	if (ftkvm_req_changes(req))
+	if (ftkvm_req_of_both(req))
 		return false;
 	r = ftkvm_replica_get(q->dev->kvm);
 	follows = r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW;
@@ -211,6 +211,8 @@ u32 ftkvm_lockstep_stop(struct ftkvm_devq *q)
 	struct ftkvm_replica *r = ftkvm_replica_get(q->dev->kvm);
 	bool follows = r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW;
 
+	if (r && !follows)
+		ftkvm_sum_stopped(r, q);
 	if (r)
 		ftkvm_replica_put(r);
 	if (follows)
@@ -235,10 +237,13 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 	r->dev_took = false;
 	r->dev_turn = -1;
 	r->dev_applied = 0;
+	r->sums = (struct ftkvm_sums) { };
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {
 			ftkvm_answers_drop(q, U64_MAX);
 			mutex_lock(&q->lock);
+			dev->sum.next = 0;
+			dev->sum.left = 0;
 			q->bulk = (struct ftkvm_bulk_held) { };
 			/* both count alike, whatever one of them did before */
 			q->starts = 0;

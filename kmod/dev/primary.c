@@ -268,6 +268,15 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		ftkvm_devq_take(q);
 		ftkvm_devq_call(q, false);
 	}
+	if (ftkvm_sum_due(r, q)) {
+		if (n < max) {
+			ftkvm_sum_push(q);
+			in.kind = FTKVM_INPUT_DEV_SUM;
+			list[n++] = in;
+		} else {
+			WRITE_ONCE(r->dev_ready, true);
+		}
+	}
 	if (q->fifo->first < q->done && !q->vq.broken)
 		WRITE_ONCE(r->dev_ready, true);
 	return n;
@@ -342,6 +351,7 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 {
 	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
+	u64 left = 0;
 	s64 no = -1;
 
 	if (likely(!r->dev_took))
@@ -353,10 +363,12 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 			mutex_lock(&q->lock);
 			ftkvm_lockstep_token(r, q);
 			bulk_logged(r, q);
+			left += dev->sum.left;
 			mutex_unlock(&q->lock);
 			queue_work(ftkvm_dev_work, &q->work);
 		}
 		ftkvm_dev_put(dev);
 	}
+	ftkvm_sums_logged(r, left);
 	ftkvm_log_flush(r);
 }

@@ -141,6 +141,7 @@ void ftkvm_devq_end(struct ftkvm_devq *q)
 void ftkvm_devq_forget(struct ftkvm_devq *q)
 {
 	ftkvm_vfifo_drop(q->fifo);
+	q->dev->sum.pending = false;
 	WRITE_ONCE(q->done, q->fifo->first);
 }
 
@@ -249,6 +250,10 @@ int ftkvm_devq_complete(struct ftkvm_devq *q, u8 status)
 
 	if (!req || !q->vq.at.num)
 		return -ENOENT;
+	if (req->kind == FTKVM_VREQ_SUM) {
+		ftkvm_sum_complete(q, status);
+		return 0;
+	}
 	if (req->kind != FTKVM_VREQ_BLK) {
 		*(req->kind == FTKVM_VREQ_RX ? &st->in_bytes : &st->out_bytes) += req->len;
 		st->completed++;

@@ -116,6 +116,17 @@ static bool work_disk(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 	return true;
 }
 
+/* What a queue that starts anew waits for is only what changes the disk. */
+static bool work_sum(struct ftkvm_devq *q, struct ftkvm_vreq *req)
+{
+	u8 status = VIRTIO_BLK_S_IOERR;
+
+	if (!READ_ONCE(q->drain))
+		status = ftkvm_sum_do(q->dev, req);
+	work_done(q, req, 1, status);
+	return true;
+}
+
 static bool work_send(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 {
 	ftkvm_fault(FTKVM_FAULT_NET_SEND);
@@ -168,6 +179,9 @@ static bool work_request(struct ftkvm_devq *q)
 	switch (req->kind) {
 	case FTKVM_VREQ_BLK:
 		any = work_disk(q, req);
+		break;
+	case FTKVM_VREQ_SUM:
+		any = work_sum(q, req);
 		break;
 	case FTKVM_VREQ_TX:
 		any = work_send(q, req);

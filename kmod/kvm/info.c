@@ -46,6 +46,8 @@ static void __no_kcsan info_figures(const struct ftkvm_replica *r, u64 *s)
 	s[FTKVM_STAT_VERIFY_MARKED] = r->verify.marked;
 	s[FTKVM_STAT_VERIFY_NS] = r->verify.ns;
 	s[FTKVM_STAT_VERIFY_DIRTY] = r->verify.dirty;
+	s[FTKVM_STAT_DISK_VERIFIES] = r->sums.done;
+	s[FTKVM_STAT_DISK_BYTES] = r->sums.bytes;
 	for (i = 0; i < FTKVM_LAG_BUCKETS; i++)
 		total += st->lag[i];
 	for (i = 0; i < FTKVM_LAG_BUCKETS; i++) {
@@ -78,6 +80,8 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	info->role = (u32)r->role;
 	info->reason = r->reason;
 	strscpy(info->detail, r->detail);
+	strscpy(info->disks_detail, r->sums.why);
+	s[FTKVM_STAT_DISK_GIVEN_UP] = r->sums.given_up;
 	strscpy(info->peer, r->peer);
 	spin_unlock_irqrestore(&r->lock, flags);
 	info->period_min = r->period_min;
@@ -88,6 +92,8 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	info->verify_every = READ_ONCE(r->verify_every);
 
 	info_figures(r, s);
+	if (READ_ONCE(r->sums.state) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r))
+		s[FTKVM_STAT_DISK_VERIFIES]++;
 	if (r->role == FTKVM_ROLE_PRIMARY) {
 		spin_lock_irqsave(&r->flow_lock, flags);
 		received = r->flow.received;

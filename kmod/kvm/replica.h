@@ -139,6 +139,28 @@ struct ftkvm_verify {
 	void *page;
 };
 
+/* A comparison of the disks: nobody wants one; pieces are left to do; all is in the log. */
+enum ftkvm_sums_state {
+	FTKVM_SUMS_IDLE,
+	FTKVM_SUMS_RUN,
+	FTKVM_SUMS_LOGGED,
+};
+
+/**
+ * struct ftkvm_sums - the comparison of the disks with the other host's
+ * @state: enum ftkvm_sums_state; changes by cmpxchg()
+ * @proof: LOGGED: log offset that the backup must have consumed
+ * @done: those that were proven
+ * @given_up: those that came to no result
+ * @bytes: compared so far: logged, on the backup compared
+ * @why: what the last one was given up for; @lock
+ */
+struct ftkvm_sums {
+	u32 state;
+	u64 proof, done, given_up, bytes;
+	char why[FTKVM_DETAIL_MAX + 1];
+};
+
 struct ftkvm_stats {
 	u64 epochs, snapped, halted, landed, skipped;
 	u64 inputs, inputs_local;
@@ -205,6 +227,7 @@ struct ftkvm_replica {
 
 	bool dev_ready;				/* an epoch end has something to do for a device */
 	u32 dev_news;				/* counts: userspace has set a device up */
+	struct ftkvm_sums sums;
 
 	/* ---- vCPU thread ---- */
 	struct task_struct *thread;
@@ -405,6 +428,11 @@ static inline bool ftkvm_verify_is(const struct ftkvm_rec *rec)
 {
 	return rec->type == FTKVM_REC_IMAGE || rec->type == FTKVM_REC_PAGES;
 }
+
+/* ---- ../dev/sum.c: the disks' images ---- */
+int ftkvm_sums_begin(struct ftkvm_replica *r, char *why, size_t size);
+void ftkvm_sums_end(struct ftkvm_replica *r);
+bool ftkvm_sums_proven(struct ftkvm_replica *r);
 
 /* ---- run.c: what comes before an entry, in process context ---- */
 int ftkvm_prepare(struct ftkvm_replica *r);

@@ -428,25 +428,35 @@ int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 
 /* ---- the operator ---- */
 
+/* Is there a backup to compare with? 0, -EINVAL. */
+static int verify_may(const struct ftkvm_replica *r, char *why, size_t size)
+{
+	enum ftkvm_state state = ftkvm_state(r);
+
+	if (state == FTKVM_STATE_PRIMARY)
+		return 0;
+	snprintf(why, size, state == FTKVM_STATE_BACKUP ?
+		 "guest %s is a backup here: verify it on its primary's host" :
+		 "guest %s is %s: it has no replica to be compared with", r->name,
+		 ftkvm_state_name(state));
+	return -EINVAL;
+}
+
 /* see netlink.h */
 int ftkvm_replica_verify(const char *name, char *why, size_t size)
 {
 	struct ftkvm_replica *r;
-	enum ftkvm_state state;
 	int ret;
 
 	r = ftkvm_replica_command(name, &ret, why, size);
 	if (!r)
 		return ret;
-	ret = 0;
-	state = ftkvm_state(r);
-	if (state != FTKVM_STATE_PRIMARY) {
-		snprintf(why, size, state == FTKVM_STATE_BACKUP ?
-			 "guest %s is a backup here: verify it on its primary's host" :
-			 "guest %s is %s: it has no replica to be compared with", name,
-			 ftkvm_state_name(state));
-		ret = -EINVAL;
-	} else if (READ_ONCE(r->verify.wanted)) {
+	ret = verify_may(r, why, size);
+	if (ret) {
+		ftkvm_replica_done(r);
+		return ret;
+	}
+	if (READ_ONCE(r->verify.wanted)) {
 		snprintf(why, size, "guest %s is being verified already", name);
 		ret = -EBUSY;
 	} else {
@@ -457,6 +467,24 @@ int ftkvm_replica_verify(const char *name, char *why, size_t size)
 		/* halted, it is where it can be done */
 		kvm_vcpu_wake_up(r->vcpu);
 	}
+	ftkvm_replica_done(r);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_replica_verify_disks(const char *name, bool on, char *why, size_t size)
+{
+	struct ftkvm_replica *r;
+	int ret;
+
+	r = ftkvm_replica_command(name, &ret, why, size);
+	if (!r)
+		return ret;
+	ret = 0;
+	if (!on)
+		ftkvm_sums_end(r);
+	else
+		ret = verify_may(r, why, size) ?: ftkvm_sums_begin(r, why, size);
 	ftkvm_replica_done(r);
 	return ret;
 }

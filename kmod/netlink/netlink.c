@@ -97,9 +97,14 @@ static const struct nla_policy ftkvm_nl_dump_policy[FTKVM_A_PAD + 1] = {
 	[FTKVM_A_PAD]	= { .type = NLA_REJECT },
 };
 
-/* DETACH, UNPAIR, GET, VERIFY */
+/* DETACH, UNPAIR, GET */
 static const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+};
+
+static const struct nla_policy ftkvm_nl_verify_policy[FTKVM_A_DISKS + 1] = {
+	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_DISKS]	= NLA_POLICY_MAX(NLA_U32, FTKVM_UAPI_DISKS_COMPARE),
 };
 
 static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_PAIR_NAME + 1] = {
@@ -224,6 +229,7 @@ static int ftkvm_nl_put_info(struct sk_buff *skb, const struct ftkvm_info *i)
 	    nla_put_string(skb, FTKVM_A_PEER, i->peer) ||
 	    nla_put_u32(skb, FTKVM_A_REASON, i->reason) ||
 	    nla_put_string(skb, FTKVM_A_DETAIL, i->detail) ||
+	    (*i->disks_detail && nla_put_string(skb, FTKVM_A_DISKS_DETAIL, i->disks_detail)) ||
 	    nla_put_u64_64bit(skb, FTKVM_A_PERIOD_MIN, i->period_min, FTKVM_A_PAD) ||
 	    nla_put_u64_64bit(skb, FTKVM_A_PERIOD_MAX, i->period_max, FTKVM_A_PAD) ||
 	    nla_put_u64_64bit(skb, FTKVM_A_MARGIN, i->margin, FTKVM_A_PAD) ||
@@ -329,12 +335,18 @@ static int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info)
 
 static int ftkvm_nl_verify(struct sk_buff *skb, struct genl_info *info)
 {
+	struct nlattr *disks = info->attrs[FTKVM_A_DISKS];
 	char why[FTKVM_ERROR_MAX + 1] = "";
 	int ret;
 
 	if (FTKVM_NL_MISSING(info, NAME))
 		return -EINVAL;
-	ret = ftkvm_replica_verify(ftkvm_nl_get_name(info), why, sizeof(why));
+	if (disks)
+		ret = ftkvm_replica_verify_disks(ftkvm_nl_get_name(info),
+						 nla_get_u32(disks) == FTKVM_UAPI_DISKS_COMPARE,
+						 why, sizeof(why));
+	else
+		ret = ftkvm_replica_verify(ftkvm_nl_get_name(info), why, sizeof(why));
 	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
 }
 
@@ -528,7 +540,7 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 	},
 	FTKVM_NL_DO(SET, set, set, VERIFY_EVERY),
 	FTKVM_NL_DO(CHECK, check, check, VM_FD),
-	FTKVM_NL_DO(VERIFY, verify, name, NAME),
+	FTKVM_NL_DO(VERIFY, verify, verify, DISKS),
 	FTKVM_NL_DO(DEV_ADD, dev_add, dev_add, SHARED),
 	FTKVM_NL_DO(DEV_DEL, dev_del, dev_name, DEV_NAME),
 	FTKVM_NL_DO(DEV_START, dev_start, dev_start, CALL_FD),

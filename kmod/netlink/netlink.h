@@ -57,6 +57,7 @@ struct ftkvm_info {
 	u32 reason;			/* enum ftkvm_reason */
 	char peer[FTKVM_PEER_MAX + 1];
 	char detail[FTKVM_DETAIL_MAX + 1];
+	char disks_detail[FTKVM_DETAIL_MAX + 1];
 	u64 period_min, period_max, margin;
 	u32 counter, timeout_ms, verify_every;
 	u64 stat[__FTKVM_STAT_MAX];
@@ -113,6 +114,13 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
  * tells when that is done. -EINVAL without a backup, -EBUSY.
  */
 int ftkvm_replica_verify(const char *name, char *why, size_t size);
+
+/*
+ * The same for the disks' images, while the guest runs: FTKVM_STAT_DISK_VERIFIES or
+ * FTKVM_STAT_DISK_GIVEN_UP tells that it is done. Not @on: compare no more. -EINVAL, -EBUSY;
+ * -ENODEV: it has no disk; -EAGAIN: one does not run.
+ */
+int ftkvm_replica_verify_disks(const char *name, bool on, char *why, size_t size);
 
 /* Which members of struct ftkvm_pair_params ftkvm_replica_set() changes. */
 #define FTKVM_SET_PERIOD_MIN	BIT(0)

@@ -511,6 +511,7 @@ void fuzz_seeds(void)
 	static const s32 fd = 7;
 	struct seed s = { };
 	u8 cmd, ret;
+	u32 disks;
 
 	register_family();
 	for (cmd = FTKVM_CMD_ATTACH; cmd <= FTKVM_CMD_VERIFY; cmd++) {
@@ -529,6 +530,12 @@ void fuzz_seeds(void)
 			}
 			seed_done(&s);
 		}
+	}
+	for (disks = 0; disks <= FTKVM_UAPI_DISKS_COMPARE + 1; disks++) {
+		seed_begin(&s, 0, 0, FTKVM_CMD_VERIFY);
+		seed_attr(&s, FTKVM_A_NAME, "db1", 4);
+		seed_attr(&s, FTKVM_A_DISKS, &disks, 4);
+		seed_done(&s);
 	}
 	seed_limits(&s);
 	seed_devs(&s);

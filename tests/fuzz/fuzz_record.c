@@ -79,9 +79,11 @@ static void check_rec(const struct ftkvm_rec *rec, const u8 *buf, size_t len)
 			REQUIRE(in->kind < FTKVM_INPUT_KINDS);
 			/* of a device's input the two say which queue it is */
 			if (in->kind >= FTKVM_INPUT_DEV_START &&
-			    in->kind <= FTKVM_INPUT_DEV_DONE) {
+			    in->kind <= FTKVM_INPUT_DEV_SUM) {
 				if (in->vector && in->level > 1)
 					REACHED("a device's input decoded");
+				if (in->kind == FTKVM_INPUT_DEV_SUM)
+					REACHED("a disk's sum decoded");
 				continue;
 			}
 			REQUIRE(in->level <= (in->kind == FTKVM_INPUT_FIXED));
@@ -382,9 +384,10 @@ void fuzz_seeds(void)
 				      { FTKVM_INPUT_NMI, 0, 0 } } } },
 		{ .type = FTKVM_REC_END, .flags = FTKVM_RECF_HALT, .point = { 301, 0x1002, 0 } },
 		{ .type = FTKVM_REC_END, .point = { 301, 0x1002, 1 },
-		  .end = { 1000, 3, { { FTKVM_INPUT_DEV_START, 3, 1 },
+		  .end = { 1000, 4, { { FTKVM_INPUT_DEV_START, 3, 1 },
 				      { FTKVM_INPUT_DEV_OK, 255, 2 },
-				      { FTKVM_INPUT_DEV_DONE, 3, 255 } } } },
+				      { FTKVM_INPUT_DEV_DONE, 3, 255 },
+				      { FTKVM_INPUT_DEV_SUM, 3, 0 } } } },
 		{ .type = FTKVM_REC_ENV, .flags = FTKVM_RECF_MORE, .point = { 301, 0x1002, 0 },
 		  .env = { items, sizeof(items) } },
 		{ .type = FTKVM_REC_OUT, .point = { 301, 0x1002, 0 }, .out_crc = 0xcafef00d },

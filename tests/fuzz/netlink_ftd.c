@@ -17,7 +17,8 @@ bool ftd_hears_replica(const void *nlh, const struct world_replica *r)
 		if (!f.has_stat[i] || f.stats[i] != r->stats[i])
 			return false;
 	return !strcmp(f.name, r->name) && !strcmp(f.peer, r->peer) &&
-	       !strcmp(f.detail, r->detail) && !strcmp(f.module_version, r->module_version) &&
+	       !strcmp(f.detail, r->detail) && !strcmp(f.disks_detail, r->disks_detail) &&
+	       !strcmp(f.module_version, r->module_version) &&
 	       f.state == r->state && f.role == r->role && f.pid == r->pid &&
 	       f.reason == r->reason && f.counter == r->counter &&
 	       f.timeout_ms == r->timeout_ms && f.proto_version == r->proto_version &&

@@ -12,7 +12,7 @@
 
 /* A replica's figures, in the order of struct ftreplica; or an event's. */
 struct world_replica {
-	const char *name, *peer, *detail, *module_version;
+	const char *name, *peer, *detail, *disks_detail, *module_version;
 	uint32_t state, role, pid, reason, counter, timeout_ms, proto_version, event;
 	uint64_t period_min, period_max, margin;
 	const uint64_t *stats;	/* by FTKVM_STAT_*, those that there are */

@@ -146,6 +146,9 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 		c->p.verify_every = v;
 		c->mask |= FTKVM_SET_VERIFY_EVERY;
 		return len == 4 && v <= FTKVM_VERIFY_HIGHEST;
+	case FTKVM_A_DISKS:
+		c->disks = v;
+		return len == 4 && v <= FTKVM_UAPI_DISKS_COMPARE;
 	case FTKVM_A_PAIR_NAME:
 		if (!string_ok(payload, len, 1, FTKVM_NAME_MAX))
 			return false;
@@ -174,7 +177,7 @@ static const struct {
 	[FTKVM_CMD_GET] = { A(NAME), 0 },
 	[FTKVM_CMD_SET] = { A(NAME), SETTINGS },
 	[FTKVM_CMD_CHECK] = { 0, A(NAME) | A(VM_FD) },
-	[FTKVM_CMD_VERIFY] = { A(NAME), 0 },
+	[FTKVM_CMD_VERIFY] = { A(NAME), A(DISKS) },
 	[FTKVM_CMD_DEV_ADD] = { A(DEV_NAME) | A(DEV_NO) | A(DEV_KIND) | A(VM_FD),
 				A(BACKEND_FD) | A(CAPACITY) | A(READONLY) | A(SHARED) },
 	[FTKVM_CMD_DEV_DEL] = { A(DEV_NAME), 0 },
@@ -212,7 +215,7 @@ bool read_request(const struct nlmsghdr *nlh, struct call *c)
 
 	*c = (struct call) {
 		.fd = -1, .state = FTKVM_ANY_STATE, .p.verify_every = FTKVM_VERIFY_KEEP,
-		.dev.backend_fd = -1, .q.kick_fd = -1, .q.call_fd = -1,
+		.disks = NO_DISKS, .dev.backend_fd = -1, .q.kick_fd = -1, .q.call_fd = -1,
 	};
 	if (nlh->nlmsg_len < NLMSG_HDRLEN + GENL_HDRLEN || g->reserved)
 		return false;

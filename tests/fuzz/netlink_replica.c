@@ -84,8 +84,19 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 
 int ftkvm_replica_verify(const char *name, char *why, size_t size)
 {
-	comes(FTKVM_CMD_VERIFY, false, name);
+	REQUIRE(comes(FTKVM_CMD_VERIFY, false, name)->disks == NO_DISKS);
 	REACHED("VERIFY");
+	return done(why, size);
+}
+
+int ftkvm_replica_verify_disks(const char *name, bool on, char *why, size_t size)
+{
+	REQUIRE(comes(FTKVM_CMD_VERIFY, false, name)->disks ==
+		(on ? FTKVM_UAPI_DISKS_COMPARE : FTKVM_UAPI_DISKS_STOP));
+	if (on)
+		REACHED("VERIFY of disks");
+	else
+		REACHED("VERIFY of disks ended");
 	return done(why, size);
 }
 
@@ -121,6 +132,7 @@ void make_info(struct ftkvm_info *info, u32 nr)
 	memset(info->name, 'a' + v % 26, 1 + v % FTKVM_NAME_MAX);
 	memset(info->peer, 'p', v % (FTKVM_PEER_MAX + 1));
 	memset(info->detail, 'd', v * 7 % (FTKVM_DETAIL_MAX + 1));
+	memset(info->disks_detail, 'D', v * 5 % (FTKVM_DETAIL_MAX + 1));
 	info->state = v % 8;
 	info->role = v % 3;
 	info->pid = v;
@@ -298,6 +310,7 @@ static void hear_info(const struct nlmsghdr *nlh, u32 nr)
 	make_info(&i, nr);
 	r = (struct world_replica) {
 		.name = i.name, .peer = i.peer, .detail = i.detail,
+		.disks_detail = i.disks_detail,
 		.module_version = FTKVM_VERSION, .proto_version = FTKVM_PROTO_VERSION,
 		.state = i.state, .role = i.role, .pid = i.pid, .reason = i.reason,
 		.counter = i.counter, .timeout_ms = i.timeout_ms,

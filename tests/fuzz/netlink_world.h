@@ -17,6 +17,7 @@
 #define ANSWERS		256
 #define PORTID		4711
 #define REPLICAS	24
+#define NO_DISKS	U32_MAX
 
 /**
  * struct call - a call of the replica code, as it must come
@@ -25,6 +26,7 @@
  * @fd: VM_FD or SOCK_FD; -1: not given
  * @state: FTKVM_ANY_STATE: not given
  * @mask: the settings that are given, FTKVM_SET_*
+ * @disks: NO_DISKS: not given
  * @dev, @q: of a device; the name and VM_FD are above
  */
 struct call {
@@ -34,6 +36,7 @@ struct call {
 	int fd;
 	u32 state;
 	u32 mask;
+	u32 disks;
 	struct ftkvm_pair_params p;
 	struct ftkvm_dev_params dev;
 	struct ftkvm_queue_params q;

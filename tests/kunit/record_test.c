@@ -59,18 +59,20 @@ static const struct {
 		.rec = {
 			.type = FTKVM_REC_END, .point = { 301, 0x1002, 1 }, .digest = 7,
 			.end = {
-				.next_len = 9, .ninputs = 3,
+				.next_len = 9, .ninputs = 4,
 				.inputs = {
 					{ FTKVM_INPUT_DEV_START, 3, 0 },
 					{ FTKVM_INPUT_DEV_OK, 255, 1 },
 					{ FTKVM_INPUT_DEV_DONE, 0, 255 },
+					{ FTKVM_INPUT_DEV_SUM, 255, 255 },
 				},
 			},
 		},
 		.wire = {
-			43, 0x01, 0, 0, 7, 0, 0, 0, 1, 9, 3, 6, 3, 0, 7, 255, 1, 8, 0, 255,
+			46, 0x01, 0, 0, 7, 0, 0, 0, 1, 9, 4, 6, 3, 0, 7, 255, 1, 8, 0, 255,
+			9, 255, 255,
 		},
-		.len = 44,
+		.len = 47,
 	}, {
 		.rec = {
 			.type = FTKVM_REC_END, .flags = FTKVM_RECF_BASE,

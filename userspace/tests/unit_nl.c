@@ -35,6 +35,7 @@ static struct nlmsghdr *replica_message(void)
 	mnl_attr_put_strz(nlh, FTKVM_A_PEER, "10.0.0.1:7411");
 	mnl_attr_put_u32(nlh, FTKVM_A_REASON, FTKVM_REASON_NONE);
 	mnl_attr_put_strz(nlh, FTKVM_A_DETAIL, "");
+	mnl_attr_put_strz(nlh, FTKVM_A_DISKS_DETAIL, "it was stopped");
 	mnl_attr_put(nlh, FTKVM_A_PAD, 0, NULL);
 	mnl_attr_put_u64(nlh, FTKVM_A_PERIOD_MIN, 1000);
 	mnl_attr_put_u64(nlh, FTKVM_A_PERIOD_MAX, 1ULL << 30);
@@ -64,7 +65,7 @@ static void replica(void)
 	CHECK(r.state == FTKVM_UAPI_STATE_BACKUP && r.role == FTKVM_UAPI_ROLE_BACKUP && r.pid == 4711);
 	CHECK(r.period_min == 1000 && r.period_max == 1 << 30 && r.margin == 77);
 	CHECK(r.counter == 0x5100d1 && r.timeout_ms == 1500 && r.proto_version == 1);
-	CHECK(r.verify_every == 12);
+	CHECK(r.verify_every == 12 && !strcmp(r.disks_detail, "it was stopped"));
 	CHECK(r.stats[FTKVM_STAT_EPOCHS] == 5 && r.stats[FTKVM_STAT_LAG_BYTES] == 6);
 	CHECK(r.stats[FTKVM_STAT_MAX] == 7 && r.has_stat[FTKVM_STAT_MAX]);
 	CHECK(!r.has_stat[FTKVM_STAT_INPUTS] && !r.has_stat[FTKVM_STAT_RECORDS]);

@@ -61,7 +61,8 @@
  *  FTKVM_CMD_GET	Status and statistics of one replica; as a dump, of all.
  *	in:  NAME (not for a dump)
  *	out: NAME STATE ROLE PID PEER REASON DETAIL PERIOD_MIN PERIOD_MAX MARGIN
- *	     COUNTER TIMEOUT_MS VERIFY_EVERY MODULE_VERSION PROTO_VERSION STATS { ... }
+ *	     COUNTER TIMEOUT_MS VERIFY_EVERY [DISKS_DETAIL] MODULE_VERSION PROTO_VERSION
+ *	     STATS { ... }
  *
  *  FTKVM_CMD_SET	Change TIMEOUT_MS, VERIFY_EVERY of a replica at any time; PERIOD_MIN,
  *			PERIOD_MAX, MARGIN, COUNTER while it is not paired. All or
@@ -78,7 +79,13 @@
  *			memory of both replicas. Returns at once; it is done when
  *			VERIFIES has grown by one. A difference ends the pairing as
  *			any divergence does, and names the first register or page.
- *	in:  NAME
+ *			With DISKS, COMPARE: the same for both hosts' images of its
+ *			disks, piece after piece while the guest runs. It is done when
+ *			DISK_VERIFIES has grown by one; or DISK_GIVEN_UP, when a disk of
+ *			this host could not be read, was stopped or is broken:
+ *			DISKS_DETAIL says why. ENODEV: there is no disk. EAGAIN: a disk's
+ *			queue does not run. DISKS, STOP ends it.
+ *	in:  NAME, [DISKS]
  *
  * A *device* is a virtio disk or network card of a guest whose rings the module
  * serves. It is named by DEV_NAME, unique on the host, and belongs to a VM, whether
@@ -152,6 +159,8 @@
  *	COUNTER u32		not 0
  *	TIMEOUT_MS u32		FTKVM_TIMEOUT_LOWEST..FTKVM_TIMEOUT_HIGHEST
  *	VERIFY_EVERY u32	0..FTKVM_VERIFY_HIGHEST
+ *	DISKS u32		STOP or COMPARE
+ *	DISKS_DETAIL string(187)
  *	STATE u32   PID u32   REASON u32   DETAIL string(187; of an error: 511)
  *	MODULE_VERSION string   PROTO_VERSION u32   EVENT u32   TIME_NS u64
  *	DEV_NAME string(1..63)	no control characters
@@ -266,6 +275,8 @@ enum {
 	FTKVM_A_CALL_FD,	/* an eventfd: it is to look at what was used */
 	FTKVM_A_DEV_STATS,
 	FTKVM_A_SHARED,		/* a disk's storage is one for both hosts */
+	FTKVM_A_DISKS,		/* enum ftkvm_uapi_disks */
+	FTKVM_A_DISKS_DETAIL,	/* why the last comparison of the disks was given up */
 	__FTKVM_A_MAX
 };
 
@@ -315,6 +326,9 @@ enum {
 	FTKVM_STAT_VERIFY_MARKED,	/* backup: of these, with other accessed or dirty bits */
 	FTKVM_STAT_VERIFY_NS,		/* primary: the guest stood still for the last one */
 	FTKVM_STAT_VERIFY_DIRTY,	/* primary: pages compared as they had been written */
+	FTKVM_STAT_DISK_VERIFIES,	/* comparisons of all disks that were proven */
+	FTKVM_STAT_DISK_GIVEN_UP,	/* ... that came to no result */
+	FTKVM_STAT_DISK_BYTES,		/* bytes of disks compared, all in all */
 	__FTKVM_STAT_MAX
 };
 
@@ -342,6 +356,12 @@ enum {
 enum ftkvm_uapi_dev_kind {
 	FTKVM_UAPI_DEV_BLK = 1,
 	FTKVM_UAPI_DEV_NET,
+};
+
+/* What VERIFY does of the disks. */
+enum ftkvm_uapi_disks {
+	FTKVM_UAPI_DISKS_STOP,
+	FTKVM_UAPI_DISKS_COMPARE,
 };
 
 enum ftkvm_uapi_role {
