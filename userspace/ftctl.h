@@ -27,7 +27,7 @@ struct ftctl {
 	unsigned int nconsoles;
 	const char *peer, *peer_name;
 	struct ftsettings set;
-	bool force;
+	bool force, disks;
 	uint64_t watch;		/* seconds; 0: once */
 
 	unsigned int verb;	/* of a command that has some: which; 0: none, or the first */
@@ -50,6 +50,7 @@ enum {
 	OPT_FORCE	= 1 << 4,
 	OPT_WATCH	= 1 << 5,
 	OPT_DEVICE	= 1 << 6,
+	OPT_DISKS	= 1 << 7,
 };
 
 enum ftctl_name { NAME_NONE, NAME_MAY, NAME_MUST };

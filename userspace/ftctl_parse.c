@@ -30,8 +30,8 @@ const struct ftctl_command ftctl_commands[] = {
 	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
 	  "end that: the guest goes on where it is live", NULL },
 	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired", NULL },
-	{ "verify", NAME_MUST, 0, cmd_verify, "verify NAME",
-	  "compare all of the guest's registers and memory with the backup's", NULL },
+	{ "verify", NAME_MUST, OPT_DISKS, cmd_verify, "verify NAME [--disks]",
+	  "compare all of the guest's registers and memory, or its disks, with the backup's", NULL },
 	{ "stats", NAME_MAY, OPT_WATCH, cmd_stats, "stats [NAME] [--watch [SECONDS]]",
 	  "what was counted since the pairing", NULL },
 	{ "monitor", NAME_NONE, 0, cmd_monitor, "monitor", "what happens to the guests, as it happens", NULL },
@@ -195,6 +195,14 @@ static int take_force(struct ftctl *ctl, const char *value, struct fterr *err)
 	return 0;
 }
 
+static int take_disks(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->disks = true;
+	return 0;
+}
+
 static int take_watch(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	ctl->watch = 1;
@@ -289,6 +297,7 @@ static const struct option options[] = {
 	{ "timeout", OPT_SETTINGS, NEEDS_VALUE, take_timeout },
 	{ "verify-every", OPT_SETTINGS, NEEDS_VALUE, take_verify_every },
 	{ "force", OPT_FORCE, NO_VALUE, take_force },
+	{ "disks", OPT_DISKS, NO_VALUE, take_disks },
 	{ "watch", OPT_WATCH, MAY_HAVE_VALUE, take_watch },
 	{ "guest", OPT_DEVICE, NEEDS_VALUE, take_guest },
 	{ "kind", OPT_DEVICE, NEEDS_VALUE, take_kind },

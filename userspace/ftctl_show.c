@@ -110,7 +110,8 @@ int cmd_list(struct ftctl *ctl)
 static bool in_bytes(unsigned int stat)
 {
 	return stat == FTKVM_STAT_LOG_BYTES || stat == FTKVM_STAT_LAG_BYTES ||
-	       stat == FTKVM_STAT_TX_BYTES || stat == FTKVM_STAT_RX_BYTES;
+	       stat == FTKVM_STAT_TX_BYTES || stat == FTKVM_STAT_RX_BYTES ||
+	       stat == FTKVM_STAT_DISK_BYTES;
 }
 
 static bool in_ns(unsigned int stat)

@@ -1,22 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
-/* ftctl: are both replicas the same? */
+/* ftctl: are both replicas, or both hosts' images of their disks, the same? */
 #include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "ftctl.h"
+#include "nl_dev.h"
 #include "replica_json.h"
 #include "text.h"
 
 #define POLL_MS		20
 #define PROGRESS_MS	500
 
+static volatile sig_atomic_t interrupted;
+
 static bool paired(const struct ftreplica *r)
 {
 	return r->state == FTKVM_UAPI_STATE_PRIMARY;
 }
 
-/* Wait until the module has proven one more, or the pairing has ended. 0, -errno. */
-static int await(struct ftctl *ctl, uint64_t before, uint64_t pages, struct ftreplica *r,
-		 struct fterr *err)
+/* What is awaited, and how its progress is told; for @total, 0: in pages. */
+struct awaited {
+	unsigned int done, given_up, progress;	/* FTKVM_STAT_*; 0: none */
+	uint64_t total;
+	struct ftreplica before;
+};
+
+static bool grown(const struct awaited *a, const struct ftreplica *r, unsigned int stat)
+{
+	return stat && r->stats[stat] > a->before.stats[stat];
+}
+
+static void show(const struct awaited *a, const struct ftreplica *r)
+{
+	uint64_t n = r->stats[a->progress] - a->before.stats[a->progress];
+	char sofar[32], all[32];
+
+	if (a->total)
+		fprintf(stderr, "\r%s of %s compared \033[K", ft_format_bytes(n, sofar, sizeof(sofar)),
+			ft_format_bytes(a->total, all, sizeof(all)));
+	else
+		fprintf(stderr, "\r%" PRIu64 " pages logged ", n);
+}
+
+/* Wait until the module has proven one more, or will not. 0, -errno; -EINTR by a signal. */
+static int await(struct ftctl *ctl, const struct awaited *a, struct ftreplica *r, struct fterr *err)
 {
 	bool shows = isatty(STDERR_FILENO);
 	int64_t shown = ft_now_ms();
@@ -24,12 +54,15 @@ static int await(struct ftctl *ctl, uint64_t before, uint64_t pages, struct ftre
 
 	for (;;) {
 		ret = ftnl_get(ctl->name, r, err);
-		if (ret || !paired(r) || r->stats[FTKVM_STAT_VERIFIES] > before)
+		if (ret || !paired(r) || grown(a, r, a->done) || grown(a, r, a->given_up))
 			break;
+		if (interrupted) {
+			ret = ft_fail(err, -EINTR, "interrupted");
+			break;
+		}
 		if (shows && ft_now_ms() - shown >= PROGRESS_MS) {
 			shown = ft_now_ms();
-			fprintf(stderr, "\r%llu pages logged ",
-				(unsigned long long)(r->stats[FTKVM_STAT_VERIFY_PAGES] - pages));
+			show(a, r);
 		}
 		usleep(POLL_MS * 1000);
 	}
@@ -38,27 +71,30 @@ static int await(struct ftctl *ctl, uint64_t before, uint64_t pages, struct ftre
 	return ret;
 }
 
-int cmd_verify(struct ftctl *ctl)
+static int parted(const struct ftctl *ctl, const struct ftreplica *r, const char *differ)
 {
+	struct fterr err;
+
+	ft_fail(&err, -EIO, "guest %s: %s (%s)", ctl->name,
+		r->reason == FTKVM_REASON_DIVERGED ? differ :
+		"the pairing ended before all was compared", r->detail);
+	return ftctl_error(&err);
+}
+
+static int verify_guest(struct ftctl *ctl)
+{
+	struct awaited a = { .done = FTKVM_STAT_VERIFIES, .progress = FTKVM_STAT_VERIFY_PAGES };
 	unsigned long long pages, words;
 	struct ftreplica r;
-	uint64_t before, from;
 	struct fterr err;
 	char text[32];
 
-	if (ftnl_get(ctl->name, &r, &err))
+	if (ftnl_get(ctl->name, &a.before, &err) || ftnl_verify(ctl->name, &err) ||
+	    await(ctl, &a, &r, &err))
 		return ftctl_error(&err);
-	before = r.stats[FTKVM_STAT_VERIFIES];
-	from = r.stats[FTKVM_STAT_VERIFY_PAGES];
-	if (ftnl_verify(ctl->name, &err) || await(ctl, before, from, &r, &err))
-		return ftctl_error(&err);
-	if (!paired(&r)) {
-		ft_fail(&err, -EIO, "guest %s: %s (%s)", ctl->name,
-			r.reason == FTKVM_REASON_DIVERGED ? "the replicas are not the same" :
-			"the pairing ended before all was compared", r.detail);
-		return ftctl_error(&err);
-	}
-	pages = r.stats[FTKVM_STAT_VERIFY_PAGES] - from;
+	if (!paired(&r))
+		return parted(ctl, &r, "the replicas are not the same");
+	pages = r.stats[FTKVM_STAT_VERIFY_PAGES] - a.before.stats[FTKVM_STAT_VERIFY_PAGES];
 	words = r.stats[FTKVM_STAT_VERIFY_WORDS];
 	if (ctl->json)
 		return ftctl_print_json(json_pack("{s:b, s:I, s:I, s:I}", "same", 1,
@@ -69,4 +105,98 @@ int cmd_verify(struct ftctl *ctl)
 	       "still for %s).\n", ctl->name, words, pages,
 	       ft_format_ns(r.stats[FTKVM_STAT_VERIFY_NS], text, sizeof(text)));
 	return FTCTL_OK;
+}
+
+/* --- disks ----------------------------------------------------------------- */
+
+/* The disks of the guest; their bytes in all. */
+static json_t *disks_of(const struct ftreplica *r, uint64_t *total)
+{
+	json_t *list = json_array();
+	struct ftdev *devs = NULL;
+	struct fterr ignored;
+	size_t n = 0, i;
+
+	*total = 0;
+	/* for people only: the module knows them by itself */
+	ftnl_dev_dump(&devs, &n, &ignored);
+	for (i = 0; i < n; i++) {
+		if (devs[i].pid != r->pid || devs[i].kind != FTKVM_UAPI_DEV_BLK)
+			continue;
+		json_array_append_new(list, json_pack("{s:s, s:i, s:I}", "name", devs[i].name, "no",
+						      (int)devs[i].no, "bytes",
+						      (json_int_t)(devs[i].capacity * 512)));
+		*total += devs[i].capacity * 512;
+	}
+	free(devs);
+	return list;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGHUP, &act, NULL);
+}
+
+static int same_disks(const struct ftctl *ctl, const struct ftreplica *r, json_t *disks, uint64_t total)
+{
+	char n[48], text[32];
+
+	if (ctl->json)
+		return ftctl_print_json(json_pack("{s:b, s:I, s:o}", "same", 1, "bytes",
+						  (json_int_t)total, "disks", disks));
+	printf("Guest %s: both hosts' images of %s are the same (%s).\n", r->name,
+	       ft_format_count(json_array_size(disks), "disk", n, sizeof(n)),
+	       ft_format_bytes(total, text, sizeof(text)));
+	json_decref(disks);
+	return FTCTL_OK;
+}
+
+static int verify_disks(struct ftctl *ctl)
+{
+	struct awaited a = {
+		.done = FTKVM_STAT_DISK_VERIFIES, .given_up = FTKVM_STAT_DISK_GIVEN_UP,
+		.progress = FTKVM_STAT_DISK_BYTES,
+	};
+	struct fterr err, ignored;
+	struct ftreplica r;
+	json_t *disks;
+	int ret;
+
+	if (ftnl_get(ctl->name, &a.before, &err))
+		return ftctl_error(&err);
+	catch_signals();
+	if (ftnl_verify_disks(ctl->name, true, &err))
+		return ftctl_error(&err);
+	disks = disks_of(&a.before, &a.total);
+	ret = await(ctl, &a, &r, &err);
+	if (ret == -EINTR) {
+		ftnl_verify_disks(ctl->name, false, &ignored);
+		ft_fail(&err, -EINTR, "guest %s: interrupted before all was compared; its disks are compared "
+			"no more", ctl->name);
+	}
+	if (!ret && paired(&r) && grown(&a, &r, a.done))
+		return same_disks(ctl, &r, disks, a.total);
+	json_decref(disks);
+	if (ret)
+		return ftctl_error(&err);
+	if (!paired(&r))
+		return parted(ctl, &r, "the disks are not the same");
+	ft_fail(&err, -EIO, "guest %s: whether the disks are the same can't be told: %s", ctl->name,
+		r.disks_detail);
+	return ftctl_error(&err);
+}
+
+int cmd_verify(struct ftctl *ctl)
+{
+	return ctl->disks ? verify_disks(ctl) : verify_guest(ctl);
 }

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from harness import add, need, test	# noqa: F401
+from harness import add, need, need_match, test	# noqa: F401
 from ftbed import pairing
 
 MEMORY = "128M"
@@ -15,12 +15,12 @@ SHARED = ["-object", f"memory-backend-memfd,id=ram,size={MEMORY},share=on",
 class Disks:
     """A disk of the same name on each host, on an image of its own."""
 
-    def __init__(self, t, name="disk", words=()):
-        self.t, self.name = t, name
+    def __init__(self, t, name="disk", words=(), size=BYTES):
+        self.t, self.name, self.size = t, name, size
         pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
         for host in t.hosts:
             host.prepared = True
-            host.run(f"rm -f {self.image}; truncate -s {BYTES} {self.image}")
+            host.run(f"rm -f {self.image}; truncate -s {size} {self.image}")
             t.ftctl(host, "device", "add", name, "guest", pairing.NAME, "kind", "blk", "no", 0,
                     "socket", self.socket, "file", self.image, *words)
         t.things.append(self)
@@ -192,3 +192,152 @@ def disk_ftd_killed_before_pairing(t):
     _restart_ftd(t.a)
     pair.join()
     _good_on_both(t, disks, pair, 12, timeout=60)
+
+
+# --- ftctl verify --disks ----------------------------------------------------
+
+ENDLESS = "rounds=0"
+LARGE = 16 << 30	# sparse: to be read for longer than a test lasts
+SPOILED = 8 << 20	# the guest uses the first and the last 2 MiB
+ROUNDS = f"(?:{ROUND}){{3}}"
+
+
+def _lockstep(t, pair):
+    pair.join()
+    pair.wait_live(t.a, ROUNDS, timeout=90)
+
+
+def _goes_on(t, host):
+    mark = host.live.mark()
+    need(host.live.wait_for(ROUNDS, 90, mark), "the guest stands still")
+
+
+@test(timeout=240)
+def disk_verify(t):
+    """The same, whatever is written meanwhile; piece by piece, on both hosts."""
+    disks = Disks(t)
+    pair = _pair(t, disks, "rounds=60")
+    _lockstep(t, pair)
+    answer = t.json(t.a, "verify", pair.label, "--disks")
+    need(answer == {"same": True, "bytes": BYTES,
+                    "disks": [{"name": "disk", "no": 0, "bytes": BYTES}]}, f"{answer}")
+    need_match("both hosts' images of 1 disk are the same", t.ftctl(
+        t.a, "verify", pair.label, "--disks").out, "verify for people")
+    for host in t.hosts:
+        seen = pair.stats(host)
+        need(seen["disk_bytes"] == 2 * BYTES, f"host {host.name}: {seen['disk_bytes']} bytes")
+        need(not seen["divergences"] and not seen["disk_given_up"], f"host {host.name}: {seen}")
+    need(pair.stats(t.a)["disk_verifies"] == 2, "how often")
+    _goes_on(t, t.a)
+    _good_on_both(t, disks, pair, 60, timeout=120)
+
+
+def _spoiled(host_name):
+    """One byte that the guest never touches: the block is named, the primary goes on."""
+    def run(t):
+        disks = Disks(t)
+        pair = _pair(t, disks, ENDLESS)
+        _lockstep(t, pair)
+        t.hosts[host_name].run(f"printf x | dd of={disks.image} bs=1 seek={SPOILED + 1234} "
+                               "conv=notrunc status=none")
+        text = t.refused(t.a, "verify", pair.label, "--disks", cause="disks are not the same",
+                         remedy=f"device disk: .* 4096 bytes at {SPOILED}")
+        need("diverged" not in text or str(SPOILED) in text, text)
+        pair.wait_state(t.b, "stopped", timeout=60)
+        need_match(f"4096 bytes at {SPOILED}", pair.no_detail_lost(t.b, "diverged"), "the detail")
+        pair.wait_state(t.a, "solo")
+        _goes_on(t, t.a)
+    return run
+
+
+add("disk_verify_spoiled_backup", _spoiled("b"), timeout=240)
+add("disk_verify_spoiled_primary", _spoiled("a"), timeout=240, more=1)
+
+
+def _verify_in_background(t, pair):
+    """ftctl on the primary's host, for as long as it takes: its process."""
+    ftctl = shlex.quote(pairing.paths.ftctl())
+    pid = t.a.run(f"{{ {ftctl} verify {pair.label} --disks; echo status $?; }} "
+                  "> /run/verify.out 2>&1 < /dev/null & "
+                  f"n=0; until pidof -s ftctl; do n=$((n+1)); [ $n -lt 100 ]; sleep 0.1; done").out
+    before = pair.stats(t.a)["disk_bytes"]
+    end = t.hosts.now() + 60
+    while pair.stats(t.a)["disk_bytes"] <= before:
+        need(t.hosts.now() < end, "nothing is compared")
+    return int(pid)
+
+
+def _verify_said(t, timeout=60):
+    return t.a.run(f"n=0; until grep -q status /run/verify.out; do n=$((n+1)); "
+                   f"[ $n -lt {timeout * 10} ] || break; sleep 0.1; done; cat /run/verify.out").out
+
+
+@test(timeout=240)
+def disk_verify_interrupted(t):
+    """A long one shows that it is under way, ends by a signal, and can begin again."""
+    disks = Disks(t, size=LARGE)
+    pair = _pair(t, disks, ENDLESS)
+    _lockstep(t, pair)
+    for times in (1, 2):
+        pid = _verify_in_background(t, pair)
+        t.refused(t.a, "verify", pair.label, "--disks", cause="being compared already")
+        t.a.run(f"kill -INT {pid}")
+        said = _verify_said(t)
+        need_match("interrupted before all was compared", said, "what it says")
+        need("status 1" in said, said)
+        need(pair.stats(t.a)["disk_given_up"] == times, f"{pair.stats(t.a)}")
+    need(0 < pair.stats(t.b)["disk_bytes"] < LARGE, "the backup compared nothing")
+    _goes_on(t, t.a)
+    pair.one_machine()
+
+
+@test(timeout=240)
+def disk_verify_driver_resets(t):
+    """What is in the FIFO is forgotten there, on both: no result, and no divergence."""
+    disks = Disks(t, size=LARGE)
+    pair = _pair(t, disks, f"{ENDLESS} reset")
+    _lockstep(t, pair)
+    end = t.hosts.now() + 120
+    while pair.stats(t.a)["disk_given_up"] < 3:
+        need(t.hosts.now() < end, "no comparison met a reset")
+        # or it does not even begin, in the midst of one
+        t.refused(t.a, "verify", pair.label, "--disks",
+                  cause="can't be told: device disk was stopped|not started by the guest")
+    _goes_on(t, t.a)
+    pair.one_machine()
+
+
+@test(timeout=240, kills=True)
+def disk_verify_primary_killed(t):
+    """A piece may be in the FIFO that the survivor takes over."""
+    disks = Disks(t, size=LARGE)
+    pair = _pair(t, disks, ENDLESS)
+    _lockstep(t, pair)
+    _verify_in_background(t, pair)
+    t.a.power_off()
+    pairing.promote(t.b)
+    _goes_on(t, t.b)
+    pair.one_machine(promoted=True)
+
+
+@test(timeout=240)
+def disk_verify_refused(t):
+    disks = Disks(t)
+    pair = _pair(t, disks, ENDLESS)
+    t.refused(t.a, "verify", pair.label, "--disks", cause="is idle", remedy="no replica")
+    _lockstep(t, pair)
+    t.refused(t.b, "verify", pair.label, "--disks", cause="backup here", remedy="primary's host")
+    t.refused(t.a, "verify", "nobody", "--disks", cause="no guest named|no replica")
+    t.ftctl(t.a, "unpair", pair.label)
+    pair.wait_state(t.a, "solo")
+    t.refused(t.a, "verify", pair.label, "--disks", cause="is solo", remedy="no replica")
+
+
+@test()
+def disk_verify_without_disks(t):
+    pair = t.pair("loop", append="rounds=100000 work=150")
+    pair.join()
+    pair.lockstep()
+    t.refused(t.a, "verify", pair.label, "--disks", cause="no disk that ftkvm serves",
+              remedy="ftctl device")
+    pair.one_machine()

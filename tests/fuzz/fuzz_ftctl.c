@@ -52,6 +52,7 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 	REQUIRE(c->options & OPT_CONSOLE || !ctl->nconsoles);
 	REQUIRE(c->options & OPT_PEER || !ctl->peer);
 	REQUIRE(c->options & OPT_FORCE || !ctl->force);
+	REQUIRE(c->options & OPT_DISKS || !ctl->disks);
 	REQUIRE(c->options & OPT_WATCH || !ctl->watch);
 	REQUIRE(c->options & OPT_DEVICE || (!ctl->device.guest && !ctl->device.kind &&
 		!ctl->device.socket && !ctl->device.file && !ctl->device.tap && !ctl->device.user &&
@@ -80,6 +81,8 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 		REACHED("a whole set");
 	if (c->run == cmd_pair && ctl->set.margin && ctl->nconsoles)
 		REACHED("a whole pair");
+	if (ctl->disks)
+		REACHED("disks to be compared");
 	if (ctl->watch)
 		REACHED("a watch");
 }
@@ -133,7 +136,7 @@ void fuzz_seeds(void)
 		"-j\nstatus", "list\n--json",
 		("device\nadd\nd0\nguest\ndb1\nkind\nblk\nno\n7\nsocket\n/s\nfile\n/f\nreadonly\nuser\nqemu"),
 		"dev\nadd\nn0\n--guest=db1\n--kind\nnet\nno=0\nsocket\ns\ntap\ntap0", "device\ndel\nd0",
-		"--help", "mon\n--control\n/s", "unpair\n--\ndb1", "detach\ndb1", "-V",
+		"verify\ndb1\n--disks", "--help", "mon\n--control\n/s", "unpair\n--\ndb1", "detach\ndb1", "-V",
 	};
 	struct seed s = { };
 	size_t i;

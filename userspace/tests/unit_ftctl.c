@@ -42,6 +42,10 @@ static void commands(void)
 	CHECK(!parse("stats --watch web") && ctl.watch == 1 && !strcmp(ctl.name, "web"));
 	CHECK(!parse("pr web") && command->run == cmd_promote && !ctl.force);
 	CHECK(!parse("promote web --force") && ctl.force);
+	CHECK(!parse("verify web") && command->run == cmd_verify && !ctl.disks);
+	CHECK(!parse("verify web --disks -j") && ctl.disks && ctl.json);
+	CHECK(refuses("verify web --disks=2", "takes no value"));
+	CHECK(refuses("status web --disks", "status takes no --disks"));
 	CHECK(!parse("p web --peer b") && command->run == cmd_pair && !strcmp(ctl.peer, "b"));
 	CHECK(!parse("l") && command->run == cmd_list);
 	CHECK(!parse("mon") && command->run == cmd_monitor);
