@@ -15,6 +15,7 @@
 struct ftdev {
 	char name[FTKVM_NAME_MAX + 1];
 	char detail[FTKVM_DETAIL_MAX + 1];	/* why it is broken */
+	char storage_detail[FTKVM_DETAIL_MAX + 1];	/* what its storage could not do last */
 	uint32_t no, kind, pid;
 	uint64_t capacity;
 	bool readonly;

@@ -38,6 +38,7 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_BASE]		= MNL_TYPE_U32,
 	[FTKVM_A_DEV_STATS]	= MNL_TYPE_NESTED,
 	[FTKVM_A_DISKS_DETAIL]	= MNL_TYPE_STRING,
+	[FTKVM_A_STORAGE_DETAIL] = MNL_TYPE_STRING,
 };
 
 /* The type, or 0 for an attribute that is unknown or not as it should be. */
@@ -183,6 +184,9 @@ void nl_parse_device(const struct nlmsghdr *nlh, struct ftdev *d)
 			break;
 		case FTKVM_A_DETAIL:
 			get_string(attr, d->detail, sizeof(d->detail));
+			break;
+		case FTKVM_A_STORAGE_DETAIL:
+			get_string(attr, d->storage_detail, sizeof(d->storage_detail));
 			break;
 		case FTKVM_A_DEV_NO:
 			d->no = mnl_attr_get_u32(attr);

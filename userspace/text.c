@@ -46,6 +46,7 @@ static const struct words reasons[] = {
 	[FTKVM_REASON_COUNTER]		= { "counter", "the performance counter was lost or taken" },
 	[FTKVM_REASON_LOCAL]		= { "local", "this host ran out of memory or another resource" },
 	[FTKVM_REASON_PROMOTED]		= { "promoted", "this side went live" },
+	[FTKVM_REASON_STORAGE]		= { "storage", "a disk of the backup's host failed" },
 };
 
 static const struct words stats[FTKVM_STAT_MAX + 1] = {
@@ -105,6 +106,7 @@ static const char *const dev_stats[] = {
 	[FTKVM_DEV_STAT_FLUSHES]	= "flushes",
 	[FTKVM_DEV_STAT_BROKEN]		= "broken",
 	[FTKVM_DEV_STAT_RUNNING]	= "running",
+	[FTKVM_DEV_STAT_FAILED]		= "failed",
 };
 
 static const char *const dev_kinds[] = {
@@ -213,9 +215,29 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 			 "host; a guest that has run can be paired again only after a restart (-S on both hosts)");
 		break;
 	case FTKVM_UAPI_STATE_STOPPED:
-		snprintf(buf, size, "see that the guest is live on the other host, then end this QEMU "
-			 "and run: ftctl detach %s", n);
+		if (r->reason == FTKVM_REASON_STORAGE)
+			snprintf(buf, size, "the guest is live on the other host, this host's image is out of date: end "
+				 "this QEMU, run: ftctl detach %s; mend the disk, and copy the other host's image "
+				 "before the guest is started anew", n);
+		else
+			snprintf(buf, size, "see that the guest is live on the other host, then end this QEMU "
+				 "and run: ftctl detach %s", n);
 		break;
+	}
+}
+
+const char *ft_storage_meaning(const struct ftreplica *r)
+{
+	switch (r ? r->state : FTKVM_UAPI_STATE_IDLE) {
+	case FTKVM_UAPI_STATE_PRIMARY:
+		return "the guest was told, and goes on with that on both hosts; the images may differ";
+	case FTKVM_UAPI_STATE_STOPPED:
+		return "this host's image is out of date: copy the other host's before the guest is started anew";
+	case FTKVM_UAPI_STATE_BACKUP:
+	case FTKVM_UAPI_STATE_ORPHAN:
+		return "if the primary's did not, this replica stops";
+	default:
+		return "the guest was told";
 	}
 }
 

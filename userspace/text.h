@@ -32,6 +32,9 @@ bool ft_state_protected(uint32_t state);
  */
 void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size);
 
+/* A disk's storage on this host has failed: what comes of that; @r: its guest's replica, or NULL */
+const char *ft_storage_meaning(const struct ftreplica *r);
+
 /* "12.3 MB", "1.5 s", "3 min 20 s"; each returns @buf */
 char *ft_format_bytes(uint64_t bytes, char *buf, size_t size);
 char *ft_format_ns(uint64_t ns, char *buf, size_t size);

@@ -222,8 +222,8 @@ static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 
 		queue_work(ftkvm_dev_work, &q->work);
 		if (time_after(jiffies, began + FTKVM_DISK_HANGS) &&
 		    ftkvm_state(r) == FTKVM_STATE_BACKUP)
-			ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
-					    "the backup's storage of device %s does not answer: this replica is of no more use",
+			ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_STORAGE,
+					    "the backup's storage of device %s does not answer",
 					    q->dev->name);
 	}
 	return 0;
@@ -331,6 +331,17 @@ static int follow_answer(struct ftkvm_replica *r, struct ftkvm_devq *q, struct f
 	return 0;
 }
 
+/* This host's image is not the guest's disk any more. */
+static void follow_failed(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	char why[FTKVM_DETAIL_MAX / 2];
+
+	ftkvm_disk_faults(q->dev, why, sizeof(why));
+	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_STORAGE,
+			    "the backup's storage of device %s has failed (%s)", q->dev->name,
+			    *why ? why : "by a fault that was asked for");
+}
+
 /* -ESTALE: it is not as at the primary. */
 static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
 			 bool answered)
@@ -352,9 +363,7 @@ static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct f
 	}
 	if (ftkvm_req_of_both(req) && status == VIRTIO_BLK_S_OK &&
 	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] != VIRTIO_BLK_S_OK) {
-		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
-				    "the backup's storage of device %s has failed: this replica is of no more use",
-				    q->dev->name);
+		follow_failed(r, q);
 		return -ESTALE;
 	}
 	ftkvm_fault(FTKVM_FAULT_DEV_COMPLETE);

@@ -149,6 +149,7 @@ static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
 		return NULL;
 	kref_init(&dev->ref);
 	mutex_init(&dev->cmd);
+	spin_lock_init(&dev->fault.lock);
 	strscpy(dev->name, p->name);
 	dev->no = p->no;
 	dev->kind = p->kind;
@@ -503,6 +504,8 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	info->capacity = dev->disk.sectors;
 	info->readonly = dev->disk.readonly;
 	s[FTKVM_DEV_STAT_ERRORS] = atomic64_read(&dev->net.lost);
+	s[FTKVM_DEV_STAT_FAILED] = ftkvm_disk_faults(dev, info->storage_detail,
+						     sizeof(info->storage_detail));
 	ftkvm_for_each_devq(q, dev) {
 		mutex_lock(&q->lock);
 		s[FTKVM_DEV_STAT_KICKS] += q->st.kicks;

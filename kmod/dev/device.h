@@ -145,12 +145,26 @@ struct ftkvm_net {
  * @pending: it is in the FIFO
  * @counts: primary: and is one of the comparison under way, not of one that was ended
  * @left: primary: bytes that this one has still to do
- * @error: what reading came to
  */
 struct ftkvm_sum {
 	u64 next, left;
 	bool pending, counts;
+};
+
+/**
+ * struct ftkvm_disk_fault - what this host's storage of a disk could not do
+ * @lock: guards the rest
+ * @count: how often
+ * @what: the last of it; NULL: none
+ * @error: what it came to, -errno
+ * @at: where, in bytes
+ */
+struct ftkvm_disk_fault {
+	spinlock_t lock;	/* all of it */
+	u64 count;
+	const char *what;
 	int error;
+	u64 at;
 };
 
 /**
@@ -164,6 +178,7 @@ struct ftkvm_sum {
  * @kvm: the VM
  * @disk: what the guest sees of a disk
  * @sum: its comparison
+ * @fault: its storage's
  * @net: a network card's
  * @file: where the disk is stored; the host's interface
  * @through: a write is complete when it is durable
@@ -182,6 +197,7 @@ struct ftkvm_dev {
 	struct kvm *kvm;
 	struct ftkvm_vblk disk;
 	struct ftkvm_sum sum;
+	struct ftkvm_disk_fault fault;
 	struct ftkvm_net net;
 	struct file *file;
 	bool through;
@@ -283,6 +299,7 @@ void ftkvm_disk_features(struct ftkvm_dev *dev, u64 features);
 int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
 		    size_t size);
 
+u64 ftkvm_disk_faults(struct ftkvm_dev *dev, char *text, size_t size);
 int ftkvm_disk_read(struct ftkvm_dev *dev, u64 sector, void *data, u32 len);
 
 /* ---- sum.c; of a queue its lock held ---- */

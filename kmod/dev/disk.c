@@ -13,6 +13,43 @@
 /* so much at a time that the worker can be stopped in between */
 #define DISK_PIECE	(256u << 10)
 
+static int disk_failed(struct ftkvm_dev *dev, const char *what, u64 at, int error)
+{
+	struct ftkvm_disk_fault *f = &dev->fault;
+
+	spin_lock(&f->lock);
+	f->count++;
+	f->what = what;
+	f->at = at;
+	f->error = error;
+	spin_unlock(&f->lock);
+	return error;
+}
+
+/**
+ * ftkvm_disk_faults() - what could the storage not do?
+ * @dev: the device
+ * @text: the last of it, in words; empty: nothing
+ * @size: of @text
+ *
+ * Context: process.
+ * Return: how often.
+ */
+u64 ftkvm_disk_faults(struct ftkvm_dev *dev, char *text, size_t size)
+{
+	struct ftkvm_disk_fault *f = &dev->fault;
+	u64 count;
+
+	*text = '\0';
+	spin_lock(&f->lock);
+	count = f->count;
+	if (count)
+		snprintf(text, size, "a %s at byte %llu came to error %d", f->what, f->at,
+			 -f->error);
+	spin_unlock(&f->lock);
+	return count;
+}
+
 /* Bytes of the disk that did not go to or come from the file: 0, all did; -errno. */
 static int disk_move(struct ftkvm_dev *dev, u64 sector, void *data, u32 len, bool write)
 {
@@ -27,12 +64,9 @@ static int disk_move(struct ftkvm_dev *dev, u64 sector, void *data, u32 len, boo
 			n = kernel_write(dev->file, data + at, piece, &pos);
 		else
 			n = kernel_read(dev->file, data + at, piece, &pos);
-		if (n < 0)
-			return n;
-		if (!n) {
-			/* a sparse file that was cut behind our back has no more */
-			return -EIO;
-		}
+		/* 0: a sparse file that was cut behind our back has no more */
+		if (n <= 0)
+			return disk_failed(dev, write ? "write" : "read", pos, n ?: -EIO);
 		at += n;
 	}
 	return 0;
@@ -40,7 +74,9 @@ static int disk_move(struct ftkvm_dev *dev, u64 sector, void *data, u32 len, boo
 
 static int disk_sync(struct ftkvm_dev *dev)
 {
-	return vfs_fsync(dev->file, 1);
+	int ret = vfs_fsync(dev->file, 1);
+
+	return ret ? disk_failed(dev, "flush", 0, ret) : 0;
 }
 
 static int disk_zero(struct ftkvm_dev *dev, loff_t pos, loff_t len)
@@ -50,7 +86,7 @@ static int disk_zero(struct ftkvm_dev *dev, loff_t pos, loff_t len)
 					 min_t(loff_t, len, PAGE_SIZE), &pos);
 
 		if (n <= 0)
-			return n ?: -EIO;
+			return disk_failed(dev, "zeroing", pos, n ?: -EIO);
 		len -= n;
 		cond_resched();
 	}
@@ -77,6 +113,8 @@ static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 		ret = vfs_fallocate(dev->file, mode, pos, len);
 		if (ret == -EOPNOTSUPP || ret == -EINVAL)
 			ret = req->blk.op == FTKVM_VBLK_DISCARD ? 0 : disk_zero(dev, pos, len);
+		else if (ret)
+			disk_failed(dev, "discard", pos, ret);
 		if (ret)
 			return ret;
 	}

@@ -90,15 +90,11 @@ u8 ftkvm_sum_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
 	void *block = req->data + req->len;
 	u32 bytes = le32_to_cpu(d->bytes), at, n;
 	u64 from = le64_to_cpu(d->at);
-	int ret;
 
 	for (at = 0; at < bytes; at += n) {
 		n = min(bytes - at, FTKVM_DSUM_BLOCK);
-		ret = ftkvm_disk_read(dev, (from + at) / SECTOR, block, n);
-		if (ret) {
-			WRITE_ONCE(dev->sum.error, ret);
+		if (ftkvm_disk_read(dev, (from + at) / SECTOR, block, n))
 			return VIRTIO_BLK_S_IOERR;
-		}
 		ftkvm_dsum_block(d, at / FTKVM_DSUM_BLOCK, block, n);
 		cond_resched();
 	}
@@ -118,6 +114,7 @@ void ftkvm_sum_complete(struct ftkvm_devq *q, u8 status)
 	const struct ftkvm_dsum *d = req->data;
 	struct ftkvm_sum *s = &q->dev->sum;
 	u32 bytes = le32_to_cpu(d->bytes);
+	char why[FTKVM_DETAIL_MAX / 2];
 
 	s->pending = false;
 	if (status == VIRTIO_BLK_S_OK) {
@@ -129,8 +126,9 @@ void ftkvm_sum_complete(struct ftkvm_devq *q, u8 status)
 		if (q->replica)
 			q->replica->sums.bytes += bytes;
 	} else if (q->replica && q->replica->role == FTKVM_ROLE_PRIMARY) {
-		sums_give_up(q->replica, "device %s can't be read on the primary's host, at byte %llu (error %d)",
-			     q->dev->name, s->next, READ_ONCE(s->error));
+		ftkvm_disk_faults(q->dev, why, sizeof(why));
+		sums_give_up(q->replica, "the primary's storage of device %s has failed (%s)",
+			     q->dev->name, why);
 	}
 	ftkvm_vfifo_pop(q->fifo);
 }

@@ -200,7 +200,9 @@ static int nl_dev_put(struct sk_buff *skb, const struct ftkvm_dev_info *i)
 	     nla_put_u64_64bit(skb, FTKVM_A_CAPACITY, i->capacity, FTKVM_A_PAD)) ||
 	    (i->readonly && nla_put_flag(skb, FTKVM_A_READONLY)) ||
 	    (i->shared && nla_put_flag(skb, FTKVM_A_SHARED)) ||
-	    (*i->detail && nla_put_string(skb, FTKVM_A_DETAIL, i->detail)))
+	    (*i->detail && nla_put_string(skb, FTKVM_A_DETAIL, i->detail)) ||
+	    (*i->storage_detail &&
+	     nla_put_string(skb, FTKVM_A_STORAGE_DETAIL, i->storage_detail)))
 		return -EMSGSIZE;
 	nest = nla_nest_start(skb, FTKVM_A_DEV_STATS);
 	if (!nest)

@@ -201,6 +201,7 @@ struct ftkvm_dev_info {
 	u64 capacity;
 	bool readonly, shared;
 	char detail[FTKVM_DETAIL_MAX + 1];
+	char storage_detail[FTKVM_DETAIL_MAX + 1];
 	u64 stat[__FTKVM_DEV_STAT_MAX];
 };
 

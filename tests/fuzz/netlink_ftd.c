@@ -35,7 +35,8 @@ bool ftd_hears_device(const void *nlh, const struct world_device *d)
 	for (i = FTKVM_DEV_STAT_PAD + 1; i <= FTKVM_DEV_STAT_MAX; i++)
 		if (!f.has_stat[i] || f.stats[i] != d->stats[i])
 			return false;
-	return !strcmp(f.name, d->name) && !strcmp(f.detail, d->detail) && f.no == d->no &&
+	return !strcmp(f.name, d->name) && !strcmp(f.detail, d->detail) &&
+	       !strcmp(f.storage_detail, d->storage_detail) && f.no == d->no &&
 	       f.kind == d->kind && f.pid == d->pid && f.capacity == d->capacity &&
 	       f.readonly == d->readonly;
 }

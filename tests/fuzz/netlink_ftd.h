@@ -20,7 +20,7 @@ struct world_replica {
 
 /* A device's, in the order of struct ftdev. */
 struct world_device {
-	const char *name, *detail;
+	const char *name, *detail, *storage_detail;
 	uint32_t no, kind, pid;
 	uint64_t capacity;
 	bool readonly;

@@ -271,6 +271,8 @@ void make_dev(struct ftkvm_dev_info *info, u32 nr)
 		 "the-longest-name-of-a-device-that-there-may-be-here", nr);
 	memset(info->detail, 'd', v * 7 % (FTKVM_DETAIL_MAX + 1));
 	info->detail[v % 3 ? v * 7 % (FTKVM_DETAIL_MAX + 1) : 0] = '\0';
+	memset(info->storage_detail, 's', v * 5 % (FTKVM_DETAIL_MAX + 1));
+	info->storage_detail[v % 4 ? v * 5 % (FTKVM_DETAIL_MAX + 1) : 0] = '\0';
 	info->no = v % (FTKVM_DEV_NO_HIGHEST + 1);
 	info->kind = FTKVM_UAPI_DEV_BLK + v % 2;
 	info->pid = v;
@@ -327,7 +329,8 @@ static void hear_dev(const struct nlmsghdr *nlh, u32 nr)
 
 	make_dev(&i, nr);
 	d = (struct world_device) {
-		.name = i.name, .detail = i.detail, .no = i.no, .kind = i.kind, .pid = i.pid,
+		.name = i.name, .detail = i.detail, .storage_detail = i.storage_detail,
+		.no = i.no, .kind = i.kind, .pid = i.pid,
 		.capacity = i.capacity, .readonly = i.readonly,
 		.stats = (const uint64_t *)i.stat,
 	};

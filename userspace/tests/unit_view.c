@@ -110,6 +110,15 @@ static void every_trouble_has_a_next_step(void)
 	r.reason = FTKVM_REASON_GUEST_ENDED;
 	ft_next_step(&r, false, text, sizeof(text));
 	CHECK(strstr(text, "ftctl promote web") && !strstr(text, "unpair"));
+	/* which image is the one that counts */
+	r.state = FTKVM_UAPI_STATE_STOPPED;
+	r.reason = FTKVM_REASON_STORAGE;
+	ft_next_step(&r, false, text, sizeof(text));
+	CHECK(strstr(text, "ftctl detach web") && strstr(text, "copy the other host's image"));
+	CHECK(strstr(ft_storage_meaning(&r), "out of date"));
+	r.state = FTKVM_UAPI_STATE_PRIMARY;
+	CHECK(strstr(ft_storage_meaning(&r), "on both hosts"));
+	CHECK(!strcmp(ft_storage_meaning(NULL), "the guest was told"));
 }
 
 static json_t *answer(void)

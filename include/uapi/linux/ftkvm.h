@@ -137,9 +137,11 @@
  *  FTKVM_CMD_DEV_GET	Tell of one device; as a dump, of all.
  *	in:  DEV_NAME (not for a dump)
  *	out: DEV_NAME DEV_NO DEV_KIND PID [CAPACITY] [READONLY] [SHARED] [DETAIL]
- *	     DEV_STATS { ... }
+ *	     [STORAGE_DETAIL] DEV_STATS { ... }
  *			PID: the process that owns the VM. DETAIL: why it is broken
- *			(DEV_STAT_BROKEN)
+ *			(DEV_STAT_BROKEN). STORAGE_DETAIL: what its storage on this host could
+ *			not do the last time (DEV_STAT_FAILED); the guest was told, if this
+ *			host was its primary or had it alone
  *
  *  FTKVM_CMD_EVENT	To the multicast group "events", unasked: something
  *			happened to a replica.
@@ -160,7 +162,7 @@
  *	TIMEOUT_MS u32		FTKVM_TIMEOUT_LOWEST..FTKVM_TIMEOUT_HIGHEST
  *	VERIFY_EVERY u32	0..FTKVM_VERIFY_HIGHEST
  *	DISKS u32		STOP or COMPARE
- *	DISKS_DETAIL string(187)
+ *	DISKS_DETAIL string(187)   STORAGE_DETAIL string(187)
  *	STATE u32   PID u32   REASON u32   DETAIL string(187; of an error: 511)
  *	MODULE_VERSION string   PROTO_VERSION u32   EVENT u32   TIME_NS u64
  *	DEV_NAME string(1..63)	no control characters
@@ -277,6 +279,7 @@ enum {
 	FTKVM_A_SHARED,		/* a disk's storage is one for both hosts */
 	FTKVM_A_DISKS,		/* enum ftkvm_uapi_disks */
 	FTKVM_A_DISKS_DETAIL,	/* why the last comparison of the disks was given up */
+	FTKVM_A_STORAGE_DETAIL,	/* what a disk's storage could not do, the last time */
 	__FTKVM_A_MAX
 };
 
@@ -348,6 +351,7 @@ enum {
 	FTKVM_DEV_STAT_FLUSHES,
 	FTKVM_DEV_STAT_BROKEN,		/* 1: no more requests are taken; DETAIL says why */
 	FTKVM_DEV_STAT_RUNNING,		/* queues that were started, one bit each */
+	FTKVM_DEV_STAT_FAILED,		/* what this host's storage could not do; STORAGE_DETAIL */
 	__FTKVM_DEV_STAT_MAX
 };
 
@@ -413,6 +417,7 @@ enum ftkvm_reason {
 	FTKVM_REASON_COUNTER,		/* the PMU counter was lost or taken */
 	FTKVM_REASON_LOCAL,		/* memory or another local resource */
 	FTKVM_REASON_PROMOTED,		/* this side went live */
+	FTKVM_REASON_STORAGE,		/* the backup's storage of a disk failed */
 	__FTKVM_REASON_MAX
 };
 
