@@ -44,8 +44,29 @@ static json_t *find(json_t *devices, const char *name)
 	return NULL;
 }
 
+/* Its storage on this host: "ok" or "failed"; what failed, and what that means. */
+static void add_storage(json_t *one, const struct ftdev *d, const struct ftreplica *replicas,
+			size_t nreplicas)
+{
+	bool failed = d->stats[FTKVM_DEV_STAT_FAILED];
+	const struct ftreplica *r = NULL;
+	json_t *what;
+	size_t i;
+
+	json_object_set_new(one, "storage", json_string(failed ? "failed" : "ok"));
+	if (!failed)
+		return;
+	for (i = 0; i < nreplicas; i++)
+		if (replicas[i].pid == d->pid)
+			r = &replicas[i];
+	what = json_string(d->storage_detail);
+	json_object_set_new(one, "failure", what ? what : json_string("(not UTF-8)"));
+	json_object_set_new(one, "meaning", json_string(ft_storage_meaning(r)));
+}
+
 /* What the module knows goes to what ftd does; ftd may know less of them. */
-static void add_module(json_t *devices, const struct ftdev *list, size_t n)
+static void add_module(json_t *devices, const struct ftdev *list, size_t n,
+		       const struct ftreplica *replicas, size_t nreplicas)
 {
 	size_t i;
 
@@ -61,6 +82,8 @@ static void add_module(json_t *devices, const struct ftdev *list, size_t n)
 		}
 		json_object_set_new(one, "stats", stats_json(d));
 		json_object_set_new(one, "broken", why ? why : json_string("(not UTF-8)"));
+		if (d->kind == FTKVM_UAPI_DEV_BLK)
+			add_storage(one, d, replicas, nreplicas);
 	}
 }
 
@@ -75,6 +98,15 @@ static void print_stats(json_t *stats)
 	printf("    so far   %s, %s in, %s out", ft_format_count(requests, "request", n, sizeof(n)),
 	       ft_format_bytes(in, a, sizeof(a)), ft_format_bytes(out, b, sizeof(b)));
 	printf(", %s, %lld pending\n", ft_format_count(errors, "error", n, sizeof(n)), (long long)pending);
+}
+
+static void print_trouble(json_t *d)
+{
+	if (*text(d, "failure"))
+		printf("    storage  FAILED on this host: %s\n             %s\n", text(d, "failure"),
+		       text(d, "meaning"));
+	if (*text(d, "broken"))
+		printf("    broken   %s\n", text(d, "broken"));
 }
 
 /* How QEMU is told of it; its memory must be shared, but that is said in ftctl(8). */
@@ -99,8 +131,7 @@ static void print_unknown(json_t *d)
 	       (long long)json_integer_value(json_object_get(d, "no")),
 	       (long long)json_integer_value(json_object_get(d, "pid")));
 	print_stats(json_object_get(d, "stats"));
-	if (*text(d, "broken"))
-		printf("    broken   %s\n", text(d, "broken"));
+	print_trouble(d);
 	printf("    NEXT     add it as it was (ftctl device add %s ...), or end that QEMU\n", text(d, "name"));
 }
 
@@ -126,8 +157,7 @@ static void print_device(json_t *d)
 		       (long long)json_integer_value(json_object_get(d, "pid")),
 		       silent ? ", which has said nothing yet" : "");
 	print_stats(json_object_get(d, "stats"));
-	if (*text(d, "broken"))
-		printf("    broken   %s\n", text(d, "broken"));
+	print_trouble(d);
 	if (*text(d, "trouble"))
 		printf("    trouble  %s\n", text(d, "trouble"));
 	else if (!connected)
@@ -154,9 +184,10 @@ static json_t *choose(json_t *devices, const char *name, struct fterr *err)
 static int show(struct ftctl *ctl)
 {
 	json_t *answer, *all, *list, *one;
+	struct ftreplica *replicas = NULL;
 	struct ftdev *devs = NULL;
 	struct fterr err, ignored;
-	size_t n = 0, i;
+	size_t n = 0, nreplicas = 0, i;
 
 	answer = ftctl_ask(ctl, json_pack("{s:s}", "cmd", "devices"), &err);
 	if (!answer)
@@ -168,9 +199,11 @@ static int show(struct ftctl *ctl)
 		return ftctl_error(&err);
 	}
 	/* Without the module there is still what ftd knows. */
+	ftnl_dump(&replicas, &nreplicas, &ignored);
 	if (!ftnl_dev_dump(&devs, &n, &ignored))
-		add_module(all, devs, n);
+		add_module(all, devs, n, replicas, nreplicas);
 	free(devs);
+	free(replicas);
 	list = choose(all, ctl->name, &err);
 	json_decref(answer);
 	if (!list)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "nl_dev.h"
 #include "replica_json.h"
 #include "text.h"
 #include "view.h"
@@ -104,15 +105,38 @@ void ftviews_merge(struct ftviews *v, json_t *answer)
 		qsort(v->list, v->n, sizeof(*v->list), compare);
 }
 
+static void merge_disks(struct ftviews *v)
+{
+	struct ftdev *devs = NULL;
+	struct fterr ignored;
+	size_t n = 0, i, k;
+
+	ftnl_dev_dump(&devs, &n, &ignored);
+	for (i = 0; i < v->n; i++) {
+		struct ftview *one = &v->list[i];
+
+		one->failed = json_array();
+		for (k = 0; k < n && !one->ended; k++)
+			if (devs[k].pid == one->r.pid && devs[k].kind == FTKVM_UAPI_DEV_BLK &&
+			    devs[k].stats[FTKVM_DEV_STAT_FAILED])
+				json_array_append_new(one->failed, json_string(devs[k].name));
+	}
+	free(devs);
+}
+
 static void keep_only(struct ftviews *v, const char *name)
 {
-	struct ftview *one = find(v, name);
+	struct ftview *one = find(v, name), kept;
+	size_t i;
 
-	v->n = 0;
-	if (!one)
-		return;
-	v->list[0] = *one;
-	v->n = 1;
+	if (one)
+		kept = *one;
+	for (i = 0; i < v->n; i++)
+		if (&v->list[i] != one)
+			json_decref(v->list[i].failed);
+	v->n = !!one;
+	if (one)
+		v->list[0] = kept;
 }
 
 int ftviews_get(const struct ftctl *ctl, const char *name, struct ftviews *v, struct fterr *err)
@@ -136,6 +160,7 @@ int ftviews_get(const struct ftctl *ctl, const char *name, struct ftviews *v, st
 		add(v)->r = replicas[i];
 	free(replicas);
 	ftviews_merge(v, answer);
+	merge_disks(v);
 	if (!name)
 		return 0;
 	keep_only(v, name);
@@ -147,7 +172,11 @@ int ftviews_get(const struct ftctl *ctl, const char *name, struct ftviews *v, st
 
 void ftviews_free(struct ftviews *v)
 {
+	size_t i;
+
 	json_decref(v->answer);
+	for (i = 0; i < v->n; i++)
+		json_decref(v->list[i].failed);
 	free(v->list);
 	memset(v, 0, sizeof(*v));
 }
@@ -160,6 +189,8 @@ json_t *ftview_json(const struct ftview *v)
 
 	json_object_set_new(json, "protected", json_boolean(ftview_protected(v)));
 	json_object_set_new(json, "ended", json_boolean(v->ended));
+	if (v->failed)
+		json_object_set(json, "failed_disks", v->failed);
 	if (busy)
 		json_object_set_new(json, "busy", json_string(busy));
 	if (v->since_ns) {
@@ -250,6 +281,16 @@ static void print_qemu(const struct ftview *v, bool ftd_runs, FILE *to)
 	}
 }
 
+static void print_disks(const struct ftview *v, FILE *to)
+{
+	json_t *name;
+	size_t i;
+
+	json_array_foreach(v->failed, i, name)
+		fprintf(to, "    disk     %s: its storage on this host has FAILED: %s (ftctl device)\n",
+			json_string_value(name), ft_storage_meaning(&v->r));
+}
+
 void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 {
 	const char *busy = json_string_value(json_object_get(v->info, "busy"));
@@ -261,6 +302,7 @@ void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 	print_why(&v->r, to);
 	print_since(v, to);
 	print_link(&v->r, to);
+	print_disks(v, to);
 	print_qemu(v, ftd_runs, to);
 	ft_next_step(&v->r, v->ended, next, sizeof(next));
 	if (*next)

@@ -9,12 +9,14 @@
  * struct ftview - one guest
  * @r: what the module tells, or told last
  * @info: what ftd tells of it, or NULL
+ * @failed: names of disks whose storage on this host has failed, or NULL
  * @ended: its QEMU is gone
  * @event, @since_ns: its last event and since when it has been in its state; 0: not known
  */
 struct ftview {
 	struct ftreplica r;
 	json_t *info;
+	json_t *failed;
 	bool ended;
 	struct ftevent event;
 	uint64_t since_ns;

@@ -15,15 +15,25 @@ SHARED = ["-object", f"memory-backend-memfd,id=ram,size={MEMORY},share=on",
 class Disks:
     """A disk of the same name on each host, on an image of its own."""
 
-    def __init__(self, t, name="disk", words=(), size=BYTES):
-        self.t, self.name, self.size = t, name, size
+    def __init__(self, t, name="disk", words=(), size=BYTES, full=None):
+        """@full: the host, if any, where the image finds room for its first 2 MiB only."""
+        self.t, self.name, self.size, self.full = t, name, size, full
         pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
         for host in t.hosts:
             host.prepared = True
-            host.run(f"rm -f {self.image}; truncate -s {size} {self.image}")
+            if host.name == full:
+                host.run(f"mkdir {self.small} && mount -t tmpfs -o size=2m none {self.small} && "
+                         f"ln -sf {self.small}/image {self.image}")
+            else:
+                host.run(f"rm -f {self.image}")
+            host.run(f"truncate -s {size} {self.image}")
             t.ftctl(host, "device", "add", name, "guest", pairing.NAME, "kind", "blk", "no", 0,
                     "socket", self.socket, "file", self.image, *words)
         t.things.append(self)
+
+    @property
+    def small(self):
+        return f"/run/{self.name}.small"
 
     @property
     def image(self):
@@ -45,10 +55,8 @@ class Disks:
     def sum(self, host):
         return host.run(f"sha256sum < {self.image}").out.split()[0]
 
-    def stats(self, host):
-        devices = self.t.json(host, "device")
-        devices = devices.get("devices", devices) if isinstance(devices, dict) else devices
-        return next(d for d in devices if d["name"] == self.name)["stats"]
+    def device(self, host):
+        return self.t.json(host, "device", "show", self.name)[0]
 
     def kill(self, _signal):
         for host in self.t.hosts:
@@ -56,7 +64,8 @@ class Disks:
                 # its QEMU has been killed, which ftd hears of soon
                 host.run(f"n=0; until {shlex.quote(pairing.paths.ftctl())} device del {self.name}; "
                          "do n=$((n+1)); [ $n -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null; "
-                         f"rm -f {self.image}")
+                         f"rm -f {self.image}; "
+                         f"[ ! -d {self.small} ] || {{ umount {self.small}; rmdir {self.small}; }}")
 
 
 def _pair(t, disks, append):
@@ -341,3 +350,89 @@ def disk_verify_without_disks(t):
     t.refused(t.a, "verify", pair.label, "--disks", cause="no disk that ftkvm serves",
               remedy="ftctl device")
     pair.one_machine()
+
+
+# --- a disk fails ------------------------------------------------------------
+
+ENOSPC, EIO = 28, 5
+
+
+def _failed_disks(t, pair):
+    return [pair.status(host)["failed_disks"] for host in t.hosts]
+
+
+def _storage_is(disks, host, error):
+    """What ftctl says of its storage on this host."""
+    seen = disks.device(host)
+    if not error:
+        need(seen["storage"] == "ok" and "failure" not in seen, f"host {host.name}: {seen}")
+        return
+    need(seen["storage"] == "failed" and seen["stats"]["failed"], f"host {host.name}: {seen}")
+    need_match(f"at byte [0-9]+ came to error {error}", seen["failure"], "what failed")
+    need(seen["meaning"], "what it means")
+    need_match("FAILED on this host", disks.t.ftctl(host, "device").out, "for people")
+
+
+@test(timeout=240)
+def disk_fails_at_primary(t):
+    """The guest is told the same on both hosts, and remains a pair."""
+    disks = Disks(t, full="a")
+    pair = _pair(t, disks, "rounds=0 stay")
+    pair.join()
+    told = r"disk: told of an error: .*\n"
+    said = pair.wait_live(t.a, told, timeout=90)
+    need(said[0] == pair.wait_shadow(t.b, told, timeout=90)[0], "they were told different things")
+    pair.one_machine()
+    pair.wait_state(t.a, "primary")
+    pair.wait_state(t.b, "backup")
+    _storage_is(disks, t.a, ENOSPC)
+    _storage_is(disks, t.b, 0)
+    need(_failed_disks(t, pair) == [["disk"], []], f"{_failed_disks(t, pair)}")
+    need_match("goes on with that on both hosts", t.ftctl(t.a, "status", pair.label, check=False).out,
+               "the primary's status")
+
+
+@test(timeout=240)
+def disk_fails_at_backup(t):
+    """It is of no more use; the guest is not told, and goes on with the primary's disk."""
+    disks = Disks(t, full="b")
+    pair = _pair(t, disks, ENDLESS)
+    pair.join()
+    pair.wait_state(t.b, "stopped", timeout=90)
+    pair.wait_state(t.a, "solo")
+    for host in t.hosts:
+        need_match(rf"backup's storage of device disk has failed \(a write at byte [0-9]+ came to "
+                   rf"error {ENOSPC}\)", pair.no_detail_lost(host, "storage"), f"{host.name}'s detail")
+    _storage_is(disks, t.a, 0)
+    _storage_is(disks, t.b, ENOSPC)
+    need(_failed_disks(t, pair) == [[], ["disk"]], f"{_failed_disks(t, pair)}")
+    need_match("copy the other host's image", pair.status(t.b)["next_step"], "what to do")
+    _goes_on(t, t.a)
+
+
+def _unreadable(side):
+    """An image that was cut can't be compared; the guest itself asks for nothing any more."""
+    def run(t):
+        disks = Disks(t)
+        pair = _pair(t, disks, "rounds=4 stay")
+        pair.join()
+        _good_on_both(t, disks, pair, 4)
+        t.hosts[side].run(f"truncate -s {SPOILED} {disks.image}")
+        failed = rf"storage of device disk has failed \(a read at byte {SPOILED} came to error {EIO}\)"
+        if side == "a":
+            t.refused(t.a, "verify", pair.label, "--disks",
+                      cause=rf"can't be told: the primary's {failed}")
+            pair.wait_state(t.a, "primary")
+            pair.wait_state(t.b, "backup")
+        else:
+            t.refused(t.a, "verify", pair.label, "--disks",
+                      cause=rf"ended before all was compared.*the backup's {failed}")
+            pair.wait_state(t.b, "stopped")
+            pair.wait_state(t.a, "solo")
+        for host in t.hosts:
+            _storage_is(disks, host, EIO if host.name == side else 0)
+    return run
+
+
+add("disk_unreadable_at_primary", _unreadable("a"), timeout=240)
+add("disk_unreadable_at_backup", _unreadable("b"), timeout=240)

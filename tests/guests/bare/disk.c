@@ -17,6 +17,9 @@
  *	dirty		the disk was not all zeros: nothing is said of what is not written
  *			(the hashes then depend on it)
  *
+ * With the word stay it does not end but halts for good: behind the rounds, or where it is
+ * told of an I/O error, which it prints.
+ *
  * hostile=NAME makes the ring bad instead, see spoil.c, reads the device's status until
  * it asks for a reset, has completed something, or wait=N (1000) reads are done;
  * with the word again the rounds follow after a reset.
@@ -69,7 +72,7 @@ static uint64_t capacity, digest;
 static uint32_t used_sectors;
 static unsigned long seed;
 static volatile int changed;
-static int polling, indirect, plain, dirty;
+static int polling, indirect, plain, dirty, stay;
 /* What is done must not depend on how. */
 static uint64_t work_state, layout_state;
 
@@ -394,10 +397,21 @@ static void choose_odd(unsigned int n, unsigned int kind)
 	}
 }
 
+static void halt(void)
+{
+	for (;;)
+		sti_hlt();
+}
+
 static void check(struct request *r)
 {
 	gather(r);
 	into_digest(r->status);
+	if (stay && r->status == VIRTIO_BLK_S_IOERR && r->want != r->status) {
+		printf("disk: told of an error: request %u, sector %lu, %u bytes\n", r->type, r->sector,
+		       r->bytes);
+		halt();
+	}
 	if (r->status != r->want)
 		fail("request %u, sector %lu, %u bytes: status %u, not %u", r->type, r->sector,
 		     r->bytes, r->status, r->want);
@@ -533,6 +547,7 @@ int guest(void)
 	indirect = !!word("indirect");
 	plain = !!word("plain");
 	dirty = !!word("dirty");
+	stay = !!word("stay");
 	seed = rt_option("seed", 1);
 	work_state = mix(seed);
 	layout_state = mix(~seed);
@@ -575,5 +590,7 @@ int guest(void)
 	set_up();
 	read_everything();
 	printf("disk: good %lu rounds %016lx\n", number, digest);
+	if (stay)
+		halt();
 	return 0;
 }
