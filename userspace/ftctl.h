@@ -32,14 +32,14 @@ struct ftctl {
 
 	unsigned int verb;	/* of a command that has some: which; 0: none, or the first */
 	struct {
-		const char *guest, *kind, *socket, *file, *tap, *user;
+		const char *guest, *kind, *socket, *file, *tap, *user, *to;
 		uint64_t no;
 		bool no_said, readonly, discard;
 	} device;
 };
 
 /* Of "device" */
-enum { DEVICE_SHOW, DEVICE_ADD, DEVICE_DEL };
+enum { DEVICE_SHOW, DEVICE_ADD, DEVICE_DEL, DEVICE_SYNC };
 
 /* Which option a command takes; a mask. */
 enum {
@@ -94,6 +94,7 @@ int cmd_monitor(struct ftctl *ctl);
 int cmd_set(struct ftctl *ctl);
 int cmd_check(struct ftctl *ctl);
 int cmd_device(struct ftctl *ctl);
+int ftctl_device_sync(struct ftctl *ctl);
 
 /* Say the error; the exit status that goes with it. */
 int ftctl_error(const struct fterr *err);

@@ -296,6 +296,8 @@ int cmd_device(struct ftctl *ctl)
 	case DEVICE_DEL:
 		return ftctl_order(ctl, json_pack("{s:s, s:s}", "cmd", "device-del", "name", ctl->name),
 				   said_del);
+	case DEVICE_SYNC:
+		return ftctl_device_sync(ctl);
 	default:
 		return show(ctl);
 	}

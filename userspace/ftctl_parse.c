@@ -10,10 +10,12 @@
 
 #define DEVICE		"[show [NAME]] | device del NAME | device add NAME guest GUEST kind blk no N " \
 			"socket PATH file PATH [readonly] [discard] [user USER] | device add NAME " \
-			"guest GUEST kind net no N socket PATH tap NAME [user USER]"
+			"guest GUEST kind net no N socket PATH tap NAME [user USER] | " \
+			"device sync NAME to HOST[:PATH]"
 
 static const char *const device_verbs[] = {
-	[DEVICE_SHOW] = "show", [DEVICE_ADD] = "add", [DEVICE_DEL] = "del", NULL
+	[DEVICE_SHOW] = "show", [DEVICE_ADD] = "add", [DEVICE_DEL] = "del",
+	[DEVICE_SYNC] = "sync", NULL
 };
 
 const struct ftctl_command ftctl_commands[] = {
@@ -258,6 +260,15 @@ static int take_tap(struct ftctl *ctl, const char *value, struct fterr *err)
 	return 0;
 }
 
+static int take_to(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	/* they are words of rsync's, which has options, and files of this host */
+	if (!*value || *value == '-' || *value == ':' || strcspn(value, "/") < strcspn(value, ":"))
+		return ft_fail(err, -EINVAL, "to takes HOST or HOST:PATH, not \"%.100s\"", value);
+	ctl->device.to = value;
+	return 0;
+}
+
 static int take_user(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	if (!*value)
@@ -306,6 +317,7 @@ static const struct option options[] = {
 	{ "file", OPT_DEVICE, NEEDS_VALUE, take_file },
 	{ "tap", OPT_DEVICE, NEEDS_VALUE, take_tap },
 	{ "user", OPT_DEVICE, NEEDS_VALUE, take_user },
+	{ "to", OPT_DEVICE, NEEDS_VALUE, take_to },
 	{ "readonly", OPT_DEVICE, NO_VALUE, take_readonly },
 	{ "discard", OPT_DEVICE, NO_VALUE, take_discard },
 };
@@ -398,6 +410,13 @@ static int check_device(const struct ftctl *ctl, struct fterr *err)
 
 	if (ctl->verb != DEVICE_SHOW && !ctl->name)
 		return ft_fail(err, -EINVAL, "device %s: which device?", device_verbs[ctl->verb]);
+	if (ctl->verb == DEVICE_SYNC && !ctl->device.to)
+		return ft_fail(err, -EINVAL, "device sync: to HOST is missing: whose image is to become what this "
+			       "host's is");
+	if (ctl->device.to && (ctl->verb != DEVICE_SYNC || anything))
+		return ft_fail(err, -EINVAL, "device sync takes a name and to HOST[:PATH], and no other does");
+	if (ctl->verb == DEVICE_SYNC)
+		return 0;
 	if (ctl->verb != DEVICE_ADD)
 		return anything ? ft_fail(err, -EINVAL, "device %s takes a name and no more",
 					  device_verbs[ctl->verb]) : 0;

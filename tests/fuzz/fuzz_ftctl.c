@@ -56,7 +56,8 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 	REQUIRE(c->options & OPT_WATCH || !ctl->watch);
 	REQUIRE(c->options & OPT_DEVICE || (!ctl->device.guest && !ctl->device.kind &&
 		!ctl->device.socket && !ctl->device.file && !ctl->device.tap && !ctl->device.user &&
-		!ctl->device.no_said && !ctl->device.readonly && !ctl->device.discard));
+		!ctl->device.no_said && !ctl->device.readonly && !ctl->device.discard &&
+		!ctl->device.to));
 	REQUIRE(ctl->device.no <= FTKVM_DEV_NO_HIGHEST);
 
 	REQUIRE(setting_ok(ctl->set.period_min, FTKVM_PERIOD_LOWEST, FTKVM_PERIOD_HIGHEST));
@@ -76,6 +77,13 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 		REQUIRE(ctl->name && ctl->device.guest && ctl->device.kind && ctl->device.socket);
 		REQUIRE(!ctl->device.file != !ctl->device.tap);
 		REACHED("a whole device");
+	}
+	if (ctl->device.to) {
+		/* nothing that rsync would take for an option, or for a file of this host */
+		REQUIRE(c->run == cmd_device && ctl->verb == DEVICE_SYNC && ctl->name);
+		REQUIRE(*ctl->device.to && *ctl->device.to != '-' && *ctl->device.to != ':');
+		REQUIRE(strcspn(ctl->device.to, "/") >= strcspn(ctl->device.to, ":"));
+		REACHED("a disk to be synchronised");
 	}
 	if (c->run == cmd_set)
 		REACHED("a whole set");
@@ -135,6 +143,7 @@ void fuzz_seeds(void)
 		"stats\n--watch\n5", "stats\ndb1\n--watch", "check\n--qmp=/q",
 		"-j\nstatus", "list\n--json",
 		("device\nadd\nd0\nguest\ndb1\nkind\nblk\nno\n7\nsocket\n/s\nfile\n/f\nreadonly\nuser\nqemu"),
+		"device\nsync\nd0\nto\nhostb:/srv/d0",
 		"dev\nadd\nn0\n--guest=db1\n--kind\nnet\nno=0\nsocket\ns\ntap\ntap0", "device\ndel\nd0",
 		"verify\ndb1\n--disks", "--help", "mon\n--control\n/s", "unpair\n--\ndb1", "detach\ndb1", "-V",
 	};

@@ -106,6 +106,16 @@ static void device_words(void)
 	CHECK(ctl.device.readonly && !ctl.device.discard && !strcmp(ctl.device.user, "qemu"));
 	CHECK(!parse("device add n0 --guest web --kind=net no=0 --tap tap0 --sock /s"));
 	CHECK(!strcmp(ctl.device.tap, "tap0") && !strcmp(ctl.device.kind, "net") && !ctl.device.no);
+	CHECK(!parse("device sync d0 to hostb") && ctl.verb == DEVICE_SYNC && !strcmp(ctl.device.to, "hostb"));
+	CHECK(!parse("dev s d0") && ctl.verb == DEVICE_SHOW);
+	CHECK(!parse("dev sy d0 --to root@[::1]:/srv/d0") && !strcmp(ctl.device.to, "root@[::1]:/srv/d0"));
+	CHECK(refuses("device sync", "which device"));
+	CHECK(refuses("device sync d0", "to HOST is missing"));
+	CHECK(refuses("device sync d0 to -x", "to takes HOST"));
+	CHECK(refuses("device sync d0 to /srv/d0", "to takes HOST"));
+	CHECK(refuses("device sync d0 to :/srv/d0", "to takes HOST"));
+	CHECK(refuses("device sync d0 to b file f", "no other does"));
+	CHECK(refuses("device show d0 to b", "no other does"));
 	CHECK(refuses("device fly", "device can't \"fly\""));
 	CHECK(refuses("device add", "which device"));
 	CHECK(refuses("device del", "which device"));
