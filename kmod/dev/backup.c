@@ -292,6 +292,8 @@ static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 		ftkvm_devq_start(q);
 	}
 	ftkvm_devq_end(q);
+	/* what was taken from the new ring; nobody kicks for it again */
+	queue_work(ftkvm_dev_work, &q->work);
 	return ret;
 }
 
