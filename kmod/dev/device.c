@@ -576,7 +576,8 @@ int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info)
  */
 int ftkvm_devs_init(void)
 {
-	ftkvm_dev_work = alloc_workqueue("ftkvm-dev", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	/* in sysfs, where an operator says on which CPUs, and the benchmark on which one */
+	ftkvm_dev_work = alloc_workqueue("ftkvm-dev", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS, 0);
 	return ftkvm_dev_work ? 0 : -ENOMEM;
 }
 
