@@ -8,6 +8,7 @@
 
 #include <linux/types.h>
 
+struct kvm;
 struct ftkvm_devq;
 struct ftkvm_input;
 struct ftkvm_rec;
@@ -32,6 +33,10 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r);
 
 /* ... for the kick; any context but NMI */
 bool ftkvm_lockstep_kick(struct ftkvm_devq *q);
+
+/* ---- kick.c: for the vCPU thread, kvm->srcu read-held */
+bool ftkvm_lockstep_is_kick(struct kvm *kvm, u64 gpa);
+void ftkvm_lockstep_kicked(struct kvm *kvm, u64 gpa);
 
 /* ... for the worker; primary.c: committed, answer */
 bool ftkvm_lockstep_solo(struct ftkvm_devq *q);

@@ -32,28 +32,40 @@ static bool lead_committed(struct ftkvm_replica *r, u64 off)
 	return ret;
 }
 
+/*
+ * Does what is done for a request show outside? What is read for the guest does not: it
+ * shows when the guest lets something out, behind the END that tells of it.
+ */
+static bool lead_shows(const struct ftkvm_vreq *req)
+{
+	return req->kind == FTKVM_VREQ_TX || ftkvm_req_changes(req);
+}
+
 /**
  * ftkvm_lockstep_committed() - does the backup hold what led to the next request?
  * @r: the replica
  * @q: the queue
  *
- * A disk's write is an output: the backup must hold the log up to where the guest
- * asked for it. Waits for that.
+ * A disk's write is an output, and a packet: the backup must hold the log up to where the
+ * guest asked for it. Waits for that. What is read need not wait.
  * Context: worker; sleeps, as long as the link's time-out at most.
- * Return: whether it does.
+ * Return: whether it does, or need not.
  */
 bool ftkvm_lockstep_committed(struct ftkvm_replica *r, struct ftkvm_devq *q)
 {
-	bool logged;
+	const struct ftkvm_vreq *req;
+	bool logged, shows;
 	u64 token;
 
 	mutex_lock(&q->lock);
 	/* whose END is being logged has none: it comes back then */
 	logged = q->done < q->logged;
 	token = q->token[q->done % FTKVM_VIRTQ_NUM_MAX];
+	req = ftkvm_vfifo_find(q->fifo, q->done);
+	shows = !req || lead_shows(req);
 	mutex_unlock(&q->lock);
-	if (!logged)
-		return false;
+	if (!logged || !shows)
+		return logged;
 	wait_event_idle(r->wq, lead_over(r, q) || lead_committed(r, token));
 	return ftkvm_mode(r) == FTKVM_MODE_LEAD && lead_committed(r, token);
 }

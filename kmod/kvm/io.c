@@ -5,6 +5,7 @@
  * collects the values of an instruction into one record, the backup puts the
  * primary's in the place of its own.
  */
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
@@ -213,6 +214,17 @@ int ftkvm_hook_vcpu_mmio_read(struct kvm_vcpu *vcpu, gpa_t addr, int len, void *
 	return ret;
 }
 
+static int io_bus_write(struct ftkvm_replica *r, struct kvm_vcpu *vcpu, enum kvm_bus bus,
+			gpa_t addr, int len, const void *val)
+{
+	bool before = r && r->dev_kicked;
+	int ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
+
+	if (r && r->dev_kicked && !before && bus == KVM_MMIO_BUS)
+		ftkvm_lockstep_kicked(vcpu->kvm, addr);
+	return ret;
+}
+
 /**
  * ftkvm_hook_kvm_io_bus_write() - a write is about to leave the vCPU
  * @vcpu: the vCPU
@@ -228,13 +240,15 @@ int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa_t a
 				int len, const void *val)
 {
 	struct ftkvm_replica *r;
-	bool going = false;
+	bool going = false, kick = false;
 	int ret;
 
 	ftkvm_hook_enter();
 	r = io_replica(vcpu);
 	if (r && ftkvm_mode(r) == FTKVM_MODE_LEAD) {
-		ftkvm_lead_late_output(r);
+		kick = r->out_kick && bus == KVM_MMIO_BUS && ftkvm_lockstep_is_kick(r->kvm, addr);
+		if (!kick)
+			ftkvm_lead_late_output(r);
 		going = READ_ONCE(r->out_going);
 		WRITE_ONCE(r->out_going, true);
 		/* pairs with ftkvm_lead_stopped() */
@@ -246,7 +260,13 @@ int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa_t a
 	if (r && ftkvm_mode(r) == FTKVM_MODE_HALT)
 		ret = 0;
 	else
-		ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
+		ret = io_bus_write(r, vcpu, bus, addr, len, val);
+	/* nobody in the kernel took it: it is userspace's, and no kick */
+	if (kick && ret) {
+		ftkvm_lead_late_output(r);
+		if (ftkvm_mode(r) == FTKVM_MODE_HALT)
+			ret = 0;
+	}
 	/* otherwise userspace has it in hand, until it comes back: run_back() */
 	if (r && !ret)
 		WRITE_ONCE(r->out_going, going);

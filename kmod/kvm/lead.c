@@ -243,7 +243,7 @@ static void lead_out(struct ftkvm_replica *r, bool snap)
  * ftkvm_lead_sync() - a synchronising exit, before KVM emulates its instruction
  * @r: the replica
  * @what: FTKVM_SYNC_*. ENV: what it reads will be collected; OUT: waits for
- *	output commit
+ *	output commit; but for a KICK, by which nothing leaves: ftkvm_lockstep_is_kick()
  *
  * Context: vCPU thread, process context, kvm->srcu read-held.
  * Return: 0; -EINTR on a signal, nothing begun, to be called again at the same
@@ -265,12 +265,15 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
 			r->out_logged = true;
 			ftkvm_fault(FTKVM_FAULT_LEAD_OUT_LOGGED);
 		}
-		ret = ftkvm_log_commit(r, false);
-		if (ret)
-			return ret;
+		r->out_kick = what & FTKVM_SYNC_KICK;
+		if (!r->out_kick) {
+			ret = ftkvm_log_commit(r, false);
+			if (ret)
+				return ret;
+			ftkvm_fault(FTKVM_FAULT_LEAD_OUT_COMMITTED);
+		}
 		r->out_logged = false;
-		r->out_done = true;
-		ftkvm_fault(FTKVM_FAULT_LEAD_OUT_COMMITTED);
+		r->out_done = !r->out_kick;
 	}
 	if (in) {
 		r->env_open = true;
@@ -288,22 +291,26 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
  * @r: the replica
  *
  * The exit did not tell that it writes (a read-modify-write that faulted on
- * its read). What was read so far and the output are logged and committed
- * before the write goes on. The wait can't be restarted, so only a fatal
- * signal ends it, or the link's time-out. Killed, the guest has ended here: the
- * caller finds FTKVM_MODE_HALT, and nothing leaves.
+ * its read), or told of a kick, and this is something else. What was read so far and
+ * the output are logged and committed before the write goes on. The wait can't be
+ * restarted, so only a fatal signal ends it, or the link's time-out. Killed, the guest has
+ * ended here: the caller finds FTKVM_MODE_HALT, and nothing leaves.
  * Context: vCPU thread, process context, kvm->srcu read-held.
  */
 void ftkvm_lead_late_output(struct ftkvm_replica *r)
 {
 	if (r->out_done)
 		return;
-	if (!r->env_open) {
-		lead_unlogged(r, "writes to a device");
-		return;
+	/* a kick's is logged already */
+	if (!r->out_kick) {
+		if (!r->env_open) {
+			lead_unlogged(r, "writes to a device");
+			return;
+		}
+		lead_env_close(r, true);
+		lead_out(r, false);
 	}
-	lead_env_close(r, true);
-	lead_out(r, false);
+	r->out_kick = false;
 	ftkvm_fault(FTKVM_FAULT_LEAD_LATE);
 	if (ftkvm_log_commit(r, true)) {
 		ftkvm_replica_event(r, FTKVM_EV_GUEST_END, FTKVM_REASON_GUEST_ENDED,

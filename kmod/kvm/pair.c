@@ -397,6 +397,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->env_len = 0;
 	r->out_logged = false;
 	r->out_done = false;
+	r->out_kick = false;
 	r->out_going = false;
 	r->snap_after = false;
 	r->have_rec = false;

@@ -253,6 +253,7 @@ struct ftkvm_replica {
 	bool env_more;				/* backup: another ENV of it follows */
 	bool out_logged;			/* its OUT is logged, it did not run yet */
 	bool out_done;				/* ... and it may leave now */
+	bool out_kick;				/* ... or may not, but a device's kick needn't wait */
 	bool shut_down;				/* by a triple fault that waits for its commit */
 	bool out_going;				/* ... and does: ftkvm_lead_stopped() */
 	u64 out_off;				/* log offset behind the OUT record */
@@ -392,6 +393,7 @@ void ftkvm_counter_quiet(struct ftkvm_replica *r);
 #define FTKVM_SYNC_ENV	BIT(0)	/* the exit may read the environment */
 #define FTKVM_SYNC_OUT	BIT(1)	/* ... may let something out */
 #define FTKVM_SYNC_TSC	BIT(2)	/* it reads the clock */
+#define FTKVM_SYNC_KICK	BIT(3)	/* ... lets out nothing but a kick of a device of ours */
 
 int ftkvm_lead_prepare(struct ftkvm_replica *r);
 bool ftkvm_lead_again(struct ftkvm_replica *r);

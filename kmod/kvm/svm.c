@@ -8,6 +8,7 @@
 #include <asm/debugreg.h>
 #include <asm/svm.h>
 #include <asm/apicdef.h>
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "private.h"
@@ -469,6 +470,15 @@ static void svm_sync_crs(struct kvm_vcpu *vcpu)
 	vcpu->arch.cr3 = b->save.cr3;
 }
 
+/* Whether the primary waits is its own affair. */
+static bool svm_is_kick(struct kvm_vcpu *vcpu, const struct svm_sync *s)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+
+	return s->out && b->control.exit_code == SVM_EXIT_NPF &&
+	       ftkvm_lockstep_is_kick(vcpu->kvm, b->control.exit_info_2);
+}
+
 static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 {
 	u32 what = (s->in ? FTKVM_SYNC_ENV : 0) | (s->out ? FTKVM_SYNC_OUT : 0);
@@ -479,7 +489,7 @@ static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 	if (ftkvm_mode(r) == FTKVM_MODE_FOLLOW)
 		ret = ftkvm_follow_sync(r, what);
 	else if (ftkvm_mode(r) == FTKVM_MODE_LEAD)
-		ret = ftkvm_lead_sync(r, what);
+		ret = ftkvm_lead_sync(r, svm_is_kick(vcpu, s) ? what | FTKVM_SYNC_KICK : what);
 	/* told to stop in the wait: nothing leaves any more */
 	if (!ret && ftkvm_mode(r) == FTKVM_MODE_HALT)
 		ret = -ESTALE;
@@ -562,6 +572,7 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 		goto out;
 	}
 	r->out_done = false;
+	r->out_kick = false;
 	if (ftkvm_mode(r) == FTKVM_MODE_HALT) {
 		svm_sync_crs(vcpu);
 		ftkvm_log_wait(r);

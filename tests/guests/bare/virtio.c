@@ -10,8 +10,19 @@
 #define TRANSITIONAL	{ 0, 0x1000, 0x1001 }	/* device numbers by type */
 #define MODERN		0x1040			/* + type */
 
+/* virtio_use_ecam() */
+static volatile uint8_t *ecam;
+static uint32_t bar_room;
+
+static volatile uint32_t *ecam_at(unsigned int device, unsigned int at)
+{
+	return (volatile uint32_t *)(ecam + (device << 15) + (at & 0xfc));
+}
+
 static uint32_t pci_read(unsigned int device, unsigned int at)
 {
+	if (ecam)
+		return *ecam_at(device, at) >> 8 * (at & 3);
 	outl(PCI_ADDRESS, 0x80000000 | device << 11 | (at & 0xfc));
 	return inl(PCI_DATA) >> 8 * (at & 3);
 }
@@ -19,8 +30,42 @@ static uint32_t pci_read(unsigned int device, unsigned int at)
 /* Whole double words only. */
 static void pci_write(unsigned int device, unsigned int at, uint32_t value)
 {
+	if (ecam) {
+		*ecam_at(device, at) = value;
+		return;
+	}
 	outl(PCI_ADDRESS, 0x80000000 | device << 11 | at);
 	outl(PCI_DATA, value);
+}
+
+/*
+ * On a machine whose firmware does nothing about PCI: configuration space is memory at
+ * @config, and BARs are put from @room on. Below 4 GiB, both.
+ */
+void virtio_use_ecam(uint32_t config, uint32_t room)
+{
+	ecam = (volatile uint8_t *)(uint64_t)config;
+	bar_room = room;
+}
+
+static void place_bars(unsigned int device)
+{
+	for (unsigned int i = 0; i < 6; i++) {
+		unsigned int at = PCI_BASE_ADDRESS_0 + 4 * i;
+		uint32_t size;
+
+		pci_write(device, at, ~0u);
+		size = pci_read(device, at);
+		if (!size || size & PCI_BASE_ADDRESS_SPACE_IO)
+			continue;
+		size = ~(size & PCI_BASE_ADDRESS_MEM_MASK) + 1;
+		bar_room = (bar_room + size - 1) & ~(size - 1);
+		pci_write(device, at, bar_room);
+		bar_room += size;
+		if ((pci_read(device, at) & PCI_BASE_ADDRESS_MEM_TYPE_MASK) ==
+		    PCI_BASE_ADDRESS_MEM_TYPE_64)
+			pci_write(device, PCI_BASE_ADDRESS_0 + 4 * ++i, 0);
+	}
 }
 
 /* Where a memory BAR begins; 0 if it is none that the page tables reach. */
@@ -97,6 +142,8 @@ const char *virtio_find(struct virtio *v, unsigned int type)
 		return "no such device";
 	if (!(pci_read(v->device, PCI_STATUS) & PCI_STATUS_CAP_LIST))
 		return "a device without capabilities";
+	if (ecam)
+		place_bars(v->device);
 	/* The upper half is the status, whose bits are cleared by writing ones. */
 	pci_write(v->device, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 		  PCI_COMMAND_INTX_DISABLE);

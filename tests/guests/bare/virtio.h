@@ -49,6 +49,7 @@ struct queue {
 };
 
 /* virtio.c */
+void virtio_use_ecam(uint32_t config, uint32_t room);
 const char *virtio_find(struct virtio *v, unsigned int type);
 void virtio_reset(struct virtio *v);
 const char *virtio_begin(struct virtio *v, uint64_t need);

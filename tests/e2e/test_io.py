@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What waits for what between a guest and its disk, in lockstep."""
+import time
+
+from harness import need, test
+from ftbed import paths
+from test_disk import Disks
+
+
+def _pair(t, disks, words):
+    return t.pair("io", append=f"{words} bytes=4096 steps=1000",
+                  extra=(disks.arguments, disks.arguments))
+
+
+@test(timeout=240)
+def io_requests_before_the_start(t):
+    """What the guest asked for before its queue was started is done at once on both hosts.
+    Nobody comes to look whether something was left before the time-out, of ten minutes."""
+    disks = Disks(t)
+    pair = _pair(t, disks, "write=20")
+    pair.join(timeout=600000)
+    end = r"bench: 20 of 4096 bytes.*\n"
+    pair.wait_live(t.a, end, timeout=60)
+    pair.wait_shadow(t.b, end, timeout=60)
+    a, b = disks.sum(t.a), disks.sum(t.b)
+    need(a == b, f"the images differ: {a} and {b}")
+
+
+@test(timeout=240)
+def io_kicks_do_not_wait(t):
+    """A kick does not wait for the link; what comes of it does."""
+    disks = Disks(t)
+    pair = _pair(t, disks, "write=10000000")
+    pair.join(timeout=20000)
+
+    def counts():
+        stats = pair.stats(t.a)
+        return disks.stats(t.a)["kicks"], stats["commit_waits"], stats["outputs"]
+
+    def until(kicks):
+        end = time.monotonic() + 60 * paths.SLOWNESS
+        while (now := counts())[0] < kicks:
+            need(time.monotonic() < end, f"the guest does not kick: {now}")
+            t.a.run("sleep 0.2")
+        return now
+
+    kicks, waits, outputs = until(50)
+    more_kicks, more_waits, more_outputs = until(kicks + 50)
+    need(more_outputs - outputs >= 50, "a kick is not logged")
+    # but for a few at which the console or the firmware was not done yet
+    need(more_waits - waits < (more_kicks - kicks) / 4,
+         f"{more_waits - waits} waits, {more_kicks - kicks} kicks")
+    t.hosts.wire.stall()
+    t.a.run("sleep 1")
+    stats = disks.stats(t.a)
+    t.a.run("sleep 1")
+    need(disks.stats(t.a)["completed"] == stats["completed"], "a write did not wait for the backup")
+    t.hosts.wire.restore()
+    until(stats["kicks"] + 20)
+    pair.one_machine()
