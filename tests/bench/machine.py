@@ -32,11 +32,16 @@ class MachineFailed(Exception):
 
 def settings():
     """What host/init needs to know, as shell words."""
-    options = ["-accel", "kvm", "-M", guest.MACHINES["microvm"], "-cpu", guest.CPU,
-               "-m", "64", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm",
+    options = ["-accel", "kvm", "-cpu", guest.CPU,
+               "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm",
                "-nodefaults", "-display", "none", "-no-reboot",
                "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-    return f"QEMU_OPTIONS='{' '.join(options)}'\n"
+    # a device of ftkvm's is given the guest's memory
+    shared = ["-m", "16", "-object", "memory-backend-memfd,id=ram,size=16M,share=on",
+              "-machine", "memory-backend=ram"]
+    words = {"QEMU_OPTIONS": ["-M", guest.MACHINES["microvm"], "-m", "64", *options],
+             "IO_OPTIONS": ["-M", guest.MACHINES["microvm"] + ",pcie=on", *options, *shared]}
+    return "".join(f"{name}='{' '.join(value)}'\n" for name, value in words.items())
 
 
 def _cpio(name, text):

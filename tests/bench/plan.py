@@ -32,6 +32,28 @@ GUESTS = {
     "notick": "units=2000 steps=500",
 }
 MAIN = ["cpu", "pio", "clock"]
+
+# Command lines of tests/guests/bare/io.c: guests that have a disk or a network card.
+# Between two requests they compute, as whoever asked for something does something
+# with it: 100 000 instructions for a request of a disk, 20 000 for a small frame that is
+# answered, 4000 for each full frame of a stream.
+DEVICES = {
+    "write4K": "write=100 bytes=4096 steps=10000",
+    "read4K": "read=100 bytes=4096 steps=10000",
+    "write64K": "write=50 bytes=65536 steps=10000",
+    "read64K": "read=50 bytes=65536 steps=10000",
+    "deep4K": "write=200 bytes=4096 steps=10000 depth=8",
+    "answer": "answer=100 bytes=64 steps=2000",
+    "send": "send=400 bytes=1514 steps=400",
+    "receive": "receive=400 bytes=1514 steps=400",
+}
+DISKS = ["write4K", "read4K", "write64K", "read64K", "deep4K"]
+CARDS = ["answer", "send", "receive"]
+# FAR of host/devices: what a trip by the link takes there beyond all others, ns
+FAR = 2 * 100000000
+LATENCY = ["write4K", "answer"]	# one thing after the other
+SHORT_DEVICES = ["write4K", "send"]
+PAIRS = ("paired", "far")	# setups with two replicas
 LANDING = 8000	# the epoch at which landing is measured
 
 # Bressoud and Schneider, SOSP 1995: slowdown of a CPU-bound guest by epoch length,
@@ -40,8 +62,20 @@ BS_ORIGINAL = {1000: 22.24, 2000: 11.83, 4000: 6.50, 8000: 3.83, 32000: 1.84, 38
 BS_REVISED = {1000: 11.67, 4000: 3.21, 8000: 2.20}
 
 
+def _devices():
+    """(rows before the module is loaded, rows behind that)"""
+    before = [Row(guest, "plain", None) for guest in DEVICES]
+    before += [Row(guest, "vhost", None) for guest in CARDS]
+    after = [Row(guest, setup, epoch) for guest in DEVICES
+             for setup, epoch in (("served", None), ("paired", ADAPTIVE))]
+    after += [Row(guest, "far", ADAPTIVE) for guest in LATENCY]
+    return before, after
+
+
 def full():
     rows = [Row(guest, "plain", None) for guest in GUESTS]
+    before, after = _devices()
+    rows += before
     rows.append(Row(None, "load", None))
     rows += [Row(guest, "plain", None) for guest in MAIN]
     rows += [Row(guest, "attached", None) for guest in MAIN + ["exit"]]
@@ -49,17 +83,25 @@ def full():
     rows += [Row(guest, "paired", ADAPTIVE) for guest in ("exit", "tsc", "in", "out")]
     rows += [Row(guest, "paired", LANDING) for guest in ("notick", "tick")]
     rows += [Row(guest, "takeover", ADAPTIVE) for guest in MAIN]
-    return rows
+    return rows + after
+
+
+def devices():
+    """Disks and network cards alone."""
+    before, after = _devices()
+    return [*before, Row(None, "load", None), *after]
 
 
 def short():
     """What has a target, and a cost of each kind."""
-    rows = [Row(guest, "plain", None) for guest in MAIN + ["out"]]
+    rows = [Row(guest, "plain", None) for guest in MAIN + ["out"] + SHORT_DEVICES]
     rows.append(Row(None, "load", None))
     rows.append(Row("cpu", "plain", None))
     rows += [Row(guest, "paired", ADAPTIVE) for guest in MAIN + ["out"]]
     rows.append(Row("cpu", "paired", 4000))
     rows.append(Row("cpu", "takeover", ADAPTIVE))
+    for setup, epoch in (("served", None), ("paired", ADAPTIVE)):
+        rows += [Row(guest, setup, epoch) for guest in SHORT_DEVICES]
     return rows
 
 
@@ -78,7 +120,8 @@ def lines(rows):
     loaded = False
     for row in rows:
         period = str(row.epoch) if isinstance(row.epoch, int) else "-"
-        words = GUESTS.get(row.guest, "")
+        words = DEVICES[row.guest] + " ecam=1" if row.guest in DEVICES else GUESTS.get(row.guest, "")
         label = name(row, loaded)
-        yield label, row, f"{label} {row.setup} {period} {words}".strip()
+        setup = f"io-{row.setup}" if row.guest in DEVICES else row.setup
+        yield label, row, f"{label} {setup} {period} {words}".strip()
         loaded |= row.setup == "load"

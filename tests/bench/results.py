@@ -5,6 +5,7 @@ A row of the host has counts of two instants, the guest's marks B and E; all
 that is told comes from their difference. Instructions are those that retired in
 any mode, the guest's own included.
 """
+import devices
 import plan
 
 # What a pairing is allowed to cost.
@@ -42,17 +43,21 @@ class Counted:
     def stat(self, name, side="stats"):
         return _difference(self._meter, side, name)
 
+    @property
+    def ns(self):
+        return self._meter["end"]["ns"] - self._meter["begin"]["ns"]
+
     def last(self, name, side="stats"):
         return self._meter["end"][side][name]
 
     def check(self, plain):
         """The guest ended well, and said what it says on plain KVM."""
-        ends = 1 if self.row.setup != "paired" else 2
+        ends = 2 if self.row.setup in plan.PAIRS else 1
         if self.exits != [1] * ends:
             raise BadRow(f"{self.label}: QEMU ended with {self.exits}")
         if len(self.said) != ends or set(self.said) != {plain.said[0]}:
             raise BadRow(f"{self.label}: said {self.said}, on plain KVM {plain.said}")
-        if self.row.setup != "paired":
+        if self.row.setup not in plan.PAIRS:
             return
         if plain.host < self.stat("guest_events"):
             raise BadRow(f"{plain.label}: {plain.host} instructions of the host, of which the "
@@ -65,7 +70,9 @@ class Counted:
 
     @property
     def host(self):
-        """The primary's instructions: its vCPU thread's and ftkvm's threads'."""
+        """The primary's instructions: its vCPU thread's and ftkvm's threads'; or its CPU's."""
+        if self.row.guest in plan.DEVICES:
+            return self.insns("cpu")
         names = ["vcpu"] + (["tx", "rx"] if self.row.setup == "paired" else [])
         return self.insns(*names)
 
@@ -159,6 +166,8 @@ def make(counted):
         if one.row.setup == "takeover":
             rows[label] = {"guest": one.row.guest, "setup": "takeover", "epoch": one.row.epoch,
                            "takeover_us": round(one.promote["takeover_ns"] / 1000, 1)}
+        elif one.row.guest in plan.DEVICES:
+            rows[label] = devices.row(one, counted)
         else:
             rows[label] = _row(one, plain[one.row.guest])
     _costs(counted, plain, rows)
@@ -177,7 +186,8 @@ def costs(rows):
     out = {}
     for row in rows:
         for key, value in row.items():
-            if key.startswith("host_insns_per_") and key != "host_insns_per_epoch":
+            if key.startswith("host_insns_per_") and row["guest"] not in plan.DEVICES and \
+                    key != "host_insns_per_epoch":
                 out[key[len("host_insns_per_"):]] = value
     return out
 
@@ -194,4 +204,4 @@ def judge(rows):
         if row:
             out.append((round(row["slowdown"], 3) == 1.0,
                         f"{guest}, not protected, module loaded: {row['slowdown']:.3f} (1.000)"))
-    return out
+    return out + devices.judge(rows)

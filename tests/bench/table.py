@@ -81,5 +81,37 @@ def takeovers(rows):
                                           for row in rows if row["setup"] == "takeover"])
 
 
+def _device(rows, guests, other):
+    """A device's rows: what a request takes, by each of the ways."""
+    lines = []
+    for guest in guests:
+        found = {setup: results.find(rows, guest, setup, plan.ADAPTIVE if setup in plan.PAIRS
+                                     else None) for setup in (*other, "served", "paired", "far")}
+        if not found["paired"]:
+            continue
+        lines.append([guest] + [_known(row and row["host_insns_per_request"], "d")
+                                for row in [found[s] for s in (*other, "served", "paired")]] +
+                     [_known(found["paired"].get(f"ratio_{setup}"), ".3f")
+                      for setup in ("served", *other)] +
+                     [_known(found["paired"]["log_bytes_per_request"], ".0f"),
+                      _known(found["far"] and found["far"]["trips_per_request"], ".2f")])
+    return lines
+
+
+def disks(rows):
+    return simple(["guest", "QEMU's", "alone", "paired", "ratio", "to QEMU's", "log B", "trips"],
+                  _device(rows, plan.DISKS, ["plain"]))
+
+
+def cards(rows):
+    return simple(["guest", "QEMU's", "vhost-net", "alone", "paired", "ratio", "to QEMU's",
+                   "to vhost-net", "log B", "trips"],
+                  _device(rows, plan.CARDS, ["plain", "vhost"]))
+
+
+def devices(rows):
+    return disks(rows) + "\n\n" + cards(rows)
+
+
 def everything(rows):
-    return "\n\n".join([slowdown(rows), epochs(rows), costs(rows), takeovers(rows)])
+    return "\n\n".join([slowdown(rows), epochs(rows), costs(rows), takeovers(rows), devices(rows)])

@@ -3,7 +3,7 @@
  * Counts what a guest's work costs its host, from the guest's mark B to its
  * mark E.
  *
- *	meter MARK PIDFILE [REPLICA [PEER PEER-PIDFILE]]
+ *	meter [--cpu] MARK PIDFILE [REPLICA [PEER PEER-PIDFILE]]
  *
  * MARK is a FIFO behind the guest's port 0xe9: QEMU's vCPU thread writes the
  * marks itself, and this process, which has the greatest priority of that CPU,
@@ -14,9 +14,13 @@
  *	vcpu	QEMU's vCPU thread
  *	tx, rx	ftkvm's link threads of REPLICA
  *
- * with peer_ before them, the same of PEER. It prints one JSON object: begin and
- * end, each with these counts and what the module counts for the replicas; then
- * it ends.
+ * with peer_ before them, the same of PEER. With --cpu also
+ *
+ *	cpu, peer_cpu	all that a CPU executes: devices have the host's other threads
+ *			work
+ *
+ * It prints one JSON object: begin and end, each with these counts and what the
+ * module counts for the replicas; then it ends.
  *
  * No more events than these: at each of the guest's epoch ends the host looks at all that
  * count on the CPU.
@@ -36,6 +40,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "nl.h"
 #include "text.h"
@@ -46,13 +51,20 @@ enum { PRIMARY_CPU, BACKUP_CPU };
 struct count {
 	const char *name;
 	int fd;
-	unsigned long long value;
 };
 
 static struct count counts[] = {
 	{ .name = "vcpu", .fd = -1 }, { .name = "tx", .fd = -1 }, { .name = "rx", .fd = -1 },
 	{ .name = "peer_vcpu", .fd = -1 }, { .name = "peer_tx", .fd = -1 },
-	{ .name = "peer_rx", .fd = -1 },
+	{ .name = "peer_rx", .fd = -1 }, { .name = "cpu", .fd = -1 },
+	{ .name = "peer_cpu", .fd = -1 },
+};
+
+/* What there is at an instant. */
+struct snapshot {
+	unsigned long long value[ARRAY_SIZE(counts)];
+	struct timespec time;
+	struct ftreplica ours, theirs;
 };
 
 static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -126,7 +138,7 @@ static void keep_on(pid_t pid, int cpu)
 		die("thread %d can't be kept on CPU %d: %s", pid, cpu, strerror(errno));
 }
 
-static int open_counter(const char *name, pid_t pid)
+static int open_counter(const char *name, pid_t pid, int cpu)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_HARDWARE,
@@ -134,21 +146,21 @@ static int open_counter(const char *name, pid_t pid)
 		.config = PERF_COUNT_HW_INSTRUCTIONS,
 		.pinned = 1,
 	};
-	int fd = syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	int fd = syscall(SYS_perf_event_open, &attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
 	if (fd < 0)
 		die("no counter for %s: %s", name, strerror(errno));
 	return fd;
 }
 
-static void count(const char *name, pid_t pid)
+static void count(const char *name, pid_t pid, int cpu)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(counts); i++)
 		if (!strcmp(counts[i].name, name))
 			break;
-	counts[i].fd = open_counter(name, pid);
+	counts[i].fd = open_counter(name, pid, cpu);
 }
 
 static void count_side(const char *prefix, pid_t qemu, const char *replica, int cpu)
@@ -163,7 +175,7 @@ static void count_side(const char *prefix, pid_t qemu, const char *replica, int 
 	if (!pid)
 		die("QEMU (process %d) has no vCPU thread", qemu);
 	snprintf(label, sizeof(label), "%svcpu", prefix);
-	count(label, pid);
+	count(label, pid, -1);
 	for (i = 0; replica && i < ARRAY_SIZE(threads); i++) {
 		snprintf(name, sizeof(name), "ftkvm-%s/%.6s", threads[i], replica);
 		pid = find("/proc", name);
@@ -171,11 +183,11 @@ static void count_side(const char *prefix, pid_t qemu, const char *replica, int 
 			die("there is no thread %s", name);
 		keep_on(pid, cpu);
 		snprintf(label, sizeof(label), "%s%s", prefix, threads[i]);
-		count(label, pid);
+		count(label, pid, -1);
 	}
 }
 
-static void read_counts(void)
+static void read_counts(struct snapshot *at)
 {
 	size_t i;
 
@@ -183,12 +195,13 @@ static void read_counts(void)
 		if (counts[i].fd < 0)
 			continue;
 		/* a pinned event that could not be counted reads as end of file */
-		if (read(counts[i].fd, &counts[i].value, 8) != 8)
+		if (read(counts[i].fd, &at->value[i], 8) != 8)
 			die("%s was not counted throughout", counts[i].name);
 	}
+	clock_gettime(CLOCK_MONOTONIC, &at->time);
 }
 
-static void print_counts(void)
+static void print_counts(const struct snapshot *at)
 {
 	size_t i;
 	int n = 0;
@@ -196,8 +209,8 @@ static void print_counts(void)
 	printf("\"insns\": {");
 	for (i = 0; i < ARRAY_SIZE(counts); i++)
 		if (counts[i].fd >= 0)
-			printf("%s\"%s\": %llu", n++ ? ", " : "", counts[i].name, counts[i].value);
-	printf("}");
+			printf("%s\"%s\": %llu", n++ ? ", " : "", counts[i].name, at->value[i]);
+	printf("}, \"ns\": %llu", at->time.tv_sec * 1000000000ull + at->time.tv_nsec);
 }
 
 static void get(const char *name, struct ftreplica *r)
@@ -229,34 +242,42 @@ static void await(int fd, char mark)
 		die("the guest's mark %c did not come", mark);
 }
 
-static void snapshot(const char *key, const char *replica, const char *peer)
+static void get_stats(struct snapshot *at, const char *replica, const char *peer)
 {
-	static struct ftreplica ours, theirs;
+	if (replica)
+		get(replica, &at->ours);
+	if (peer)
+		get(peer, &at->theirs);
+}
 
-	read_counts();
-	if (replica)
-		get(replica, &ours);
-	if (peer)
-		get(peer, &theirs);
+static void print(const char *key, const struct snapshot *at, const char *replica,
+		  const char *peer)
+{
 	printf("\"%s\": {", key);
-	print_counts();
+	print_counts(at);
 	if (replica)
-		print_stats("stats", &ours);
+		print_stats("stats", &at->ours);
 	if (peer)
-		print_stats("peer_stats", &theirs);
+		print_stats("peer_stats", &at->theirs);
 	printf("}");
 }
 
 int main(int argc, char **argv)
 {
-	const char *replica = argc > 3 ? argv[3] : NULL, *peer = argc > 4 ? argv[4] : NULL;
 	struct sched_param greatest = { .sched_priority = 90 };
-	static struct ftreplica warm;
+	static struct snapshot begin, end, warm;
+	const char *replica, *peer;
 	static char out[65536];
-	int mark;
+	int mark, whole;
 
+	whole = argc > 1 && !strcmp(argv[1], "--cpu");
+	argc -= whole;
+	argv += whole;
+	replica = argc > 3 ? argv[3] : NULL;
+	peer = argc > 4 ? argv[4] : NULL;
 	if (argc < 3 || argc == 5 || argc > 6) {
-		fprintf(stderr, "usage: meter MARK PIDFILE [REPLICA [PEER PEER-PIDFILE]]\n");
+		fprintf(stderr,
+			"usage: meter [--cpu] MARK PIDFILE [REPLICA [PEER PEER-PIDFILE]]\n");
 		return 2;
 	}
 	mark = open(argv[1], O_RDONLY | O_CLOEXEC);
@@ -267,24 +288,32 @@ int main(int argc, char **argv)
 		die("no priority, or no memory to keep: %s", strerror(errno));
 	/* a first time takes longer */
 	setvbuf(stdout, out, _IOFBF, sizeof(out));
-	if (replica)
-		get(replica, &warm);
+	get_stats(&warm, replica, NULL);
 
 	/*
 	 * A host's first event of a thread makes perf wait for all CPUs, and
 	 * the guest would run on meanwhile. So have one before, and keep it.
 	 */
-	open_counter("itself", 0);
+	open_counter("itself", 0, -1);
 
 	await(mark, 'B');
 	count_side("", pid_from(argv[2]), replica, PRIMARY_CPU);
 	if (peer)
 		count_side("peer_", pid_from(argv[5]), peer, BACKUP_CPU);
-	printf("{");
-	snapshot("begin", replica, peer);
+	/* what this process does itself counts for its CPU */
+	get_stats(&begin, replica, peer);
+	if (whole) {
+		count("peer_cpu", -1, BACKUP_CPU);
+		count("cpu", -1, PRIMARY_CPU);
+	}
+	read_counts(&begin);
 	await(mark, 'E');
+	read_counts(&end);
+	get_stats(&end, replica, peer);
+	printf("{");
+	print("begin", &begin, replica, peer);
 	printf(", ");
-	snapshot("end", replica, peer);
+	print("end", &end, replica, peer);
 	printf("}\n");
 	return 0;
 }
