@@ -30,7 +30,9 @@ def row(counted, everything):
 
     out = {"guest": guest, "setup": counted.row.setup, "epoch": counted.row.epoch,
            "requests": n, "host_insns": counted.host,
-           "host_insns_per_request": round(counted.host / n), "ns_per_request": round(counted.ns / n)}
+           "host_insns_per_request": round(counted.host / n),
+           "ns_per_request": round(counted.ns / n),
+           "host_insns_vcpu": counted.insns("vcpu")}
     for setup in ("plain", "vhost", "served"):
         if other(setup):
             out[f"ratio_{setup}"] = round(counted.host / other(setup).host, 4)

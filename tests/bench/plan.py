@@ -52,7 +52,7 @@ CARDS = ["answer", "send", "receive"]
 # FAR of host/devices: what a trip by the link takes there beyond all others, ns
 FAR = 2 * 100000000
 LATENCY = ["write4K", "answer"]	# one thing after the other
-SHORT_DEVICES = ["write4K", "send"]
+SHORT_DEVICES = ["write4K"]
 PAIRS = ("paired", "far")	# setups with two replicas
 LANDING = 8000	# the epoch at which landing is measured
 
@@ -120,7 +120,9 @@ def lines(rows):
     loaded = False
     for row in rows:
         period = str(row.epoch) if isinstance(row.epoch, int) else "-"
-        words = DEVICES[row.guest] + " ecam=1" if row.guest in DEVICES else GUESTS.get(row.guest, "")
+        words = GUESTS.get(row.guest, "")
+        if row.guest in DEVICES:
+            words = DEVICES[row.guest] + " ecam=1"
         label = name(row, loaded)
         setup = f"io-{row.setup}" if row.guest in DEVICES else row.setup
         yield label, row, f"{label} {setup} {period} {words}".strip()
