@@ -22,6 +22,7 @@ CPU = ",".join([
 
 MACHINES = {
     "pc": "pc,kernel-irqchip=split,smm=off,hpet=off,vmport=off",
+    "q35": "q35,kernel-irqchip=split,smm=off,hpet=off,vmport=off",
     "microvm": "microvm,kernel-irqchip=split,pit=on,pic=off,rtc=on,isa-serial=on,"
                "auto-kernel-cmdline=off",
 }
@@ -30,7 +31,7 @@ MACHINES = {
 # PCI bus to look for, port by port, each a wait for the backup.
 LINUX_WORDS = (f"console=ttyS0 quiet panic=-1 tsc=reliable tsc_early_khz={TSC_KHZ} "
                "random.trust_cpu=off nokaslr initcall_blacklist=" + ",".join(SKIPPED_INITCALLS))
-MACHINE_WORDS = {"pc": "", "microvm": "pci=off"}
+MACHINE_WORDS = {"pc": "", "q35": "", "microvm": "pci=off"}
 
 QMP = "/run/guest.qmp"			# ftd's
 DRIVER_QMP = "/run/guest.driver.qmp"	# ours: QMP sockets serve one client at a time
@@ -157,12 +158,13 @@ class Entry:
         self.what = fields["what"]
         self.status = fields.get("status", 1)
         self.timeout = fields.get("timeout", 60)
-        self.machines = fields.get("machines", list(MACHINES))
+        self.machines = fields.get("machines", ["pc", "microvm"])
         self.diverges = fields.get("diverges", False)
         self.input = fields.get("input", [])
         self.nmi = fields.get("nmi", [])
         self.ready = fields.get("ready")
         self.linux = fields.get("linux", False)
+        self.boot = fields.get("boot", False)
         self.torture = fields.get("torture", False)
         self.branches = fields.get("branches", "")
         self.needs = fields.get("needs")
@@ -174,6 +176,8 @@ class Entry:
     def qemu_args(self, append=None, machine="pc"):
         append = self.append if append is None else append
         built = paths.guests()
+        if self.boot:
+            return list(self._args)
         if self.linux:
             return ["-kernel", paths.kernel_image(),
                     "-initrd", os.path.join(built, self.image + ".cpio"),
@@ -181,6 +185,10 @@ class Entry:
                     *self._args]
         args = ["-kernel", os.path.join(built, self.image + ".elf")]
         return args + (["-append", append] if append else []) + self._args
+
+    def boot_image(self):
+        """What the disk begins with that the guest is booted from."""
+        return os.path.join(paths.guests(), self.image + ".bin")
 
 
 def table():
