@@ -79,8 +79,7 @@ class Card(Device):
 
     @property
     def add(self):
-        return (f"ip tuntap add dev {self.tap} mode tap vnet_hdr && "
-                f"ip link set {self.tap} master {BRIDGE} up && " + self._add("tap", self.tap))
+        return f"{tap(self.tap)} && " + self._add("tap", self.tap)
 
     @property
     def delete(self):
@@ -97,6 +96,12 @@ def network(address, peer):
         words += [f"ip link add {TUNNEL} type vxlan id 1 dstport 4789 local {address} "
                   f"remote {peer}", f"ip link set {TUNNEL} master {BRIDGE} up"]
     return f"[ -e /sys/class/net/{BRIDGE} ] || {{ " + " && ".join(words) + "; }"
+
+
+def tap(name):
+    """A tap in that bridge."""
+    return (f"ip tuntap add dev {name} mode tap vnet_hdr && "
+            f"ip link set {name} master {BRIDGE} up")
 
 
 def no_network():
