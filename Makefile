@@ -5,7 +5,7 @@
 #   make                    for the running kernel (needs its headers)
 #   make KREL=6.12.x-amd64  for another one that is installed
 #   sudo make install
-#   make check              all tests; torture, faults, fuzz, bench, check-debug: longer ones
+#   make check              all tests; torture, soak, faults, fuzz, bench, check-debug: longer ones
 
 KREL ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KREL)/build
@@ -21,7 +21,7 @@ KCC ?= $(shell command -v gcc-12 || echo gcc)
 
 export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
 
-.PHONY: all kmod userspace install check kunit torture faults fuzz model pmu-qualify bench check-debug demo testbed clean
+.PHONY: all kmod userspace install check kunit torture soak faults fuzz model pmu-qualify bench check-debug demo testbed clean
 
 all: kmod userspace
 
@@ -80,10 +80,14 @@ kunit:
 	@tests/kunit/run
 
 # The long forms of what make check does in part; SEED=number
-export SEED
+export SEED MINUTES
 
 torture: testbed
 	@tests/e2e/run $(if $(ALL),--all,--more) -k torture_
+
+# A Linux server that loses hosts at random: MINUTES=30 of it
+soak: testbed
+	@tests/soak/run
 
 faults: testbed
 	@tests/faults/run

@@ -21,9 +21,10 @@ def _outage(demo, verdict):
     return round((after[0] - killed) * 1000, 1) if after else None
 
 
-def _checks(verdict):
+def _checks(demo, verdict):
     """What the outside world may expect; (what, is it so)."""
     lines = verdict["guest_lines"] or {}
+    web, log = demo.outside.web(), demo.log or {}
     checks = [
         ("no line is missing", lines.get("lost") == 0),
         ("at most the last line came twice",
@@ -35,7 +36,12 @@ def _checks(verdict):
         ("all that was typed was answered", len(lines.get("answers", ())) == 4),
         ("the backup had replayed the same lines, muted", verdict["same_output"] is True),
         ("no divergence", verdict["divergences"] == 0),
-        ("the guest runs on", verdict["survived"]),
+        ("the web page was there each time", web["answers"] > 20 and not web["errors"]),
+        ("its counter and uptime never fell", web["falls"] == 0),
+        ("the survivor's file system is whole", bool(log.get("whole"))),
+        ("each line that was printed is on its disk",
+         log.get("lines", 0) >= lines.get("last", 1) and not log.get("missing")),
+        ("the guest ran on to its end", verdict["survived"]),
     ]
     return [(what, bool(good)) for what, good in checks]
 
@@ -46,7 +52,7 @@ def make(demo, verdict, seed):
     a, b = _last_sample(verdict, "a"), _last_sample(verdict, "b")
     live = b if kill == "primary" else a
     lines = verdict["guest_lines"] or {}
-    checks = _checks(verdict)
+    checks = _checks(demo, verdict)
     insns = live.get("guest_events", 0)
     # Counted while both ran: a primary that died says no more than its last sample.
     log_bytes = max(a.get("log_bytes", 0), b.get("log_bytes", 0))
@@ -79,6 +85,8 @@ def make(demo, verdict, seed):
         "lag_epochs_max": a.get("lag_max", 0),
         "takeover_ms": round(takeover / 1e6, 3) if takeover else None,
         "outage_ms": _outage(demo, verdict),
+        "web": demo.outside.web(),
+        "disk": demo.log,
         "guest_insns": insns,
         "checks": dict(checks),
         "timings": verdict["timings"],
@@ -113,6 +121,9 @@ def table(report):
         rows.append(("takeover, promotion to live guest", f"{report['takeover_ms']} ms"))
     if report["outage_ms"] is not None:
         rows.append(("the cut to the next word at the console", f"{report['outage_ms']:.0f} ms"))
+    if report["web"]["answers"]:
+        rows.append(("the web page", f"asked for {report['web']['answers']} times, the slowest "
+                     f"answer took {report['web']['slowest_ms']} ms"))
     width = max(len(what) for what, _ in rows)
     bar = "-" * (width + 40)
     title = "The guest survived." if report["survived"] else "THE GUEST DID NOT SURVIVE as one machine."

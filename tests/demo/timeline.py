@@ -3,7 +3,8 @@
 from xml.sax.saxutils import escape
 
 WIDTH, LEFT, RIGHT = 1120, 120, 40
-LANE_A, LANE_B, LANE_H = 96, 176, 40
+LANE_A, LANE_B, LANE_H = 96, 166, 40
+PAGES = 226
 EPOCHS, LAG, PANEL_H = 268, 438, 120
 AXIS = 590
 HEIGHT = 680
@@ -40,6 +41,7 @@ def data(demo, verdict):
         "live": {n: said(h, h.live, marks[n][0]) for n, h in hosts.items()},
         "muted": {n: said(h, h.shadow, marks[n][1]) for n, h in hosts.items()},
         "typed": [(at, host) for at, host, what in verdict["marks"] if what.startswith("typed")],
+        "pages": [when - demo.start for when, _ in demo.outside.pages],
         "samples": verdict["samples"],
     }
 
@@ -101,6 +103,9 @@ def _lanes(svg, d):
             svg.line(svg.x(when), top + 4, svg.x(when), top + LANE_H - 4, INK, 1.2)
         for when in d["muted"].get(name, ()):
             svg.line(svg.x(when), top + 14, svg.x(when), top + LANE_H - 4, "#ffffff", 1.2)
+    svg.text(LEFT - 12, PAGES + 4, "web page", FAINT, "end", 12)
+    for when in d["pages"]:
+        svg.out.append(f'<circle cx="{svg.x(when)}" cy="{PAGES}" r="2.5" fill="{LIVE}"/>')
     for when, host in d["typed"]:
         top = LANE_A if host == "a" else LANE_B
         x = svg.x(when)

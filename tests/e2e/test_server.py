@@ -5,8 +5,9 @@ import os
 import re
 import shlex
 import subprocess
+import time
 
-from harness import need, test
+from harness import add, need
 from ftbed import console, device, pairing, paths
 from test_disk import BYTES, SHARED, Disks
 from test_net import Cards
@@ -16,10 +17,10 @@ GUEST, CLIENT = "10.88.0.2", "10.88.0.1"
 
 
 class Server:
-    """A disk with an empty file system and a card; a client on host b."""
+    """A disk with an empty file system and a card; a client on one of the hosts."""
 
-    def __init__(self, t, lines):
-        self.t = t
+    def __init__(self, t, lines, client="b"):
+        self.t, self.at = t, t.hosts[client]
         self.disks, self.cards = Disks(t), Cards(t, no=1)
         image = os.path.join(t.hosts.log_dir, "ext4.img")
         with open(image, "wb") as file:
@@ -28,13 +29,13 @@ class Server:
         for host in t.hosts:
             host.run(f"dd if={shlex.quote(image)} of={self.disks.image} bs=1M conv=notrunc "
                      "2>/dev/null")
-        t.b.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
+        self.at.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
         extra = [*SHARED, *self.disks.devices, *self.cards.devices]
         self.pair = t.pair("server", extra=(extra, extra), append=f"ftdemo.lines={lines} "
                            f"ftdemo.disk=1 ftdemo.net={GUEST}/24")
 
     def client(self, until):
-        return self.t.job(self.t.b, shlex.join([
+        return self.t.job(self.at, shlex.join([
             os.path.join(HERE, "echoes"), GUEST, "--until", str(until),
             "--connect", str(20 * paths.SLOWNESS), "--patience", str(30 * paths.SLOWNESS)]))
 
@@ -68,21 +69,34 @@ def _answered(job, timeout):
     return json.loads(result.out.strip().splitlines()[-1])
 
 
-@test(timeout=600, kills=True)
-def server_primary_killed(t):
-    """TCP connections live on, the file system is whole, and nothing that was said is lost."""
-    server = Server(t, 60)
-    pair = server.pair
-    pair.join()
-    server.wait_line(t.a, 1, 200)
-    client = server.client(40)
-    server.wait_line(t.a, 15, 120)
-    t.a.power_off()
-    pairing.promote(t.b)
-    answered = _answered(client, 120)
-    need(answered["answers"] > 10, f"only {answered}")
-    pair.wait_live(t.b, r"ftend .*\n", 120)
-    need(pair.guests["b"].ends_soon(30), "the guest does not end")
-    report = console.check(pair.live(t.a), pair.live(t.b))
-    need(report.ok, "; ".join(report.problems) or "no line")
-    server.check_disk(t.b, _said(pair.live(t.a), pair.live(t.b)))
+def killed(victim, when, until, lines):
+    """Power is cut at one host once the guest is at line `when`; a client at the other one has
+    all its answers until line `until`, and the survivor's disk has each line that was said.
+
+    TCP connections live on, the file system is whole, and nothing that was said is lost.
+    """
+    def run(t):
+        survivor = t.b if victim == "a" else t.a
+        server = Server(t, lines, survivor.name)
+        pair = server.pair
+        pair.join()
+        server.wait_line(t.a, 1, 200)
+        client = server.client(until)
+        server.wait_line(t.a, int(when), 120)
+        time.sleep(when % 1 * paths.SLOWNESS)
+        t.hosts[victim].power_off()
+        if victim == "a":
+            pairing.promote(t.b)
+        answered = _answered(client, 120)
+        need(answered["answers"] > 10, f"only {answered}")
+        pair.wait_live(survivor, r"ftend .*\n", 120)
+        need(pair.guests[survivor.name].ends_soon(30), "the guest does not end")
+        consoles = [pair.live(host) for host in t.hosts] if victim == "a" else [pair.live(t.a)]
+        report = console.check(*consoles)
+        need(report.ok, "; ".join(report.problems) or "no line")
+        server.check_disk(survivor, _said(*consoles))
+    return run
+
+
+add("server_primary_killed", killed("a", 15, 40, 60), timeout=600, kills=True)
+add("server_backup_killed", killed("b", 15, 40, 60), timeout=600, kills=True, more=1)

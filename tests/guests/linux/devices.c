@@ -5,7 +5,7 @@
  * and keeps the file "log": each line of the demo is on it, by fdatasync(), before it
  * is on the console. A card, eth0, gets an address; behind it is a server:
  *
- *	port 80	HTTP: a page that says how far the demo is
+ *	port 80	HTTP: a page that says how far the demo is, and for how long it is up
  *	port 7	each line comes back, behind the number of the demo's last one
  */
 #define _GNU_SOURCE
@@ -22,6 +22,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/module.h>
 
@@ -166,6 +167,7 @@ static void tell(struct client *c, const char *text, size_t len)
 static void serve_line(struct client *c, const char *line)
 {
 	char text[sizeof(c->line) + 64], body[128];
+	struct timespec up;
 	int n;
 
 	if (!c->web) {
@@ -176,7 +178,10 @@ static void serve_line(struct client *c, const char *line)
 	if (strcspn(line, "\r"))
 		return;
 	/* the request's head is at its end */
-	snprintf(body, sizeof(body), "<!doctype html><title>ftdemo</title><p>line %06lu</p>\n", now_at);
+	clock_gettime(CLOCK_MONOTONIC, &up);
+	snprintf(body, sizeof(body),
+		 "<!doctype html><title>ftdemo</title><p>line %06lu, up %ld.%03ld s</p>\n", now_at,
+		 (long)up.tv_sec, up.tv_nsec / 1000000);
 	n = snprintf(text, sizeof(text), "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n"
 		     "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
 	tell(c, text, n);
