@@ -191,10 +191,10 @@ static void answer(char *text)
 	say("ftanswer %04u %.300s", ++answers, text);
 }
 
-/* Answer what is typed until the time comes. */
+/* Answer what is typed until the time comes; if it has come already, one of them. */
 static void listen_until(const struct timespec *then)
 {
-	for (;;) {
+	for (bool late = false; !late;) {
 		struct timespec now, left;
 		char line[512];
 		ssize_t n;
@@ -207,7 +207,10 @@ static void listen_until(const struct timespec *then)
 			left.tv_sec--;
 			left.tv_nsec += 1000000000;
 		}
-		what = left.tv_sec < 0 ? 0 : devices_wait(&left);
+		late = left.tv_sec < 0;
+		if (late)
+			left = (struct timespec){ 0 };
+		what = devices_wait(&left);
 		if (what <= 0)
 			return;
 		if (what == 2)
