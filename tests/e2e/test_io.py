@@ -35,7 +35,7 @@ def io_kicks_do_not_wait(t):
 
     def counts():
         stats = pair.stats(t.a)
-        return disks.stats(t.a)["kicks"], stats["commit_waits"], stats["outputs"]
+        return disks.device(t.a)["stats"]["kicks"], stats["commit_waits"], stats["outputs"]
 
     def until(kicks):
         end = time.monotonic() + 60 * paths.SLOWNESS
@@ -52,9 +52,9 @@ def io_kicks_do_not_wait(t):
          f"{more_waits - waits} waits, {more_kicks - kicks} kicks")
     t.hosts.wire.stall()
     t.a.run("sleep 1")
-    stats = disks.stats(t.a)
+    stats = disks.device(t.a)["stats"]
     t.a.run("sleep 1")
-    need(disks.stats(t.a)["completed"] == stats["completed"], "a write did not wait for the backup")
+    need(disks.device(t.a)["stats"]["completed"] == stats["completed"], "a write did not wait for the backup")
     t.hosts.wire.restore()
     until(stats["kicks"] + 20)
     pair.one_machine()
