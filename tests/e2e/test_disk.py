@@ -3,13 +3,11 @@
 import re
 import shlex
 
-from harness import add, need, need_match, test	# noqa: F401
-from ftbed import pairing
+from harness import SLACK, add, need, need_match, test	# noqa: F401
+from ftbed import device, pairing
 
-MEMORY = "128M"
 BYTES = 16 << 20
-SHARED = ["-object", f"memory-backend-memfd,id=ram,size={MEMORY},share=on",
-          "-machine", "memory-backend=ram"]
+SHARED = device.shared_memory(32)	# all of it is compared when a pair begins
 
 
 class Disks:
@@ -159,7 +157,7 @@ def _ftd_killed(side):
         pair.join()
         for _ in range(3):
             mark = t.a.live.mark()
-            need(t.a.live.wait_for(f"(?:{ROUND}){{3}}", 90, mark), "the guest stands still")
+            need(t.a.live.wait_for(f"(?:{ROUND}){{3}}", 30 * SLACK, mark), "the guest stands still")
             _restart_ftd(t.hosts[side])
         _good_on_both(t, disks, pair, 60, timeout=120)
     return run
@@ -174,7 +172,7 @@ def _alone(t, rounds, meanwhile=lambda mark: None):
     one = t.lone("disk", append=f"rounds={rounds}", args=Disks(t).arguments)
     one.qmp("cont")
     meanwhile(mark)
-    match = t.a.shadow.wait_for(r"disk: good .*\n|FAILED.*\n|CRASH.*\n", 90, mark)
+    match = t.a.shadow.wait_for(r"disk: good .*\n|FAILED.*\n|CRASH.*\n", 30 * SLACK, mark)
     need(match and "good" in match[0], f"the guest printed {t.a.shadow.text(mark)[-300:]!r}")
     need(one.ends_soon(20), "the guest does not end")
 
@@ -188,7 +186,7 @@ def disk_alone(t):
 @test(timeout=240, hosts=1)
 def disk_alone_ftd_killed(t):
     def meanwhile(mark):
-        need(t.a.shadow.wait_for(f"(?:{ROUND}){{3}}", 60, mark), "the guest stands still")
+        need(t.a.shadow.wait_for(f"(?:{ROUND}){{3}}", 20 * SLACK, mark), "the guest stands still")
         _restart_ftd(t.a)
     _alone(t, 40, meanwhile)
 
@@ -218,7 +216,7 @@ def _lockstep(t, pair):
 
 def _goes_on(t, host):
     mark = host.live.mark()
-    need(host.live.wait_for(ROUNDS, 90, mark), "the guest stands still")
+    need(host.live.wait_for(ROUNDS, 30 * SLACK, mark), "the guest stands still")
 
 
 @test(timeout=240)

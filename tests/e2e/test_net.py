@@ -8,7 +8,7 @@ from harness import add, need, test	# noqa: F401
 from ftbed import device, pairing, paths
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MEMORY = 128
+MEMORY = 32
 
 
 class Cards:

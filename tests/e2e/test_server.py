@@ -9,7 +9,7 @@ import time
 
 from harness import add, need
 from ftbed import console, device, pairing, paths
-from test_disk import BYTES, SHARED, Disks
+from test_disk import BYTES, Disks
 from test_net import Cards
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,7 +30,7 @@ class Server:
             host.run(f"dd if={shlex.quote(image)} of={self.disks.image} bs=1M conv=notrunc "
                      "2>/dev/null")
         self.at.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
-        extra = [*SHARED, *self.disks.devices, *self.cards.devices]
+        extra = [*device.shared_memory(128), *self.disks.devices, *self.cards.devices]
         self.pair = t.pair("server", extra=(extra, extra), append=f"ftdemo.lines={lines} "
                            f"ftdemo.disk=1 ftdemo.net={GUEST}/24")
 

@@ -66,8 +66,10 @@ class Qemu(guests.Guest):
         Qemu.count += 1
         self.label = label = f"q{Qemu.count}"
         self.device = device_of(append, label)
-        extra = [*device.shared_memory(GUEST_MEMORY), *self.device.arguments] if self.device else []
-        super().__init__(host, MACHINE, [*guest_args(append), "-m", str(GUEST_MEMORY), *extra],
+        extra = ["-m", str(GUEST_MEMORY)]
+        if self.device:
+            extra = [*device.shared_memory(GUEST_MEMORY), *self.device.arguments]
+        super().__init__(host, MACHINE, [*guest_args(append), *extra],
                          paired=True)
         self.append = append
         self.monitor = f"/run/{label}.qmp"

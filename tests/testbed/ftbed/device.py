@@ -10,9 +10,9 @@ CARD_OPTIONS = "ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off"
 
 
 def shared_memory(megabytes):
-    """QEMU's arguments for memory that the module may have."""
+    """QEMU's arguments for so much memory, which the module may have."""
     return ["-object", f"memory-backend-memfd,id=ram,size={megabytes}M,share=on",
-            "-machine", "memory-backend=ram"]
+            "-machine", "memory-backend=ram", "-m", str(megabytes)]
 
 
 class Device:
