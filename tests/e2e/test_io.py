@@ -57,4 +57,4 @@ def io_kicks_do_not_wait(t):
     need(disks.device(t.a)["stats"]["completed"] == stats["completed"], "a write did not wait for the backup")
     t.hosts.wire.restore()
     until(stats["kicks"] + 20)
-    pair.one_machine()
+    need((pair.state(t.a), pair.state(t.b)) == ("primary", "backup"), "the pair has ended")
