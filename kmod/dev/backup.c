@@ -201,11 +201,18 @@ static struct ftkvm_devq *follow_await(struct ftkvm_replica *r, const struct ftk
 	return ERR_PTR(ret);
 }
 
+/* An orphan is all that is left of the guest: what its images are like is nobody's question. */
+static bool follow_compares(const struct ftkvm_replica *r)
+{
+	return ftkvm_state(r) == FTKVM_STATE_BACKUP;
+}
+
 /*
- * Until this host's own disk is as far as @seq. 0, -EINTR, -ESTALE. The primary's guest waits
- * for it, too, in the end: so not for ever.
+ * Until this host's own disk is as far as @seq; for a @sum, unless nobody compares it any
+ * more. 0, -EINTR, -ESTALE. The primary's guest waits for it, too, in the end: so not for
+ * ever.
  */
-static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq)
+static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq, bool sum)
 {
 	unsigned long began = jiffies;
 	int ret;
@@ -213,6 +220,8 @@ static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 
 	while (READ_ONCE(q->done) < seq) {
 		if (ftkvm_mode(r) != FTKVM_MODE_FOLLOW)
 			return -ESTALE;
+		if (sum && !follow_compares(r))
+			return 0;
 		ret = follow_wait(r, READ_ONCE(q->done) >= seq);
 		if (ret == -EINTR)
 			return ret;
@@ -284,7 +293,7 @@ static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 		q->drain = true;
 		mutex_unlock(&q->lock);
 		queue_work(ftkvm_dev_work, &q->work);
-		ret = follow_await_disk(r, q, next);
+		ret = follow_await_disk(r, q, next, false);
 	}
 	ftkvm_devq_begin(q, r);
 	if (!ret) {
@@ -321,14 +330,14 @@ static int follow_arrived(struct ftkvm_vreq *req, const struct ftkvm_answer *a)
 
 /* What the primary says of a request that is done. 0, -ESTALE: that is none. */
 static int follow_answer(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
-			 const struct ftkvm_answer *a)
+			 const struct ftkvm_answer *a, bool both)
 {
 	if (req->kind == FTKVM_VREQ_RX)
 		return follow_arrived(req, a);
 	if (a->len != ftkvm_lockstep_bytes(req, a->status))
 		return -ESTALE;
 	if (req->kind == FTKVM_VREQ_SUM)
-		return a->len ? ftkvm_sum_follow(r, q, req, a->data, a->len) : 0;
+		return a->len && both ? ftkvm_sum_follow(r, q, req, a->data, a->len) : 0;
 	memcpy(req->data, a->data, a->len);
 	return 0;
 }
@@ -348,22 +357,25 @@ static void follow_failed(struct ftkvm_replica *r, struct ftkvm_devq *q)
 static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
 			 bool answered)
 {
-	bool broken = q->vq.broken;
+	bool broken = q->vq.broken, both = ftkvm_req_of_both(req);
 	struct ftkvm_answer *a = NULL;
 	u8 status = VIRTIO_BLK_S_OK;
 	int ret;
 
+	/* asked once: the primary may die meanwhile; if it had, nobody has waited for the disk */
+	if (req->kind == FTKVM_VREQ_SUM)
+		both = q->done > req->seq && follow_compares(r);
 	if (answered) {
 		a = answer_take(q, req->seq);
 		if (!a)
 			return -ESTALE;
 		status = a->status;
-		ret = follow_answer(r, q, req, a);
+		ret = follow_answer(r, q, req, a, both);
 		kvfree(a);
 		if (ret)
 			return ret;
 	}
-	if (ftkvm_req_of_both(req) && status == VIRTIO_BLK_S_OK &&
+	if (both && status == VIRTIO_BLK_S_OK &&
 	    q->status[req->seq % FTKVM_VIRTQ_NUM_MAX] != VIRTIO_BLK_S_OK) {
 		follow_failed(r, q);
 		return -ESTALE;
@@ -383,6 +395,7 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 	struct ftkvm_vreq *req;
 	u64 seq = 0, wait = 0;
 	int ret = -ESTALE;
+	bool sum = false;
 
 	ftkvm_devq_begin(q, r);
 	req = follow_oldest(q);
@@ -390,9 +403,11 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 		seq = req->seq;
 	if (req && ftkvm_req_of_both(req))
 		wait = seq + 1;
+	if (req)
+		sum = req->kind == FTKVM_VREQ_SUM;
 	ftkvm_devq_end(q);
 	if (req) {
-		ret = follow_await_disk(r, q, wait);
+		ret = follow_await_disk(r, q, wait, sum);
 		if (ret)
 			return ret;
 		ftkvm_devq_begin(q, r);
@@ -414,12 +429,13 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 }
 
 /* As ftkvm_sum_push() did there; if it finds no room, neither does this. */
-static void follow_sum(struct ftkvm_replica *r, struct ftkvm_devq *q)
+static int follow_sum(struct ftkvm_replica *r, struct ftkvm_devq *q)
 {
 	ftkvm_devq_begin(q, r);
 	ftkvm_sum_push(q);
 	ftkvm_devq_end(q);
 	queue_work(ftkvm_dev_work, &q->work);
+	return ftkvm_mode(r) == FTKVM_MODE_FOLLOW ? 0 : -ESTALE;
 }
 
 static bool follow_goes_on(const struct ftkvm_rec *rec, u32 i)
@@ -454,7 +470,7 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		if (in->kind == FTKVM_INPUT_DEV_START)
 			ret = follow_start(r, q, in);
 		else if (in->kind == FTKVM_INPUT_DEV_SUM)
-			follow_sum(r, q);
+			ret = follow_sum(r, q);
 		else
 			ret = follow_complete(r, q, in->kind == FTKVM_INPUT_DEV_DONE,
 					      !follow_goes_on(rec, r->dev_applied));

@@ -310,7 +310,7 @@ void ftkvm_sum_complete(struct ftkvm_devq *q, u8 status);
 int ftkvm_sum_follow(struct ftkvm_replica *r, struct ftkvm_devq *q,
 		     const struct ftkvm_vreq *req, const void *theirs, u32 len);
 void ftkvm_sum_stopped(struct ftkvm_replica *r, struct ftkvm_devq *q);
-void ftkvm_sums_logged(struct ftkvm_replica *r, u64 left);
+void ftkvm_sums_logged(struct ftkvm_replica *r, u32 state, u64 left);
 
 /* ---- net.c ---- */
 int ftkvm_net_open(struct ftkvm_dev *dev, struct file *file, char *why, size_t size);

@@ -242,7 +242,7 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		      int max)
 {
 	struct ftkvm_input in = { .vector = q->dev->no, .level = q->nr };
-	int n = 0, completed = 0, ret;
+	int n = 0, completed = 0, sums, ret;
 	u8 status;
 
 	if (!q->ready)
@@ -258,7 +258,9 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 		list[n++] = in;
 	}
 	max = min(max, n + FTKVM_LOCKSTEP_SHARE);
-	while (n < max && q->fifo->first < q->done && !q->vq.broken) {
+	/* a busy guest leaves room for it */
+	sums = ftkvm_sum_due(r, q);
+	while (n < max - sums && q->fifo->first < q->done && !q->vq.broken) {
 		const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->fifo->first);
 
 		status = q->status[q->fifo->first % FTKVM_VIRTQ_NUM_MAX];
@@ -363,11 +365,14 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 {
 	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
+	u32 sums;
 	u64 left = 0;
 	s64 no = -1;
 
 	if (likely(!r->dev_took))
 		return;
+	/* first of all: what is left is that of a comparison that has begun */
+	sums = smp_load_acquire(&r->sums.state);
 	r->dev_took = false;
 	ftkvm_fault(FTKVM_FAULT_DEV_LOGGED);
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
@@ -381,6 +386,6 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 		}
 		ftkvm_dev_put(dev);
 	}
-	ftkvm_sums_logged(r, left);
+	ftkvm_sums_logged(r, sums, left);
 	ftkvm_log_flush(r);
 }

@@ -21,19 +21,37 @@ static u64 sum_size(const struct ftkvm_dev *dev)
 	return dev->disk.sectors * SECTOR;
 }
 
+static bool sums_run(const struct ftkvm_replica *r)
+{
+	return FTKVM_SUMS_PHASE(READ_ONCE(r->sums.state)) == FTKVM_SUMS_RUN;
+}
+
 /* The comparison comes to no result; unless there is none any more. */
 static __printf(2, 3) void sums_give_up(struct ftkvm_replica *r, const char *fmt, ...)
 {
+	u32 state;
 	va_list args;
 
-	if (cmpxchg(&r->sums.state, FTKVM_SUMS_RUN, FTKVM_SUMS_IDLE) != FTKVM_SUMS_RUN)
-		return;
+	/* the next one begins under this lock, and so does not count as given up */
 	spin_lock_irq(&r->lock);
-	va_start(args, fmt);
-	vscnprintf(r->sums.why, sizeof(r->sums.why), fmt, args);
-	va_end(args);
-	r->sums.given_up++;
+	state = READ_ONCE(r->sums.state);
+	if (FTKVM_SUMS_PHASE(state) == FTKVM_SUMS_RUN &&
+	    cmpxchg(&r->sums.state, state, FTKVM_SUMS(state, FTKVM_SUMS_IDLE)) == state) {
+		va_start(args, fmt);
+		vscnprintf(r->sums.why, sizeof(r->sums.why), fmt, args);
+		va_end(args);
+		r->sums.given_up++;
+	}
 	spin_unlock_irq(&r->lock);
+}
+
+/*
+ * Room for a piece: it takes little memory, so what requests hold is not looked at. A
+ * guest that always has as much under way as it may would leave no room for it.
+ */
+static bool sum_room(const struct ftkvm_devq *q)
+{
+	return q->fifo->next - q->fifo->first < FTKVM_VIRTQ_NUM_MAX;
 }
 
 /* ---- both replicas ---- */
@@ -58,7 +76,7 @@ bool ftkvm_sum_push(struct ftkvm_devq *q)
 	if (dev->kind != FTKVM_UAPI_DEV_BLK || !q->vq.at.num)
 		return false;
 	ftkvm_devq_take(q);
-	if (s->pending || q->vq.broken || ftkvm_vfifo_full(q->fifo))
+	if (s->pending || q->vq.broken || !sum_room(q))
 		return false;
 	bytes = ftkvm_dsum_bytes(sum_size(dev), s->next);
 	len = ftkvm_dsum_len(bytes);
@@ -147,14 +165,14 @@ bool ftkvm_sum_due(struct ftkvm_replica *r, struct ftkvm_devq *q)
 {
 	const struct ftkvm_sum *s = &q->dev->sum;
 
-	if (likely(READ_ONCE(r->sums.state) != FTKVM_SUMS_RUN) || !s->left)
+	if (likely(!sums_run(r)) || !s->left)
 		return false;
 	if (q->vq.broken) {
 		sums_give_up(r, "device %s: its driver made %s", q->dev->name, q->vq.broken);
 		return false;
 	}
 	/* what completes next makes room */
-	return !s->pending && !ftkvm_vfifo_full(q->fifo);
+	return !s->pending && sum_room(q);
 }
 
 /**
@@ -174,16 +192,17 @@ void ftkvm_sum_stopped(struct ftkvm_replica *r, struct ftkvm_devq *q)
 /**
  * ftkvm_sums_logged() - an END of devices is in the log
  * @r: the replica
+ * @state: of the comparison, before it was looked what is left
  * @left: bytes that all disks have still to do
  *
  * Context: vCPU thread.
  */
-void ftkvm_sums_logged(struct ftkvm_replica *r, u64 left)
+void ftkvm_sums_logged(struct ftkvm_replica *r, u32 state, u64 left)
 {
-	if (left || READ_ONCE(r->sums.state) != FTKVM_SUMS_RUN)
+	if (left || FTKVM_SUMS_PHASE(state) != FTKVM_SUMS_RUN)
 		return;
 	WRITE_ONCE(r->sums.proof, READ_ONCE(r->log.head));
-	cmpxchg(&r->sums.state, FTKVM_SUMS_RUN, FTKVM_SUMS_LOGGED);
+	cmpxchg(&r->sums.state, state, FTKVM_SUMS(state, FTKVM_SUMS_LOGGED));
 }
 
 /* ---- the backup ---- */
@@ -235,7 +254,7 @@ static int sums_prepare(struct ftkvm_replica *r, char *why, size_t size)
 
 		if (dev->kind == FTKVM_UAPI_DEV_BLK) {
 			mutex_lock(&q->lock);
-			if (!q->vq.at.num || q->vq.broken) {
+			if (!q->ready || !q->vq.at.num || q->vq.broken) {
 				snprintf(why, size, q->vq.broken ?
 					 "device %s is broken by its driver, and can be compared once the guest has started it anew" :
 					 "device %s is not started by the guest, and can be compared once it is",
@@ -252,6 +271,23 @@ static int sums_prepare(struct ftkvm_replica *r, char *why, size_t size)
 	return ret ?: n;
 }
 
+/* One that was stopped between the look at it and the beginning was not given up then. */
+static void sums_look_again(struct ftkvm_replica *r)
+{
+	struct ftkvm_dev *dev;
+	s64 no = -1;
+
+	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
+		struct ftkvm_devq *q = &dev->q[0];
+
+		mutex_lock(&q->lock);
+		if (!q->ready)
+			ftkvm_sum_stopped(r, q);
+		mutex_unlock(&q->lock);
+		ftkvm_dev_put(dev);
+	}
+}
+
 /**
  * ftkvm_sums_begin() - compare all disks with the backup's
  * @r: the replica, the primary; its command lock is held
@@ -264,13 +300,15 @@ static int sums_prepare(struct ftkvm_replica *r, char *why, size_t size)
 int ftkvm_sums_begin(struct ftkvm_replica *r, char *why, size_t size)
 {
 	struct ftkvm_sums *s = &r->sums;
+	u32 state = READ_ONCE(s->state);
 	int ret;
 
-	if (READ_ONCE(s->state) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r)) {
+	if (FTKVM_SUMS_PHASE(state) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r)) {
 		s->done++;
-		WRITE_ONCE(s->state, FTKVM_SUMS_IDLE);
+		state = FTKVM_SUMS(state, FTKVM_SUMS_IDLE);
+		WRITE_ONCE(s->state, state);
 	}
-	if (READ_ONCE(s->state) != FTKVM_SUMS_IDLE) {
+	if (FTKVM_SUMS_PHASE(state) != FTKVM_SUMS_IDLE) {
 		snprintf(why, size, "the disks of guest %s are being compared already", r->name);
 		return -EBUSY;
 	}
@@ -282,8 +320,11 @@ int ftkvm_sums_begin(struct ftkvm_replica *r, char *why, size_t size)
 	}
 	if (ret < 0)
 		return ret;
-	/* behind what was prepared */
-	smp_store_release(&s->state, FTKVM_SUMS_RUN);
+	spin_lock_irq(&r->lock);
+	/* behind what was prepared: pairs with ftkvm_lockstep_logged() */
+	smp_store_release(&s->state, FTKVM_SUMS(state, FTKVM_SUMS_RUN) + FTKVM_SUMS_NEXT);
+	spin_unlock_irq(&r->lock);
+	sums_look_again(r);
 	/* pairs with ftkvm_lockstep_lead() */
 	smp_store_mb(r->dev_ready, true);
 	kvm_vcpu_wake_up(r->vcpu);

@@ -92,7 +92,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	info->verify_every = READ_ONCE(r->verify_every);
 
 	info_figures(r, s);
-	if (READ_ONCE(r->sums.state) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r))
+	if (FTKVM_SUMS_PHASE(READ_ONCE(r->sums.state)) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r))
 		s[FTKVM_STAT_DISK_VERIFIES]++;
 	if (r->role == FTKVM_ROLE_PRIMARY) {
 		spin_lock_irqsave(&r->flow_lock, flags);

@@ -140,15 +140,20 @@ struct ftkvm_verify {
 };
 
 /* A comparison of the disks: nobody wants one; pieces are left to do; all is in the log. */
-enum ftkvm_sums_state {
+enum ftkvm_sums_phase {
 	FTKVM_SUMS_IDLE,
 	FTKVM_SUMS_RUN,
 	FTKVM_SUMS_LOGGED,
 };
 
+/* Which of them it is, and its phase, in one word: who found one out must not end the next. */
+#define FTKVM_SUMS_NEXT		4u
+#define FTKVM_SUMS_PHASE(state)	((state) % FTKVM_SUMS_NEXT)
+#define FTKVM_SUMS(state, phase)	((state) - FTKVM_SUMS_PHASE(state) + (phase))
+
 /**
  * struct ftkvm_sums - the comparison of the disks with the other host's
- * @state: enum ftkvm_sums_state; changes by cmpxchg()
+ * @state: FTKVM_SUMS(): which one, and enum ftkvm_sums_phase; changes by cmpxchg()
  * @proof: LOGGED: log offset that the backup must have consumed
  * @done: those that were proven
  * @given_up: those that came to no result
