@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What waits for what between a guest and its disk, in lockstep."""
+"""What waits for what between a guest and its disk, in lockstep, and what does not."""
 import time
 
 from harness import need, test
@@ -58,3 +58,19 @@ def io_kicks_do_not_wait(t):
     t.hosts.wire.restore()
     until(stats["kicks"] + 20)
     need((pair.state(t.a), pair.state(t.b)) == ("primary", "backup"), "the pair has ended")
+
+
+@test(timeout=240)
+def io_verify_of_a_busy_disk(t):
+    """A guest that always has 32 reads under way does not keep a comparison from its end."""
+    disks = Disks(t)
+    pair = t.pair("io", append="read=10000000 depth=32 bytes=4096 steps=1",
+                  extra=(disks.arguments, disks.arguments))
+    pair.join()
+    end = time.monotonic() + 60 * paths.SLOWNESS
+    while disks.device(t.a)["stats"]["completed"] < 200:
+        need(time.monotonic() < end, "the guest does not read")
+        time.sleep(0.2)
+    answer = t.json(t.a, "verify", pair.label, "--disks")
+    need(answer.get("same"), f"{answer}")
+    need(pair.stats(t.a)["disk_bytes"] == disks.size, "not all was compared")
