@@ -87,10 +87,3 @@ class Outside:
         missing = [number for number, sha in sorted(said.items())
                    if f"{number} {sha}" not in log]
         return {"whole": not whole.code, "lines": len(log), "missing": missing}
-
-
-def started(hosts):
-    """Module and daemon are on all hosts."""
-    pairing.finish(pairing.bring_up([h for h in hosts if not h.prepared]))
-    for host in hosts:
-        host.prepared = True

@@ -135,10 +135,7 @@ class Test:
 
     def up(self, *hosts):
         """Module and daemon are there."""
-        new = [h for h in hosts or self.hosts if not h.prepared]
-        pairing.finish(pairing.bring_up(new))
-        for host in new:
-            host.prepared = True
+        pairing.up(hosts or self.hosts)
 
     def down(self, host):
         """No module, no daemon."""

@@ -68,14 +68,9 @@ class BootDisks(Disks):
     """Disks that begin as copies of an image; the firmware boots from them."""
 
     def __init__(self, t, image):	# pylint: disable=super-init-not-called
-        self.t, self.name = t, "disk"
-        pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
+        self.begin(t, "disk")
         for host in t.hosts:
-            host.prepared = True
-            host.run(f"cp {shlex.quote(image)} {self.image}")
-            t.ftctl(host, "device", "add", self.name, "guest", pairing.NAME, "kind", "blk",
-                    "no", 0, "socket", self.socket, "file", self.image)
-        t.things.append(self)
+            host.run(f"cp {shlex.quote(image)} {self.image} && {self.disk.serve}")
 
     @property
     def arguments(self):

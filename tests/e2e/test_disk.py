@@ -15,18 +15,20 @@ class Disks:
 
     def __init__(self, t, name="disk", words=(), size=BYTES, full=None):
         """@full: the host, if any, where the image finds room for its first 2 MiB only."""
-        self.t, self.name, self.size, self.full = t, name, size, full
-        pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
+        self.begin(t, name, size, words)
         for host in t.hosts:
-            host.prepared = True
             if host.name == full:
                 host.run(f"mkdir {self.small} && mount -t tmpfs -o size=2m none {self.small} && "
-                         f"ln -sf {self.small}/image {self.image}")
+                         f"ln -sf {self.small}/image {self.image} && "
+                         f"truncate -s {size} {self.image} && {self.disk.serve}")
             else:
-                host.run(f"rm -f {self.image}")
-            host.run(f"truncate -s {size} {self.image}")
-            t.ftctl(host, "device", "add", name, "guest", pairing.NAME, "kind", "blk", "no", 0,
-                    "socket", self.socket, "file", self.image, *words)
+                host.run(self.disk.add)
+
+    def begin(self, t, name, size=BYTES, words=()):
+        """What can be said before there are images."""
+        self.t, self.name, self.size = t, name, size
+        self.disk = device.Disk(name, pairing.NAME, 0, size, words)
+        t.up()
         t.things.append(self)
 
     @property
@@ -35,16 +37,11 @@ class Disks:
 
     @property
     def image(self):
-        return f"/run/{self.name}.img"
-
-    @property
-    def socket(self):
-        return f"/run/{self.name}.sock"
+        return self.disk.image
 
     @property
     def devices(self):
-        return ["-chardev", f"socket,id={self.name},path={self.socket},reconnect=1",
-                "-device", f"vhost-user-blk-pci,chardev={self.name}"]
+        return self.disk.arguments
 
     @property
     def arguments(self):
@@ -59,10 +56,7 @@ class Disks:
     def kill(self, _signal):
         for host in self.t.hosts:
             if host.alive:
-                # its QEMU has been killed, which ftd hears of soon
-                host.run(f"n=0; until {shlex.quote(pairing.paths.ftctl())} device del {self.name}; "
-                         "do n=$((n+1)); [ $n -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null; "
-                         f"rm -f {self.image}; "
+                host.run(f"{self.disk.delete}; "
                          f"[ ! -d {self.small} ] || {{ umount {self.small}; rmdir {self.small}; }}")
 
 

@@ -17,10 +17,9 @@ class Cards:
     def __init__(self, t, no=0):
         self.t = t
         self.card = device.Card("card", pairing.NAME, no)
-        pairing.finish(pairing.bring_up([h for h in t.hosts if not h.prepared]))
+        t.up()
         hosts = list(t.hosts)
         for host in hosts:
-            host.prepared = True
             peer = next((h.address for h in hosts if h is not host), None)
             host.run(f"{device.network(host.address, peer)} && {self.card.add}")
         t.things.append(self)

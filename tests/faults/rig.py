@@ -133,10 +133,7 @@ class Rig:
         for host in list(self.hosts):
             if not host.alive:
                 self._revive(host.name)
-        new = [h for h in self.hosts if not h.prepared]
-        pairing.finish(pairing.bring_up(new))
-        for host in new:
-            host.prepared = True
+        pairing.up(self.hosts)
 
     def _revive(self, name):
         """The host's power is back."""

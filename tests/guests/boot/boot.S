@@ -209,12 +209,7 @@ work:
 	call locate			/* and what was written long ago */
 	call check
 1:	movw $text_round, %si
-	call print
-	movl round, %eax
-	call print_hex
-	movl sum, %eax
-	call print_hex
-	call print_end
+	call print_sums
 	movl TICKS, %eax
 2:	hlt
 	cmpl TICKS, %eax
@@ -306,14 +301,18 @@ add_up:
 	popw %cx
 	ret
 
-good:
-	movw $text_good, %si
+/* The round and the sum, behind the text at %si. */
+print_sums:
 	call print
 	movl round, %eax
 	call print_hex
 	movl sum, %eax
 	call print_hex
-	call print_end
+	jmp print_end
+
+good:
+	movw $text_good, %si
+	call print_sums
 	movb $0, %al
 	jmp end
 

@@ -44,9 +44,10 @@ class Disk(Device):
 
     kind = "blk"
 
-    def __init__(self, name, guest, no=0, size=16 << 20):
+    def __init__(self, name, guest, no=0, size=16 << 20, words=()):
+        """words: more of `ftctl device add`."""
         super().__init__(name, guest, no)
-        self.size, self.image = size, f"/run/{name}.img"
+        self.size, self.image, self.words = size, f"/run/{name}.img", words
 
     @property
     def arguments(self):
@@ -54,8 +55,12 @@ class Disk(Device):
 
     @property
     def add(self):
-        return (f"rm -f {self.image}; truncate -s {self.size} {self.image}; "
-                + self._add("file", self.image))
+        return f"rm -f {self.image}; truncate -s {self.size} {self.image}; {self.serve}"
+
+    @property
+    def serve(self):
+        """Add it on an image that is there."""
+        return self._add("file", self.image, *self.words)
 
     @property
     def delete(self):

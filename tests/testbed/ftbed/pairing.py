@@ -53,6 +53,14 @@ def finish(jobs, timeout=60):
             raise CommandFailed(result)
 
 
+def up(hosts):
+    """Module and daemon are there, on all of them."""
+    new = [host for host in hosts if not host.prepared]
+    finish(bring_up(new))
+    for host in new:
+        host.prepared = True
+
+
 def ftctl(host, *words, timeout=60, check=True):
     return host.run(shlex.join([paths.ftctl(), *map(str, words)]), timeout=timeout, check=check)
 
