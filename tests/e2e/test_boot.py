@@ -41,7 +41,7 @@ class Bootable:
         struct.pack_into("<I", code, ROUNDS_AT, rounds)
         image = bytearray(BYTES)
         image[:len(code)] = code
-        source = random.Random(int(os.environ.get("SEED", "1")))
+        source = random.Random(int(os.environ.get("SEED") or 1))
         image[DATA * SECTOR:(DATA + DATA_COUNT) * SECTOR] = source.randbytes(DATA_COUNT * SECTOR)
         self.before = bytes(image)
         value = _sum(SCALE, image[DATA * SECTOR:(DATA + DATA_COUNT) * SECTOR])

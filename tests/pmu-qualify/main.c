@@ -90,6 +90,7 @@ static uint64_t raw_event(const char *text)
 
 static void parse(int argc, char **argv)
 {
+	const char *seed;
 	int c;
 
 	sched_getaffinity(0, sizeof(opt.cpus), &opt.cpus);
@@ -142,8 +143,9 @@ static void parse(int argc, char **argv)
 		fputs(usage, stderr);
 		exit(2);
 	}
-	if (getenv("SEED"))
-		opt.seed = number("SEED", getenv("SEED"), 0, UINT64_MAX);
+	seed = getenv("SEED");
+	if (seed && *seed)
+		opt.seed = number("SEED", seed, 0, UINT64_MAX);
 }
 
 static void on_overflow(int signal)

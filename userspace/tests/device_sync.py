@@ -27,7 +27,7 @@ class Sync:
             raise Failed("rsync is missing: apt-get install rsync")
         self.w, self.d = w, Devices(w)
         self.here, self.there = self.d.image, w.path("it's there")
-        self.random = random.Random(int(os.environ.get("SEED", "1")))
+        self.random = random.Random(int(os.environ.get("SEED") or 1))
         self.write(self.here, 0, self.random.randbytes(BYTES))
         self.d.disk("d0")
         self.rsh("")
