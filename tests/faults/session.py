@@ -304,10 +304,11 @@ class Session:
         side = "a" if outcome in ("lockstep", "a") else "b"
         other = "b" if side == "a" else "a"
         marks = self.marks()
-        if not self.live(side) and not self.shadow(side):
-            before = len(self._ring(side))
-            while not two_lines(self._ring(side)[before:]):
-                time.sleep(0.05)	# the case's alarm ends this
+        before = len(self._ring(side))
+        while not self.live(side) and not self.shadow(side):
+            if two_lines(self._ring(side)[before:]):
+                break
+            time.sleep(0.05)	# the case's alarm ends this
         else:
             self.prints(side, marks, "shadow" if side == "b" and not self.promoted else "live")
         said = self.live(other, marks)
