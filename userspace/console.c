@@ -141,27 +141,6 @@ void ftcon_keep_in(struct ftconsole *con, const char *path, pid_t pid)
 	fclose(file);
 }
 
-ssize_t ftcon_base64(const char *text, char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned int bits = 0, have = 0;
-	char *at = out;
-
-	for (; *text && *text != '='; text++) {
-		const char *d = strchr(digits, *text);
-
-		if (!d)
-			return -EINVAL;
-		bits = bits << 6 | (unsigned int)(d - digits);
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			*at++ = bits >> have;
-		}
-	}
-	return at - out;
-}
-
 int ftcon_verify(struct ftqmp *q, struct ftconsole *con, bool adopted, struct fterr *err)
 {
 	json_t *list = ftqmp_run(q, "query-chardev", NULL, err);
@@ -245,35 +224,6 @@ int ftcon_mute(struct ftqmp *q, struct ftconsole *con, struct fterr *err)
 		return ft_fail_prefix(err, "console %s can't be muted: ", con->id);
 	con->live = false;
 	return 0;
-}
-
-ssize_t ftcon_collect(struct ftqmp *q, struct ftconsole *con, bool all, struct fterr *err)
-{
-	ssize_t total = 0, len;
-
-	do {
-		json_t *answer = ftqmp_run(q, "ringbuf-read",
-					   json_pack("{s:s, s:i, s:s}", "device", con->id, "size",
-						     FTCON_RING_SIZE, "format", "base64"), err);
-		const char *text = json_string_value(answer);
-		char *data;
-
-		if (!answer)
-			return ft_fail_prefix(err, "console %s can't be read: ", con->id);
-		data = malloc(text ? strlen(text) + 1 : 1);
-		len = data && text ? ftcon_base64(text, data) : -EINVAL;
-		if (len > 0 && ftcon_append(con, data, len, all))
-			len = -ENOMEM;
-		if (len > 0)
-			ftcon_keep(con);
-		free(data);
-		json_decref(answer);
-		if (len < 0)
-			return ft_fail(err, len, "console %s can't be read: %s", con->id, strerror(-len));
-		total += len;
-		/* A guest that prints without end must not hold us up. */
-	} while (len == FTCON_RING_SIZE && total < 16 * FTCON_RING_SIZE);
-	return total;
 }
 
 /* The line discipline must leave our bytes alone, as QEMU will have it too. */

@@ -524,12 +524,17 @@ static int run_all(const struct unit_test *test)
 	return failed;
 }
 
-/* "unit": all tests; "unit console QMP BACKEND", "unit vhost SOCKET KIND": see tests/check. */
+/*
+ * "unit": all tests; "unit console QMP BACKEND", "unit collect QMP HOW",
+ * "unit vhost SOCKET KIND": see tests/check.
+ */
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 4 && !strcmp(argv[1], "console"))
 		return unit_console(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "collect"))
+		return unit_collect(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
 	return run_all(unit_tests) + run_all(unit_ftctl_tests) + run_all(unit_nl_tests) +

@@ -26,6 +26,8 @@ extern const struct unit_test unit_tests[], unit_ftctl_tests[], unit_nl_tests[],
 
 /* Drive the functions for consoles on the chardev "con0" of a QEMU. */
 int unit_console(const char *qmp, const char *backend);
+/* Empty its ring buffer; @how "killed": and be killed before that is kept. */
+int unit_collect(const char *qmp, const char *how);
 /* Be a vhost-user device, and say what a QEMU does with it. */
 int unit_vhost(const char *path, const char *kind);
 

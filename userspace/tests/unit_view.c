@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "console.h"
 #include "replica_json.h"
 #include "tests/unit.h"
 #include "text.h"
@@ -204,44 +203,3 @@ const struct unit_test unit_view_tests[] = {
 	{ "replica_there_and_back", replica_there_and_back },
 	{ }
 };
-
-/* --- a real QEMU ----------------------------------------------------------- */
-
-static int step(const char *what, int ret, const struct fterr *err)
-{
-	printf("%s: %s\n", what, ret < 0 ? err->text : "done");
-	return ret < 0;
-}
-
-/* What ftd does with a console from attach to promotion, and back. */
-int unit_console(const char *qmp, const char *backend)
-{
-	struct ftqmp q = FTQMP_INIT;
-	struct ftconsole con, none;
-	char word[300];
-	struct fterr err = { 0 };
-	ssize_t n;
-	int bad;
-
-	snprintf(word, sizeof(word), "con0=%s", backend);
-	bad = step("parse", ftcon_parse(word, &con, &err), &err);
-	bad += step("connect", ftqmp_open(&q, qmp, &err), &err);
-	if (bad)
-		return 1;
-	ftcon_parse("nix=pty", &none, &err);
-	step("verify another", ftcon_verify(&q, &none, false, &err), &err);
-	bad += step("verify", ftcon_verify(&q, &con, false, &err), &err);
-	n = ftcon_collect(&q, &con, false, &err);
-	bad += step("collect", n, &err);
-	printf("held: %zd of %zu bytes: %.*s\n", n, (size_t)con.len, (int)con.len, con.line ? con.line : "");
-	bad += step("repeat", ftcon_repeat(&con, &err), &err);
-	bad += step("open", ftcon_open(&q, &con, &err), &err);
-	step("verify live", ftcon_verify(&q, &con, false, &err), &err);
-	bad += step("verify adopted", ftcon_verify(&q, &con, true, &err), &err);
-	printf("live: %d\n", con.live);
-	bad += step("mute", ftcon_mute(&q, &con, &err), &err);
-	bad += step("verify muted", ftcon_verify(&q, &con, false, &err), &err);
-	ftcon_free(&con);
-	ftqmp_close(&q);
-	return bad ? 1 : 0;
-}
