@@ -130,6 +130,7 @@ static const struct {
 	{ "detach", false, op_detach },
 	{ "pair", false, op_pair },
 	{ "unpair", false, op_unpair },
+	{ "fence", false, op_fence },
 	{ "promote", false, op_promote },
 	{ "check", false, op_check },
 	{ "info", true, op_info },

@@ -85,6 +85,7 @@ int cmd_attach(struct ftctl *ctl);
 int cmd_detach(struct ftctl *ctl);
 int cmd_pair(struct ftctl *ctl);
 int cmd_unpair(struct ftctl *ctl);
+int cmd_fence(struct ftctl *ctl);
 int cmd_promote(struct ftctl *ctl);
 int cmd_verify(struct ftctl *ctl);
 int cmd_status(struct ftctl *ctl);

@@ -270,6 +270,13 @@ static void said_unpair(const struct ftctl *ctl, json_t *answer)
 	       "  ftctl status %s\n", ctl->name, ctl->name);
 }
 
+static void said_fence(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Guest %s will not run here any more. See that it goes on at the other host, then end this QEMU "
+	       "and run:\n  ftctl detach %s\n", ctl->name, ctl->name);
+}
+
 static void said_detach(const struct ftctl *ctl, json_t *answer)
 {
 	(void)answer;
@@ -304,6 +311,11 @@ static int order_or_tell(struct ftctl *ctl, const char *cmd,
 int cmd_unpair(struct ftctl *ctl)
 {
 	return order_or_tell(ctl, "unpair", ftnl_unpair, said_unpair);
+}
+
+int cmd_fence(struct ftctl *ctl)
+{
+	return order_or_tell(ctl, "fence", ftnl_fence, said_fence);
 }
 
 int cmd_detach(struct ftctl *ctl)

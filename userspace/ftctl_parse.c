@@ -3,9 +3,10 @@
 #include <errno.h>
 #include <string.h>
 #include "ftctl.h"
+#include "text.h"
 
 #define SETTINGS	"[--period N | --period-min N --period-max N] [--margin N] [--counter RAW] " \
-			"[--timeout MS] [--verify-every N]"
+			"[--timeout MS] [--verify-every N] [--on-loss solo|hold]"
 #define CONSOLES	"[--console ID=BACKEND]..."
 
 #define DEVICE		"[show [NAME]] | device del NAME | device add NAME guest GUEST kind blk no N " \
@@ -31,6 +32,8 @@ const struct ftctl_command ftctl_commands[] = {
 	  "the other host is down: let the guest go on here", NULL },
 	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
 	  "end that: the guest goes on where it is live", NULL },
+	{ "fence", NAME_MUST, 0, cmd_fence, "fence NAME",
+	  "it has lost its peer: it goes on there, and never again here", NULL },
 	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired", NULL },
 	{ "verify", NAME_MUST, OPT_DISKS, cmd_verify, "verify NAME [--disks]",
 	  "compare all of the guest's registers and memory, or its disks, with the backup's", NULL },
@@ -189,6 +192,12 @@ static int take_verify_every(struct ftctl *ctl, const char *value, struct fterr 
 	return ret;
 }
 
+static int take_on_loss(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	ctl->set.on_loss = ft_loss_of(value);
+	return ctl->set.on_loss ? 0 : ft_fail(err, -EINVAL, "--on-loss must be solo or hold, not \"%.40s\"", value);
+}
+
 static int take_force(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	(void)value;
@@ -307,6 +316,7 @@ static const struct option options[] = {
 	{ "counter", OPT_SETTINGS, NEEDS_VALUE, take_counter },
 	{ "timeout", OPT_SETTINGS, NEEDS_VALUE, take_timeout },
 	{ "verify-every", OPT_SETTINGS, NEEDS_VALUE, take_verify_every },
+	{ "on-loss", OPT_SETTINGS, NEEDS_VALUE, take_on_loss },
 	{ "force", OPT_FORCE, NO_VALUE, take_force },
 	{ "disks", OPT_DISKS, NO_VALUE, take_disks },
 	{ "watch", OPT_WATCH, MAY_HAVE_VALUE, take_watch },
@@ -465,7 +475,8 @@ static int check_whole(const struct ftctl *ctl, const struct ftctl_command *c, s
 	if (c->run == cmd_check && ctl->qmp && ctl->name)
 		return ft_fail(err, -EINVAL, "check: give an attached guest's NAME or --qmp PATH, not both");
 	if (c->run == cmd_set && !ctl->set.period_min && !ctl->set.period_max && !ctl->set.margin &&
-	    !ctl->set.counter && !ctl->set.timeout_ms && !ctl->set.verify_said)
+	    !ctl->set.counter && !ctl->set.timeout_ms && !ctl->set.verify_said &&
+	    !ctl->set.on_loss)
 		return ft_fail(err, -EINVAL, "set: nothing to change is given; usage: ftctl %s", c->usage);
 	if (ctl->set.period_min && ctl->set.period_max && ctl->set.period_min > ctl->set.period_max)
 		return ft_fail(err, -EINVAL, "--period-min is greater than --period-max");

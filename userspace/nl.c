@@ -256,6 +256,8 @@ static void put_settings(struct nlmsghdr *nlh, const struct ftsettings *set)
 		mnl_attr_put_u32(nlh, FTKVM_A_TIMEOUT_MS, set->timeout_ms);
 	if (set->verify_said)
 		mnl_attr_put_u32(nlh, FTKVM_A_VERIFY_EVERY, set->verify_every);
+	if (set->on_loss)
+		mnl_attr_put_u32(nlh, FTKVM_A_ON_LOSS, set->on_loss);
 }
 
 int ftnl_attach(const char *name, int vm_fd, struct fterr *err)
@@ -277,6 +279,11 @@ int ftnl_detach(const char *name, struct fterr *err)
 int ftnl_unpair(const char *name, struct fterr *err)
 {
 	return simple(FTKVM_CMD_UNPAIR, name, err);
+}
+
+int ftnl_fence(const char *name, struct fterr *err)
+{
+	return simple(FTKVM_CMD_FENCE, name, err);
 }
 
 int ftnl_verify(const char *name, struct fterr *err)

@@ -25,7 +25,7 @@ struct ftreplica {
 	char detail[FTKVM_DETAIL_MAX + 1];
 	char disks_detail[FTKVM_DETAIL_MAX + 1];
 	char module_version[64];
-	uint32_t state, role, pid, reason, counter, timeout_ms, verify_every, proto_version;
+	uint32_t state, role, pid, reason, counter, timeout_ms, verify_every, on_loss, proto_version;
 	uint64_t period_min, period_max, margin;
 	uint64_t stats[FTKVM_STAT_MAX + 1];
 	bool has_stat[FTKVM_STAT_MAX + 1];
@@ -54,7 +54,7 @@ struct ftproblems {
 /* What may be said in PAIR and SET; zero: not said, but for @verify_every. */
 struct ftsettings {
 	uint64_t period_min, period_max, margin;
-	uint32_t counter, timeout_ms;
+	uint32_t counter, timeout_ms, on_loss;
 	uint32_t verify_every;
 	bool verify_said;
 };
@@ -70,6 +70,7 @@ void ftnl_close(struct ftnl *nl);
 int ftnl_attach(const char *name, int vm_fd, struct fterr *err);
 int ftnl_detach(const char *name, struct fterr *err);
 int ftnl_unpair(const char *name, struct fterr *err);
+int ftnl_fence(const char *name, struct fterr *err);
 /* Begins; FTKVM_STAT_VERIFIES tells of the end. */
 int ftnl_verify(const char *name, struct fterr *err);
 /* @on: begins, FTKVM_STAT_DISK_VERIFIES or _GIVEN_UP tells of the end; else ends it. */

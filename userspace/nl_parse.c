@@ -21,6 +21,7 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_COUNTER]	= MNL_TYPE_U32,
 	[FTKVM_A_TIMEOUT_MS]	= MNL_TYPE_U32,
 	[FTKVM_A_VERIFY_EVERY]	= MNL_TYPE_U32,
+	[FTKVM_A_ON_LOSS]	= MNL_TYPE_U32,
 	[FTKVM_A_MODULE_VERSION] = MNL_TYPE_STRING,
 	[FTKVM_A_PROTO_VERSION]	= MNL_TYPE_U32,
 	[FTKVM_A_EVENT]		= MNL_TYPE_U32,
@@ -120,6 +121,9 @@ void nl_parse_replica(const struct nlmsghdr *nlh, struct ftreplica *r)
 			break;
 		case FTKVM_A_VERIFY_EVERY:
 			r->verify_every = mnl_attr_get_u32(attr);
+			break;
+		case FTKVM_A_ON_LOSS:
+			r->on_loss = mnl_attr_get_u32(attr);
 			break;
 		case FTKVM_A_PROTO_VERSION:
 			r->proto_version = mnl_attr_get_u32(attr);

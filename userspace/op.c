@@ -189,6 +189,16 @@ int op_unpair(struct client *client, json_t *request, struct fterr *err)
 	return start_simple(client, request, "unpair", unpair_work, NULL, false, err);
 }
 
+static void fence_work(struct op *op)
+{
+	op->ret = ftnl_fence(op->name, &op->err);
+}
+
+int op_fence(struct client *client, json_t *request, struct fterr *err)
+{
+	return start_simple(client, request, "fence", fence_work, NULL, false, err);
+}
+
 static void check_work(struct op *op)
 {
 	struct ftproblems p = { 0 };

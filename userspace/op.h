@@ -68,6 +68,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err);
 int op_detach(struct client *client, json_t *request, struct fterr *err);
 int op_pair(struct client *client, json_t *request, struct fterr *err);
 int op_unpair(struct client *client, json_t *request, struct fterr *err);
+int op_fence(struct client *client, json_t *request, struct fterr *err);
 int op_promote(struct client *client, json_t *request, struct fterr *err);
 int op_check(struct client *client, json_t *request, struct fterr *err);
 

@@ -41,6 +41,7 @@ json_t *ft_replica_json(const struct ftreplica *r)
 	json_object_set_new(json, "counter", json_integer(r->counter));
 	json_object_set_new(json, "timeout_ms", json_integer(r->timeout_ms));
 	json_object_set_new(json, "verify_every", json_integer(r->verify_every));
+	json_object_set_new(json, "on_loss", string(ft_loss_name(r->on_loss)));
 	json_object_set_new(json, "module_version", string(r->module_version));
 	json_object_set_new(json, "proto_version", json_integer(r->proto_version));
 	json_object_set_new(json, "stats", ft_stats_json(r));
@@ -118,13 +119,14 @@ bool ft_replica_from_json(json_t *json, struct ftreplica *r)
 	take_string(json, "peer", r->peer, sizeof(r->peer));
 	take_string(json, "detail", r->detail, sizeof(r->detail));
 	take_string(json, "module_version", r->module_version, sizeof(r->module_version));
-	r->state = take_name(json, "state", ft_state_name, 0, FTKVM_UAPI_STATE_STOPPED);
+	r->state = take_name(json, "state", ft_state_name, 0, FTKVM_UAPI_STATE_UNDECIDED);
 	r->role = take_name(json, "role", ft_role_name, 0, FTKVM_UAPI_ROLE_BACKUP);
 	r->reason = take_name(json, "reason", ft_reason_name, 0, __FTKVM_REASON_MAX - 1);
 	r->pid = take_integer(json, "pid");
 	r->counter = take_integer(json, "counter");
 	r->timeout_ms = take_integer(json, "timeout_ms");
 	r->verify_every = take_integer(json, "verify_every");
+	r->on_loss = take_name(json, "on_loss", ft_loss_name, 0, FTKVM_UAPI_LOSS_HOLD);
 	r->proto_version = take_integer(json, "proto_version");
 	r->period_min = take_integer(json, "period_min");
 	r->period_max = take_integer(json, "period_max");
@@ -148,7 +150,7 @@ bool ft_event_from_json(json_t *json, struct ftevent *e)
 	e->time_ns = take_integer(json, "time_ns");
 	e->event = take_name(json, "event", ft_event_name, FTKVM_UAPI_EVENT_ATTACHED,
 			     FTKVM_UAPI_EVENT_GUEST_ENDED);
-	e->state = take_name(json, "state", ft_state_name, 0, FTKVM_UAPI_STATE_STOPPED);
+	e->state = take_name(json, "state", ft_state_name, 0, FTKVM_UAPI_STATE_UNDECIDED);
 	e->role = take_name(json, "role", ft_role_name, 0, FTKVM_UAPI_ROLE_BACKUP);
 	e->reason = take_name(json, "reason", ft_reason_name, 0, __FTKVM_REASON_MAX - 1);
 	return e->name[0];
@@ -189,6 +191,8 @@ json_t *ft_settings_json(const struct ftsettings *set)
 		json_object_set_new(json, "timeout", json_integer(set->timeout_ms));
 	if (set->verify_said)
 		json_object_set_new(json, "verify_every", json_integer(set->verify_every));
+	if (set->on_loss)
+		json_object_set_new(json, "on_loss", string(ft_loss_name(set->on_loss)));
 	return json;
 }
 
@@ -208,6 +212,16 @@ static int setting(json_t *json, const char *key, json_int_t min, json_int_t max
 	return 0;
 }
 
+static int on_loss(json_t *json, uint32_t *value, struct fterr *err)
+{
+	json_t *item = json_object_get(json, "on_loss");
+
+	if (!item || json_is_null(item))
+		return 0;
+	*value = ft_loss_of(json_string_value(item));
+	return *value ? 0 : ft_fail(err, -EINVAL, "on_loss must be \"solo\" or \"hold\"");
+}
+
 int ft_settings_from_json(json_t *json, struct ftsettings *set, struct fterr *err)
 {
 	uint64_t counter, timeout, every;
@@ -225,6 +239,8 @@ int ft_settings_from_json(json_t *json, struct ftsettings *set, struct fterr *er
 		ret = setting(json, "timeout", 1, UINT32_MAX, &timeout, err);
 	if (!ret)
 		ret = setting(json, "verify_every", 0, FTKVM_VERIFY_HIGHEST, &every, err);
+	if (!ret)
+		ret = on_loss(json, &set->on_loss, err);
 	if (ret)
 		return ret;
 	set->counter = counter;

@@ -17,6 +17,8 @@ static const struct words states[] = {
 	[FTKVM_UAPI_STATE_ORPHAN]   = { "orphan", "NOT PROTECTED: backup without a primary; the guest waits here to be promoted" },
 	[FTKVM_UAPI_STATE_TAKEOVER] = { "takeover", "this backup is going live" },
 	[FTKVM_UAPI_STATE_SOLO]	    = { "solo", "NOT PROTECTED: the guest is live here and has no backup" },
+	[FTKVM_UAPI_STATE_UNDECIDED] = { "undecided", "NOT PROTECTED: the guest stands still here: its backup is lost, and may go on "
+					 "instead" },
 	[FTKVM_UAPI_STATE_STOPPED]  = { "stopped", "not protected: this replica will never run again" },
 };
 
@@ -28,7 +30,7 @@ static const struct words events[] = {
 	[FTKVM_UAPI_EVENT_PEER_LOST]	= { "peer-lost", "the peer was lost" },
 	[FTKVM_UAPI_EVENT_UNPAIRED]	= { "unpaired", "the pairing was ended" },
 	[FTKVM_UAPI_EVENT_DIVERGED]	= { "diverged", "the replicas diverged" },
-	[FTKVM_UAPI_EVENT_PROMOTED]	= { "promoted", "the backup went live" },
+	[FTKVM_UAPI_EVENT_PROMOTED]	= { "promoted", "the guest goes on here" },
 	[FTKVM_UAPI_EVENT_GUEST_ENDED]	= { "guest-ended", "the guest ended" },
 };
 
@@ -47,6 +49,7 @@ static const struct words reasons[] = {
 	[FTKVM_REASON_LOCAL]		= { "local", "this host ran out of memory or another resource" },
 	[FTKVM_REASON_PROMOTED]		= { "promoted", "this side went live" },
 	[FTKVM_REASON_STORAGE]		= { "storage", "a disk of the backup's host failed" },
+	[FTKVM_REASON_FENCED]		= { "fenced", "the guest goes on at the other host" },
 };
 
 static const struct words stats[FTKVM_STAT_MAX + 1] = {
@@ -162,6 +165,25 @@ const char *ft_role_name(uint32_t role)
 	return role < ARRAY_SIZE(roles) ? roles[role] : "unknown";
 }
 
+static const char *const losses[] = {
+	[0] = "unknown", [FTKVM_UAPI_LOSS_SOLO] = "solo", [FTKVM_UAPI_LOSS_HOLD] = "hold",
+};
+
+const char *ft_loss_name(uint32_t loss)
+{
+	return losses[loss < ARRAY_SIZE(losses) ? loss : 0];
+}
+
+uint32_t ft_loss_of(const char *name)
+{
+	uint32_t i;
+
+	for (i = FTKVM_UAPI_LOSS_SOLO; name && i < ARRAY_SIZE(losses); i++)
+		if (!strcmp(losses[i], name))
+			return i;
+	return 0;
+}
+
 const char *ft_stat_name(unsigned int stat)
 {
 	return stat <= FTKVM_STAT_MAX ? stats[stat].name : NULL;
@@ -209,6 +231,10 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 			snprintf(buf, size, "if the other host%s%s is really down, and the guest did not go on alone "
 				 "there before (solo), run: ftctl promote %s; if it did, this one is out of date: "
 				 "ftctl unpair %s", *r->peer ? " " : "", r->peer, n, n);
+		break;
+	case FTKVM_UAPI_STATE_UNDECIDED:
+		snprintf(buf, size, "if the guest does not go on at the other host%s%s, and will not, run: ftctl promote %s; if it "
+			 "does, this one is out of date: ftctl fence %s", *r->peer ? " " : "", r->peer, n, n);
 		break;
 	case FTKVM_UAPI_STATE_SOLO:
 		snprintf(buf, size, "nothing is lost yet, but the next failure ends the guest: mend the other "

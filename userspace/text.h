@@ -10,6 +10,9 @@
 /* Short names, stable: what -j prints. Never NULL. */
 const char *ft_state_name(uint32_t state);
 const char *ft_role_name(uint32_t role);
+const char *ft_loss_name(uint32_t loss);
+/* 0: no such name */
+uint32_t ft_loss_of(const char *name);
 const char *ft_event_name(uint32_t event);
 const char *ft_reason_name(uint32_t reason);
 const char *ft_stat_name(unsigned int stat);	/* NULL: no such statistic */

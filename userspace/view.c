@@ -16,7 +16,8 @@ bool ftview_protected(const struct ftview *v)
 static int trouble(const struct ftview *v)
 {
 	static const int by_state[] = {
-		[FTKVM_UAPI_STATE_ORPHAN] = 6, [FTKVM_UAPI_STATE_TAKEOVER] = 5,
+		[FTKVM_UAPI_STATE_UNDECIDED] = 7, [FTKVM_UAPI_STATE_ORPHAN] = 6,
+		[FTKVM_UAPI_STATE_TAKEOVER] = 5,
 		[FTKVM_UAPI_STATE_SOLO] = 4, [FTKVM_UAPI_STATE_STOPPED] = 3,
 		[FTKVM_UAPI_STATE_IDLE] = 1,
 	};

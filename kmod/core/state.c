@@ -19,10 +19,10 @@
 static_assert(FTKVM_STATES < 0xf);
 
 /*
- * Three rules are to be seen in it: a replica that follows a log goes live by
- * PROMOTE alone; a backup whose pairing fails is never let go, because its
- * QEMU has been told to run and would run the guest a second time; and nothing
- * leaves STOPPED.
+ * Four rules are to be seen in it: a replica that follows a log goes live by
+ * PROMOTE alone, and so does one that waits for who decides; a backup whose pairing
+ * fails is never let go, because its QEMU has been told to run and would run the
+ * guest a second time; and nothing leaves STOPPED.
  */
 static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 	[FTKVM_STATE_IDLE] = {
@@ -42,6 +42,7 @@ static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 		[FTKVM_EV_UNPAIR]	= BY_ROLE(IDLE, STOPPED),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
 		[FTKVM_EV_FENCE]	= TO(STOPPED),
+		[FTKVM_EV_HOLD]		= BY_ROLE(UNDECIDED, STOPPED),
 	},
 	[FTKVM_STATE_PRIMARY] = {
 		[FTKVM_EV_LINK_DOWN]	= TO(SOLO),
@@ -49,6 +50,7 @@ static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 		[FTKVM_EV_UNPAIR]	= TO(SOLO),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
 		[FTKVM_EV_FENCE]	= TO(STOPPED),
+		[FTKVM_EV_HOLD]		= TO(UNDECIDED),
 	},
 	[FTKVM_STATE_BACKUP] = {
 		[FTKVM_EV_LINK_DOWN]	= TO(ORPHAN),
@@ -63,6 +65,7 @@ static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 		[FTKVM_EV_DIVERGED]	= TO(STOPPED),
 		[FTKVM_EV_UNPAIR]	= TO(STOPPED),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
+		[FTKVM_EV_FENCE]	= TO(STOPPED),
 	},
 	[FTKVM_STATE_TAKEOVER] = {
 		[FTKVM_EV_LINK_DOWN]	= TO(TAKEOVER),
@@ -78,6 +81,13 @@ static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 		[FTKVM_EV_LINK_DOWN]	= TO(STOPPED),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
 	},
+	[FTKVM_STATE_UNDECIDED] = {
+		[FTKVM_EV_LINK_DOWN]	= TO(UNDECIDED),
+		[FTKVM_EV_PROMOTE]	= TO(SOLO),
+		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
+		[FTKVM_EV_FENCE]	= TO(STOPPED),
+		[FTKVM_EV_PEER_STOPPED]	= TO(SOLO),
+	},
 };
 
 static const char * const ftkvm_state_names[] = {
@@ -89,6 +99,7 @@ static const char * const ftkvm_state_names[] = {
 	[FTKVM_STATE_TAKEOVER] = "takeover",
 	[FTKVM_STATE_SOLO] = "solo",
 	[FTKVM_STATE_STOPPED] = "stopped",
+	[FTKVM_STATE_UNDECIDED] = "undecided",
 };
 
 static_assert(ARRAY_SIZE(ftkvm_state_names) == FTKVM_STATES);
@@ -105,6 +116,8 @@ static const char * const ftkvm_event_names[] = {
 	[FTKVM_EV_UNPAIR] = "unpair",
 	[FTKVM_EV_GUEST_END] = "guest-end",
 	[FTKVM_EV_FENCE] = "fence",
+	[FTKVM_EV_HOLD] = "hold",
+	[FTKVM_EV_PEER_STOPPED] = "peer-stopped",
 };
 
 static_assert(ARRAY_SIZE(ftkvm_event_names) == FTKVM_EVENTS);
@@ -139,6 +152,32 @@ int ftkvm_state_next(enum ftkvm_state state, enum ftkvm_role role, enum ftkvm_ev
 	default:
 		return -EINVAL;
 	}
+}
+
+/**
+ * ftkvm_state_event() - the event that something is to a replica
+ * @state: the replica's state
+ * @role: its role
+ * @event: what happened
+ * @ending: what else is known
+ *
+ * A primary that loses its backup goes on alone, and so might the backup. Where that is
+ * another's to decide, the primary waits for it, unless the backup has said that it
+ * stopped.
+ *
+ * Context: Any.
+ * Return: FTKVM_EV_HOLD, or @event.
+ */
+enum ftkvm_event ftkvm_state_event(enum ftkvm_state state, enum ftkvm_role role,
+				   enum ftkvm_event event, const struct ftkvm_ending *ending)
+{
+	if (!ending->hold || ending->told || role != FTKVM_ROLE_PRIMARY)
+		return event;
+	if (event != FTKVM_EV_LINK_DOWN && event != FTKVM_EV_UNPAIR)
+		return event;
+	if (state == FTKVM_STATE_PRIMARY || (state == FTKVM_STATE_ARMED && ending->begun))
+		return FTKVM_EV_HOLD;
+	return event;
 }
 
 /**

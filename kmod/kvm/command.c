@@ -47,11 +47,39 @@ int ftkvm_replica_unpair(const char *name, char *why, size_t size)
 		return ret;
 	ftkvm_fault(FTKVM_FAULT_UNPAIR);
 	ret = -EINVAL;
-	if (ftkvm_state(r) != FTKVM_STATE_IDLE)
+	if (ftkvm_state(r) != FTKVM_STATE_IDLE && ftkvm_state(r) != FTKVM_STATE_UNDECIDED)
 		ret = ftkvm_pair_unpair(r);
-	if (ret && ret != -EINTR)
+	if (ftkvm_state(r) == FTKVM_STATE_UNDECIDED) {
+		snprintf(why, size,
+			 "guest %s has lost its peer, and who goes on is to be decided: where the other host's does not run, and will not, promote it; else fence it",
+			 name);
+		ret = -EBUSY;
+	} else if (ret && ret != -EINTR)
 		snprintf(why, size, "guest %s is not paired (it is %s)", name,
 			 ftkvm_state_name(ftkvm_state(r)));
+	ftkvm_replica_done(r);
+	return ret;
+}
+
+/* see netlink.h */
+int ftkvm_replica_fence(const char *name, char *why, size_t size)
+{
+	struct ftkvm_replica *r;
+	enum ftkvm_state state;
+	int ret = -EINVAL;
+
+	r = ftkvm_replica_command(name, &ret, why, size);
+	if (!r)
+		return ret;
+	state = ftkvm_state(r);
+	ret = -EINVAL;
+	if (state == FTKVM_STATE_UNDECIDED || state == FTKVM_STATE_ORPHAN)
+		ret = ftkvm_replica_event(r, FTKVM_EV_FENCE, FTKVM_REASON_FENCED,
+					  "the other host's replica is the one to go on");
+	if (ret)
+		snprintf(why, size,
+			 "guest %s is %s: only one that has lost its peer, and does not run, can be fenced",
+			 name, ftkvm_state_name(ftkvm_state(r)));
 	ftkvm_replica_done(r);
 	return ret;
 }
@@ -137,7 +165,8 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 		ftkvm_replica_put(r);
 		return ret;
 	}
-	if (state != FTKVM_STATE_BACKUP && state != FTKVM_STATE_ORPHAN) {
+	if (state != FTKVM_STATE_BACKUP && state != FTKVM_STATE_ORPHAN &&
+	    state != FTKVM_STATE_UNDECIDED) {
 		snprintf(why, size, "guest %s is %s: only a backup can be promoted", name,
 			 ftkvm_state_name(state));
 		ret = -EINVAL;
@@ -189,7 +218,7 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 	state = ftkvm_state(r);
 	if ((mask & ~(FTKVM_SET_TIMEOUT_MS | FTKVM_SET_VERIFY_EVERY)) &&
 	    state != FTKVM_STATE_IDLE) {
-		snprintf(why, size, "epochs and counter of %s are fixed while it is %s", name,
+		snprintf(why, size, "epochs, counter and on-loss of %s are fixed while it is %s", name,
 			 ftkvm_state_name(state));
 		ret = -EBUSY;
 		goto out;
@@ -218,6 +247,8 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 		r->counter_code = p->counter ?: FTKVM_DEFAULT_COUNTER;
 	if (mask & FTKVM_SET_VERIFY_EVERY)
 		WRITE_ONCE(r->verify_every, p->verify_every);
+	if (mask & FTKVM_SET_ON_LOSS)
+		WRITE_ONCE(r->on_loss, p->on_loss);
 	if (mask & FTKVM_SET_TIMEOUT_MS) {
 		WRITE_ONCE(r->timeout_ms, p->timeout_ms ?: FTKVM_DEFAULT_TIMEOUT_MS);
 		if (r->link)

@@ -24,12 +24,14 @@ static enum ftkvm_mode replica_mode(enum ftkvm_state s)
 		return FTKVM_MODE_FOLLOW;
 	case FTKVM_STATE_STOPPED:
 		return FTKVM_MODE_HALT;
+	case FTKVM_STATE_UNDECIDED:
+		return FTKVM_MODE_HOLD;
 	default:
 		return FTKVM_MODE_PASS;
 	}
 }
 
-static unsigned int replica_uapi_event(enum ftkvm_event ev)
+static unsigned int replica_uapi_event(enum ftkvm_event ev, enum ftkvm_state next)
 {
 	switch (ev) {
 	case FTKVM_EV_PAIR_PRIMARY:
@@ -38,12 +40,18 @@ static unsigned int replica_uapi_event(enum ftkvm_event ev)
 	case FTKVM_EV_START:
 		return FTKVM_UAPI_EVENT_STARTED;
 	case FTKVM_EV_LINK_DOWN:
+	case FTKVM_EV_HOLD:
 		return FTKVM_UAPI_EVENT_PEER_LOST;
 	case FTKVM_EV_REFUSE:
 	case FTKVM_EV_UNPAIR:
 		return FTKVM_UAPI_EVENT_UNPAIRED;
 	case FTKVM_EV_DIVERGED:
 		return FTKVM_UAPI_EVENT_DIVERGED;
+	case FTKVM_EV_PEER_STOPPED:
+		return FTKVM_UAPI_EVENT_UNPAIRED;
+	case FTKVM_EV_PROMOTE:
+		/* one that has a log to consume is not live yet */
+		return next == FTKVM_STATE_SOLO ? FTKVM_UAPI_EVENT_PROMOTED : 0;
 	case FTKVM_EV_DRAINED:
 		return FTKVM_UAPI_EVENT_PROMOTED;
 	case FTKVM_EV_GUEST_END:
@@ -67,7 +75,8 @@ static bool replica_says_bye(enum ftkvm_event ev)
  * @reason: why a pairing ended (enum ftkvm_reason); NONE keeps what is known
  * @fmt: the same in words, for the operator
  *
- * Whoever waits is woken, and the vCPU leaves the guest to see. What else is to
+ * To a primary that is not to go on unasked, the end of its pairing is another event:
+ * ftkvm_state_event(). Whoever waits is woken, and the vCPU leaves the guest to see. What else is to
  * be done (telling the peer and the listeners) is left to a worker.
  * Context: any but NMI.
  * Return: 0, -EINVAL when the event has no place in the state the replica is in.
@@ -75,6 +84,8 @@ static bool replica_says_bye(enum ftkvm_event ev)
 int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason,
 			const char *fmt, ...)
 {
+	struct ftkvm_ending ending;
+	bool says_bye = replica_says_bye(ev);
 	unsigned long flags;
 	enum ftkvm_state from;
 	bool changed;
@@ -83,6 +94,12 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 
 	ftkvm_fault(FTKVM_FAULT_STATE_CHANGES);
 	spin_lock_irqsave(&r->lock, flags);
+	ending = (struct ftkvm_ending) {
+		.hold = READ_ONCE(r->on_loss) == FTKVM_UAPI_LOSS_HOLD,
+		.told = READ_ONCE(r->peer_bye),
+		.begun = r->start_said,
+	};
+	ev = ftkvm_state_event(r->state, r->role, ev, &ending);
 	next = ftkvm_state_next(r->state, r->role, ev);
 	/* its backup has been told to stop: they must not both */
 	if (ev == FTKVM_EV_FENCE && r->unpairing)
@@ -108,13 +125,13 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 		 * a primary that went solo may end later, and is no reason to promote.
 		 * But one that has yet to say that it unpairs was not alone.
 		 */
-		if ((ev == FTKVM_EV_FENCE || (replica_says_bye(ev) && !READ_ONCE(r->peer_bye))) &&
+		if ((ev == FTKVM_EV_FENCE || (says_bye && !ending.told)) &&
 		    (!r->bye || from == FTKVM_STATE_PRIMARY)) {
 			r->bye = true;
 			r->bye_reason = r->reason;
 			strscpy(r->bye_detail, r->detail);
 		}
-		r->events |= BIT(replica_uapi_event(ev));
+		r->events |= BIT(replica_uapi_event(ev, next));
 		/* last: what the new mode looks at is in place */
 		smp_store_release(&r->mode, replica_mode(next));
 	}

@@ -90,6 +90,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	info->counter = r->counter_code;
 	info->timeout_ms = READ_ONCE(r->timeout_ms);
 	info->verify_every = READ_ONCE(r->verify_every);
+	info->on_loss = READ_ONCE(r->on_loss);
 
 	info_figures(r, s);
 	if (FTKVM_SUMS_PHASE(READ_ONCE(r->sums.state)) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r))

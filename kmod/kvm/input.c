@@ -119,6 +119,11 @@ bool ftkvm_input_offer(struct ftkvm_replica *r, const struct ftkvm_input *i)
 		inputs_queue(&r->in, i);
 		wake = true;
 		break;
+	case FTKVM_MODE_HOLD:
+		/* it may be let go on */
+		inputs_queue(&r->in, i);
+		wake = true;
+		break;
 	case FTKVM_MODE_FOLLOW:
 		inputs_note(r, i);
 		break;
@@ -132,6 +137,9 @@ bool ftkvm_input_offer(struct ftkvm_replica *r, const struct ftkvm_input *i)
 	/* halted, it is at an epoch end already */
 	if (wake)
 		kvm_vcpu_wake_up(r->vcpu);
+	/* it may have settled meanwhile, and run */
+	if (wake && ftkvm_mode(r) == FTKVM_MODE_PASS)
+		kvm_vcpu_kick(r->vcpu);
 	return taken;
 }
 

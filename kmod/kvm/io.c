@@ -245,7 +245,7 @@ int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa_t a
 
 	ftkvm_hook_enter();
 	r = io_replica(vcpu);
-	if (r && ftkvm_mode(r) == FTKVM_MODE_LEAD) {
+	if (r && (ftkvm_mode(r) == FTKVM_MODE_LEAD || ftkvm_mode(r) == FTKVM_MODE_HOLD)) {
 		kick = r->out_kick && bus == KVM_MMIO_BUS && ftkvm_lockstep_is_kick(r->kvm, addr);
 		if (!kick)
 			ftkvm_lead_late_output(r);

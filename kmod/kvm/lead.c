@@ -288,13 +288,14 @@ int ftkvm_lead_sync(struct ftkvm_replica *r, u32 what)
 
 /**
  * ftkvm_lead_late_output() - a write leaves in the middle of an emulation
- * @r: the replica
+ * @r: the replica, leading or held
  *
  * The exit did not tell that it writes (a read-modify-write that faulted on
  * its read), or told of a kick, and this is something else. What was read so far and
  * the output are logged and committed before the write goes on. The wait can't be
- * restarted, so only a fatal signal ends it, or the link's time-out. Killed, the guest has
- * ended here: the caller finds FTKVM_MODE_HALT, and nothing leaves.
+ * restarted, so only a fatal signal ends it, or the link's time-out; or the decision who
+ * goes on. Killed, the guest has ended here: the caller finds FTKVM_MODE_HALT, and nothing
+ * leaves.
  * Context: vCPU thread, process context, kvm->srcu read-held.
  */
 void ftkvm_lead_late_output(struct ftkvm_replica *r)
@@ -302,13 +303,13 @@ void ftkvm_lead_late_output(struct ftkvm_replica *r)
 	if (r->out_done)
 		return;
 	/* a kick's is logged already */
-	if (!r->out_kick) {
-		if (!r->env_open) {
+	if (!r->out_kick && ftkvm_mode(r) == FTKVM_MODE_LEAD) {
+		if (r->env_open) {
+			lead_env_close(r, true);
+			lead_out(r, false);
+		} else {
 			lead_unlogged(r, "writes to a device");
-			return;
 		}
-		lead_env_close(r, true);
-		lead_out(r, false);
 	}
 	r->out_kick = false;
 	ftkvm_fault(FTKVM_FAULT_LEAD_LATE);

@@ -118,10 +118,20 @@ static bool log_committed(struct ftkvm_replica *r)
 	unsigned long flags;
 	bool ret;
 
+	if (ftkvm_mode(r) != FTKVM_MODE_LEAD)
+		return false;
 	spin_lock_irqsave(&r->flow_lock, flags);
 	ret = ftkvm_flow_committed(&r->flow, r->out_off);
 	spin_unlock_irqrestore(&r->flow_lock, flags);
 	return ret;
+}
+
+/* Nothing will be committed any more, and it is known who goes on. */
+static bool log_over(const struct ftkvm_replica *r)
+{
+	enum ftkvm_mode mode = ftkvm_mode(r);
+
+	return mode != FTKVM_MODE_LEAD && mode != FTKVM_MODE_HOLD;
 }
 
 /**
@@ -130,7 +140,7 @@ static bool log_committed(struct ftkvm_replica *r)
  * @killable: wait on through signals that don't kill
  *
  * Context: as ftkvm_log_room(). Bounded by the link's time-out, behind which
- * the replica is solo.
+ * the replica is solo; or held, which @killable waits for the end of.
  * Return: 0 (or the replica leads no more), -EINTR on a signal.
  */
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
@@ -145,8 +155,7 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 	t = ktime_get();
 	if (killable) {
 		kvm_vcpu_srcu_read_unlock(r->vcpu);
-		ret = wait_event_killable(r->wq, ftkvm_mode(r) != FTKVM_MODE_LEAD ||
-					  log_committed(r)) ? -EINTR : 0;
+		ret = wait_event_killable(r->wq, log_over(r) || log_committed(r)) ? -EINTR : 0;
 		kvm_vcpu_srcu_read_lock(r->vcpu);
 	} else {
 		ret = ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || log_committed(r));

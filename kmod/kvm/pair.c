@@ -21,6 +21,7 @@ static_assert((int)FTKVM_STATE_ORPHAN == (int)FTKVM_UAPI_STATE_ORPHAN);
 static_assert((int)FTKVM_STATE_TAKEOVER == (int)FTKVM_UAPI_STATE_TAKEOVER);
 static_assert((int)FTKVM_STATE_SOLO == (int)FTKVM_UAPI_STATE_SOLO);
 static_assert((int)FTKVM_STATE_STOPPED == (int)FTKVM_UAPI_STATE_STOPPED);
+static_assert((int)FTKVM_STATE_UNDECIDED == (int)FTKVM_UAPI_STATE_UNDECIDED);
 static_assert((int)FTKVM_ROLE_PRIMARY == (int)FTKVM_UAPI_ROLE_PRIMARY);
 static_assert((int)FTKVM_ROLE_BACKUP == (int)FTKVM_UAPI_ROLE_BACKUP);
 
@@ -110,6 +111,45 @@ static int pair_bulk(void *priv, const void *payload, u32 len)
 	return ftkvm_lockstep_bulk(priv, payload, len);
 }
 
+/* Say it, and leave it to the peer to hang up. */
+static int pair_send_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
+{
+	struct ftkvm_bye bye = { .reason = cpu_to_le32(reason) };
+	int ret;
+
+	if (!r->link || !ftkvm_link_alive(r->link))
+		return -ENOTCONN;
+	strscpy(bye.detail, detail);
+	ftkvm_fault(FTKVM_FAULT_BYE_SAY);
+	ret = ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
+	ftkvm_fault(FTKVM_FAULT_BYE_SAID);
+	return ret;
+}
+
+static void pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
+{
+	if (pair_send_bye(r, reason, detail) == -ENOTCONN)
+		return;
+	ftkvm_link_fail(r->link, reason, detail);
+	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
+}
+
+/*
+ * A primary that unpairs, or is held, goes on alone when it hears that its backup has
+ * stopped. That is the worker's to say: the receive thread does not wait to send.
+ */
+static void pair_answer_bye(struct ftkvm_replica *r)
+{
+	spin_lock_irq(&r->lock);
+	if (r->state == FTKVM_STATE_STOPPED && !r->bye) {
+		r->bye = true;
+		r->bye_reason = FTKVM_REASON_UNPAIRED;
+		strscpy(r->bye_detail, "the backup has stopped, as the primary ended the pairing");
+	}
+	spin_unlock_irq(&r->lock);
+	queue_work(ftkvm_replica_work, &r->event_work);
+}
+
 static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 {
 	u32 reason = le32_to_cpu(bye->reason);
@@ -117,7 +157,9 @@ static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 
 	ftkvm_frame_text(detail, sizeof(detail), bye->detail, sizeof(bye->detail));
 	ftkvm_fault(FTKVM_FAULT_BYE_GOT);
-	WRITE_ONCE(r->peer_bye, true);
+	/* it has stopped; who promotes has not */
+	if (reason != FTKVM_REASON_PROMOTED)
+		WRITE_ONCE(r->peer_bye, true);
 	switch (reason) {
 	case FTKVM_REASON_GUEST_ENDED:
 		/* the peer is gone, not our guest */
@@ -138,9 +180,11 @@ static void pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye)
 				    "the peer: %s", detail);
 		break;
 	}
-	/* a primary that unpairs goes solo when it sees that: ftkvm_pair_unpair() */
-	if (reason == FTKVM_REASON_UNPAIRED && r->role == FTKVM_ROLE_BACKUP)
-		ftkvm_link_fail(r->link, reason, "the peer ended the pairing");
+	if (r->role == FTKVM_ROLE_BACKUP)
+		pair_answer_bye(r);
+	else if (reason != FTKVM_REASON_PROMOTED)
+		/* what it was held for has been decided */
+		ftkvm_replica_event(r, FTKVM_EV_PEER_STOPPED, FTKVM_REASON_NONE, " ");
 }
 
 static int pair_frame(void *priv, u8 type, const void *payload, u32 len)
@@ -190,29 +234,6 @@ static const struct ftkvm_link_ops pair_link_ops = {
 };
 
 /* ---- good-byes ---- */
-
-/* Say it, and leave it to the peer to hang up. */
-static int pair_send_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
-{
-	struct ftkvm_bye bye = { .reason = cpu_to_le32(reason) };
-	int ret;
-
-	if (!r->link || !ftkvm_link_alive(r->link))
-		return -ENOTCONN;
-	strscpy(bye.detail, detail);
-	ftkvm_fault(FTKVM_FAULT_BYE_SAY);
-	ret = ftkvm_link_send(r->link, FTKVM_FRAME_BYE, &bye, sizeof(bye));
-	ftkvm_fault(FTKVM_FAULT_BYE_SAID);
-	return ret;
-}
-
-static void pair_say_bye(struct ftkvm_replica *r, u32 reason, const char *detail)
-{
-	if (pair_send_bye(r, reason, detail) == -ENOTCONN)
-		return;
-	ftkvm_link_fail(r->link, reason, detail);
-	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
-}
 
 /* What the primary logged gets a chance to arrive, as long as the peer lives. */
 static void pair_drain(struct ftkvm_replica *r)
@@ -269,6 +290,17 @@ static void pair_unpairing(struct ftkvm_replica *r)
 	ftkvm_link_fail(r->link, FTKVM_REASON_UNPAIRED, UNPAIRED);
 }
 
+/* This primary ended the pairing itself, and need not wait for others if the backup stops. */
+static void pair_held(struct ftkvm_replica *r, u32 reason, const char *detail)
+{
+	if (pair_send_bye(r, reason, detail) == -ENOTCONN)
+		return;
+	wait_event_timeout(r->wq, ftkvm_state(r) != FTKVM_STATE_UNDECIDED ||
+			   !ftkvm_link_alive(r->link), msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
+	ftkvm_link_fail(r->link, reason, detail);
+	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
+}
+
 /**
  * ftkvm_pair_bye() - tell the peer why the pairing ended on this side
  * @r: the replica, with @bye_reason and @bye_detail
@@ -296,7 +328,10 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
 	}
 	if (reason == FTKVM_REASON_GUEST_ENDED && r->role == FTKVM_ROLE_PRIMARY)
 		pair_drain(r);
-	pair_say_bye(r, reason, detail);
+	if (ftkvm_state(r) == FTKVM_STATE_UNDECIDED)
+		pair_held(r, reason, detail);
+	else
+		pair_say_bye(r, reason, detail);
 }
 
 /**
@@ -386,6 +421,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->log_closed = false;
 	r->have_peer_start = false;
 	r->start_ready = false;
+	r->start_said = false;
 	r->peer_bye = false;
 	r->unpairing = false;
 	memset(&r->codec, 0, sizeof(r->codec));
@@ -467,6 +503,8 @@ static int pair_settings(struct ftkvm_replica *r, const struct ftkvm_pair_params
 	WRITE_ONCE(r->timeout_ms, p->timeout_ms ?: r->timeout_ms);
 	if (p->verify_every != FTKVM_VERIFY_KEEP)
 		WRITE_ONCE(r->verify_every, p->verify_every);
+	if (p->on_loss)
+		WRITE_ONCE(r->on_loss, p->on_loss);
 	spin_lock_irq(&r->lock);
 	strscpy(r->peer, p->peer);
 	spin_unlock_irq(&r->lock);
@@ -647,6 +685,10 @@ static int pair_starting(struct ftkvm_replica *r)
 			pair_refuse(r, "the guest's memory can't be read (error %d)", ret);
 			return 0;
 		}
+		/* a link that ends from here on may leave a backup that runs */
+		spin_lock_irq(&r->lock);
+		r->start_said = true;
+		spin_unlock_irq(&r->lock);
 		ret = ftkvm_link_send(r->link, FTKVM_FRAME_START, &r->our_start,
 				      sizeof(r->our_start));
 		/* any other error ends the link: that is waited for below */

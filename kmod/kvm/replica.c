@@ -363,6 +363,7 @@ static struct ftkvm_replica *replica_new(struct kvm *kvm, const char *name)
 	r->margin = FTKVM_DEFAULT_MARGIN;
 	r->counter_code = FTKVM_DEFAULT_COUNTER;
 	r->timeout_ms = FTKVM_DEFAULT_TIMEOUT_MS;
+	r->on_loss = FTKVM_UAPI_LOSS_SOLO;
 	spin_lock_init(&r->lock);
 	spin_lock_init(&r->flow_lock);
 	mutex_init(&r->cmd);
@@ -476,6 +477,11 @@ int ftkvm_replica_detach(const char *name, char *why, size_t size)
 		ret = replica_detach(r, false);
 		if (!ret)
 			return 0;
+		break;
+	case FTKVM_STATE_UNDECIDED:
+		snprintf(why, size, "guest %s has lost its peer: \"ftctl promote\" or \"fence\" it first",
+			 name);
+		ret = -EBUSY;
 		break;
 	default:
 		snprintf(why, size, "guest %s is paired: \"ftctl unpair %s\" first", name, name);

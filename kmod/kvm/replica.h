@@ -62,6 +62,7 @@ enum ftkvm_mode {
 	FTKVM_MODE_LEAD,	/* primary: log */
 	FTKVM_MODE_FOLLOW,	/* backup: replay */
 	FTKVM_MODE_HALT,	/* never enter the guest again */
+	FTKVM_MODE_HOLD,	/* not now: it may be PASS, or HALT, that follows */
 };
 
 struct ftkvm_counter {
@@ -190,6 +191,7 @@ struct ftkvm_replica {
 	u64 period_min, period_max, margin;
 	u32 counter_code, timeout_ms;
 	u32 verify_every;			/* epochs; 0: never. May change at any time */
+	u32 on_loss;				/* enum ftkvm_uapi_loss; the same */
 	char peer[FTKVM_PEER_MAX + 1];
 
 	spinlock_t lock;			/* state and what goes with it, below */
@@ -225,6 +227,7 @@ struct ftkvm_replica {
 	/* START frames */
 	struct ftkvm_start our_start, peer_start;
 	bool start_ready;			/* ours is sent */
+	bool start_said;			/* ... or about to be; @lock */
 	bool have_peer_start;
 	bool starting;				/* vCPU thread is in ftkvm_pair_start() */
 
@@ -259,7 +262,7 @@ struct ftkvm_replica {
 	bool out_logged;			/* its OUT is logged, it did not run yet */
 	bool out_done;				/* ... and it may leave now */
 	bool out_kick;				/* ... or may not, but a device's kick needn't wait */
-	bool shut_down;				/* by a triple fault that waits for its commit */
+	bool shut_down;				/* a triple fault, or its like, has yet to be handled */
 	bool out_going;				/* ... and does: ftkvm_lead_stopped() */
 	u64 out_off;				/* log offset behind the OUT record */
 	bool snap_after;			/* END follows when the instruction is done */
@@ -315,6 +318,12 @@ void ftkvm_replica_settle(struct ftkvm_replica *r);
 
 /* ---- info.c ---- */
 void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info);
+
+/* Is the guest not to be entered in this mode? */
+static inline bool ftkvm_mode_still(enum ftkvm_mode mode)
+{
+	return mode == FTKVM_MODE_HALT || mode == FTKVM_MODE_HOLD;
+}
 
 static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 {

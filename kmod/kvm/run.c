@@ -46,6 +46,7 @@ static int run_before(struct ftkvm_replica *r)
 				return ret;
 			continue;
 		case FTKVM_MODE_HALT:
+		case FTKVM_MODE_HOLD:
 			ret = ftkvm_log_wait(r);
 			if (ret)
 				return ret;
@@ -125,6 +126,7 @@ bool ftkvm_pre_kvm_vcpu_halt(struct kvm_vcpu *vcpu, long unused1, long unused2, 
 		handled = true;
 		break;
 	case FTKVM_MODE_HALT:
+	case FTKVM_MODE_HOLD:
 		ftkvm_log_wait_nosrcu(r);
 		handled = true;
 		break;

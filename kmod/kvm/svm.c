@@ -479,6 +479,14 @@ static bool svm_is_kick(struct kvm_vcpu *vcpu, const struct svm_sync *s)
 	       ftkvm_lockstep_is_kick(vcpu->kvm, b->control.exit_info_2);
 }
 
+/* An exit that the guest's next instruction does not repeat: a shutdown, a debug trap. */
+static bool svm_comes_once(struct kvm_vcpu *vcpu)
+{
+	u32 code = svm_vmcb(vcpu)->control.exit_code;
+
+	return code == SVM_EXIT_SHUTDOWN || code == SVM_EXIT_EXCP_BASE + DB_VECTOR;
+}
+
 static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 {
 	u32 what = (s->in ? FTKVM_SYNC_ENV : 0) | (s->out ? FTKVM_SYNC_OUT : 0);
@@ -490,8 +498,8 @@ static int svm_handle_sync(struct ftkvm_replica *r, struct svm_sync *s)
 		ret = ftkvm_follow_sync(r, what);
 	else if (ftkvm_mode(r) == FTKVM_MODE_LEAD)
 		ret = ftkvm_lead_sync(r, svm_is_kick(vcpu, s) ? what | FTKVM_SYNC_KICK : what);
-	/* told to stop in the wait: nothing leaves any more */
-	if (!ret && ftkvm_mode(r) == FTKVM_MODE_HALT)
+	/* told to stop in the wait: nothing leaves any more, or not now */
+	if (!ret && ftkvm_mode_still(ftkvm_mode(r)))
 		ret = -ESTALE;
 	if (ret) {
 		svm_sync_crs(vcpu);
@@ -559,6 +567,7 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(vcpu->kvm);
+again:
 	if (r && vcpu == r->vcpu && r->armed_vmcb && ftkvm_mode(r) == FTKVM_MODE_PASS &&
 	    fp == EXIT_FASTPATH_NONE && svm_is_tsc_exit(r)) {
 		/* gone solo meanwhile: the intercept was ours, KVM has no handler */
@@ -573,9 +582,12 @@ int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 	}
 	r->out_done = false;
 	r->out_kick = false;
-	if (ftkvm_mode(r) == FTKVM_MODE_HALT) {
+	if (ftkvm_mode_still(ftkvm_mode(r))) {
 		svm_sync_crs(vcpu);
-		ftkvm_log_wait(r);
+		if (!ftkvm_log_wait(r) && ftkvm_mode(r) == FTKVM_MODE_PASS)
+			goto again;
+		/* the instruction is executed again later, where that is possible */
+		r->shut_down = fp == EXIT_FASTPATH_NONE && svm_comes_once(vcpu);
 		ret = READ_ONCE(r->detaching) ? -EIO : 1;
 		goto out;
 	}
@@ -761,8 +773,13 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 		break;
 	case FTKVM_MODE_PASS:
 		/* what is delivered here is injected at the next entry: exit at once */
-		done = ftkvm_inputs_any(r);
+		done = ftkvm_inputs_any(r) || r->shut_down;
 		ftkvm_replica_settle(r);
+		if (unlikely(r->shut_down)) {
+			r->shut_down = false;
+			*ret = EXIT_FASTPATH_NONE;
+			break;
+		}
 		if (done)
 			*ret = ftkvm_orig_svm_vcpu_run(vcpu, run_flags |
 						       KVM_RUN_FORCE_IMMEDIATE_EXIT);

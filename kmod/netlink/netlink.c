@@ -84,7 +84,9 @@ static const struct netlink_range_validation ftkvm_nl_every = {
 	[FTKVM_A_MARGIN]	= NLA_POLICY_FULL_RANGE(NLA_U64, &ftkvm_nl_margin),	\
 	[FTKVM_A_COUNTER]	= NLA_POLICY_MIN(NLA_U32, 1),				\
 	[FTKVM_A_TIMEOUT_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_timeout),	\
-	[FTKVM_A_VERIFY_EVERY]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_every)
+	[FTKVM_A_VERIFY_EVERY]	= NLA_POLICY_FULL_RANGE(NLA_U32, &ftkvm_nl_every),	\
+	[FTKVM_A_ON_LOSS]	= NLA_POLICY_RANGE(NLA_U32, FTKVM_UAPI_LOSS_SOLO,	\
+						   FTKVM_UAPI_LOSS_HOLD)
 
 /* An attribute that a command's policy does not list is refused. */
 static const struct nla_policy ftkvm_nl_attach_policy[FTKVM_A_VM_FD + 1] = {
@@ -97,7 +99,7 @@ static const struct nla_policy ftkvm_nl_dump_policy[FTKVM_A_PAD + 1] = {
 	[FTKVM_A_PAD]	= { .type = NLA_REJECT },
 };
 
-/* DETACH, UNPAIR, GET */
+/* DETACH, UNPAIR, FENCE, GET */
 static const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 };
@@ -107,7 +109,7 @@ static const struct nla_policy ftkvm_nl_verify_policy[FTKVM_A_DISKS + 1] = {
 	[FTKVM_A_DISKS]	= NLA_POLICY_MAX(NLA_U32, FTKVM_UAPI_DISKS_COMPARE),
 };
 
-static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_PAIR_NAME + 1] = {
+static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_ON_LOSS + 1] = {
 	[FTKVM_A_NAME]		= FTKVM_NL_NAME,
 	[FTKVM_A_SOCK_FD]	= FTKVM_NL_FD,
 	[FTKVM_A_ROLE]		= FTKVM_NL_ROLE,
@@ -119,10 +121,10 @@ static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_PAIR_NAME + 1] = {
 static const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_STATE + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 	[FTKVM_A_FORCE]	= { .type = NLA_FLAG },
-	[FTKVM_A_STATE]	= NLA_POLICY_MAX(NLA_U32, FTKVM_UAPI_STATE_STOPPED),
+	[FTKVM_A_STATE]	= NLA_POLICY_MAX(NLA_U32, FTKVM_UAPI_STATE_UNDECIDED),
 };
 
-static const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_VERIFY_EVERY + 1] = {
+static const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_ON_LOSS + 1] = {
 	[FTKVM_A_NAME]	= FTKVM_NL_NAME,
 	FTKVM_NL_SETTINGS,
 };
@@ -236,6 +238,7 @@ static int ftkvm_nl_put_info(struct sk_buff *skb, const struct ftkvm_info *i)
 	    nla_put_u32(skb, FTKVM_A_COUNTER, i->counter) ||
 	    nla_put_u32(skb, FTKVM_A_TIMEOUT_MS, i->timeout_ms) ||
 	    nla_put_u32(skb, FTKVM_A_VERIFY_EVERY, i->verify_every) ||
+	    nla_put_u32(skb, FTKVM_A_ON_LOSS, i->on_loss) ||
 	    ftkvm_nl_put_versions(skb) ||
 	    ftkvm_nl_put_stats(skb, i->stat))
 		return -EMSGSIZE;
@@ -272,6 +275,10 @@ static u32 ftkvm_nl_get_settings(struct genl_info *info, struct ftkvm_pair_param
 	if (a[FTKVM_A_VERIFY_EVERY]) {
 		p->verify_every = nla_get_u32(a[FTKVM_A_VERIFY_EVERY]);
 		mask |= FTKVM_SET_VERIFY_EVERY;
+	}
+	if (a[FTKVM_A_ON_LOSS]) {
+		p->on_loss = nla_get_u32(a[FTKVM_A_ON_LOSS]);
+		mask |= FTKVM_SET_ON_LOSS;
 	}
 	return mask;
 }
@@ -330,6 +337,17 @@ static int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info)
 	if (FTKVM_NL_MISSING(info, NAME))
 		return -EINVAL;
 	ret = ftkvm_replica_unpair(ftkvm_nl_get_name(info), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+static int ftkvm_nl_fence(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME))
+		return -EINVAL;
+	ret = ftkvm_replica_fence(ftkvm_nl_get_name(info), why, sizeof(why));
 	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
 }
 
@@ -527,7 +545,7 @@ static int ftkvm_nl_check(struct sk_buff *skb, struct genl_info *info)
 static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(ATTACH, attach, attach, VM_FD),
 	FTKVM_NL_DO(DETACH, detach, name, NAME),
-	FTKVM_NL_DO(PAIR, pair, pair, PAIR_NAME),
+	FTKVM_NL_DO(PAIR, pair, pair, ON_LOSS),
 	FTKVM_NL_DO(UNPAIR, unpair, name, NAME),
 	FTKVM_NL_DO(PROMOTE, promote, promote, STATE),
 	FTKVM_NL_DO(GET, get, name, NAME),
@@ -538,7 +556,7 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 		.maxattr	= FTKVM_A_PAD,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
-	FTKVM_NL_DO(SET, set, set, VERIFY_EVERY),
+	FTKVM_NL_DO(SET, set, set, ON_LOSS),
 	FTKVM_NL_DO(CHECK, check, check, VM_FD),
 	FTKVM_NL_DO(VERIFY, verify, verify, DISKS),
 	FTKVM_NL_DO(DEV_ADD, dev_add, dev_add, SHARED),
@@ -554,6 +572,7 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 		.maxattr	= FTKVM_A_PAD,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
+	FTKVM_NL_DO(FENCE, fence, name, NAME),
 };
 
 static const struct genl_multicast_group ftkvm_nl_groups[] = {

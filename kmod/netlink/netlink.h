@@ -33,6 +33,7 @@
  * @timeout_ms: a peer silent for longer is dead
  * @verify_every: epochs from one verification in the background to the next, 0:
  *	never; FTKVM_VERIFY_KEEP keeps what the replica has
+ * @on_loss: enum ftkvm_uapi_loss
  */
 struct ftkvm_pair_params {
 	u32 role;
@@ -40,7 +41,7 @@ struct ftkvm_pair_params {
 	char peer[FTKVM_PEER_MAX + 1];
 	char pair_name[FTKVM_NAME_MAX + 1];
 	u64 period_min, period_max, margin;
-	u32 counter, timeout_ms, verify_every;
+	u32 counter, timeout_ms, verify_every, on_loss;
 };
 
 #define FTKVM_VERIFY_KEEP	U32_MAX
@@ -59,7 +60,7 @@ struct ftkvm_info {
 	char detail[FTKVM_DETAIL_MAX + 1];
 	char disks_detail[FTKVM_DETAIL_MAX + 1];
 	u64 period_min, period_max, margin;
-	u32 counter, timeout_ms, verify_every;
+	u32 counter, timeout_ms, verify_every, on_loss;
 	u64 stat[__FTKVM_STAT_MAX];
 };
 
@@ -100,6 +101,9 @@ int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
 /* Waits, interruptibly and no longer than the time-out, for the backup to stop. */
 int ftkvm_replica_unpair(const char *name, char *why, size_t size);
 
+/* Of a replica that lost its peer: it never runs again. -EINVAL in any other state. */
+int ftkvm_replica_fence(const char *name, char *why, size_t size);
+
 #define FTKVM_ANY_STATE	U32_MAX
 
 /*
@@ -129,6 +133,7 @@ int ftkvm_replica_verify_disks(const char *name, bool on, char *why, size_t size
 #define FTKVM_SET_COUNTER	BIT(3)
 #define FTKVM_SET_TIMEOUT_MS	BIT(4)
 #define FTKVM_SET_VERIFY_EVERY	BIT(5)
+#define FTKVM_SET_ON_LOSS	BIT(6)
 
 /*
  * Change the settings named by @mask (FTKVM_SET_*), all or none. -EBUSY for those

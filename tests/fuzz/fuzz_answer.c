@@ -48,8 +48,8 @@ static void replica(const struct nlmsghdr *nlh)
 		REQUIRE(!strcmp(r.name, s.name));
 	if (utf8(r.detail))
 		REQUIRE(!strcmp(r.detail, s.detail));
-	REQUIRE(s.state == (r.state <= FTKVM_UAPI_STATE_STOPPED ? r.state :
-			    FTKVM_UAPI_STATE_STOPPED + 1u));
+	REQUIRE(s.state == (r.state <= FTKVM_UAPI_STATE_UNDECIDED ? r.state :
+			    FTKVM_UAPI_STATE_UNDECIDED + 1u));
 	REQUIRE(s.reason == (r.reason < __FTKVM_REASON_MAX ? r.reason : __FTKVM_REASON_MAX));
 	REQUIRE(s.pid == r.pid && s.counter == r.counter && s.timeout_ms == r.timeout_ms &&
 		s.period_min == r.period_min && s.period_max == r.period_max &&

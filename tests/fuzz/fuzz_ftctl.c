@@ -10,7 +10,7 @@
 
 /* The commands themselves are not run. */
 #define COMMAND(name) int cmd_##name(struct ftctl *ctl) { (void)ctl; return 0; }
-COMMAND(attach) COMMAND(detach) COMMAND(pair) COMMAND(unpair) COMMAND(promote)
+COMMAND(attach) COMMAND(detach) COMMAND(pair) COMMAND(unpair) COMMAND(fence) COMMAND(promote)
 COMMAND(verify)
 COMMAND(status) COMMAND(list) COMMAND(stats) COMMAND(monitor) COMMAND(set) COMMAND(check)
 COMMAND(device)

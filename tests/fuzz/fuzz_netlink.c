@@ -350,6 +350,7 @@ static void seed_pair(struct seed *s, u8 cmd, u16 odd, s64 value)
 		{ FTKVM_A_COUNTER, 4, 0xc0 },
 		{ FTKVM_A_TIMEOUT_MS, 4, 3000 },
 		{ FTKVM_A_VERIFY_EVERY, 4, 100 },
+		{ FTKVM_A_ON_LOSS, 4, FTKVM_UAPI_LOSS_HOLD },
 	};
 	u32 i;
 
@@ -493,6 +494,7 @@ static void seed_limits(struct seed *s)
 		{ FTKVM_A_TIMEOUT_MS, FTKVM_TIMEOUT_LOWEST },
 		{ FTKVM_A_TIMEOUT_MS, FTKVM_TIMEOUT_HIGHEST },
 		{ FTKVM_A_VERIFY_EVERY, FTKVM_VERIFY_HIGHEST },
+		{ FTKVM_A_ON_LOSS, FTKVM_UAPI_LOSS_SOLO }, { FTKVM_A_ON_LOSS, FTKVM_UAPI_LOSS_HOLD },
 	};
 	u32 i;
 	int by;
@@ -514,6 +516,11 @@ void fuzz_seeds(void)
 	u32 disks;
 
 	register_family();
+	for (ret = 0; ret < 4; ret++) {
+		seed_begin(&s, ret, ret > 1, FTKVM_CMD_FENCE);
+		seed_attr(&s, FTKVM_A_NAME, "db1", 4);
+		seed_done(&s);
+	}
 	for (cmd = FTKVM_CMD_ATTACH; cmd <= FTKVM_CMD_VERIFY; cmd++) {
 		for (ret = 0; ret < 4; ret++) {
 			seed_begin(&s, ret, ret > 1, cmd);

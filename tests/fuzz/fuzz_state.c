@@ -13,6 +13,8 @@ struct life {
 	bool promoted;		/* an operator ever said so, since */
 	bool drained;
 	bool ran_paired;
+	bool held;		/* it lost its peer, and who goes on was another's to decide */
+	struct ftkvm_ending ending;
 };
 
 static bool live(enum ftkvm_state s)
@@ -34,9 +36,14 @@ static void check_names(int state, int event)
 
 static void happens(struct life *l, enum ftkvm_event ev)
 {
+	enum ftkvm_event said = ev;
 	enum ftkvm_state was = l->state;
-	int ret = ftkvm_state_next(was, l->role, ev);
-	int other;
+	int other, ret;
+
+	ev = ftkvm_state_event(was, l->role, ev, &l->ending);
+	REQUIRE(ev == said || (ev == FTKVM_EV_HOLD && l->role == FTKVM_ROLE_PRIMARY &&
+			       l->ending.hold && !l->ending.told));
+	ret = ftkvm_state_next(was, l->role, ev);
 
 	/* the role has a say where ARMED leads to, and nowhere else */
 	for (other = FTKVM_ROLE_NONE; other <= FTKVM_ROLE_BACKUP + 1; other++)
@@ -46,7 +53,7 @@ static void happens(struct life *l, enum ftkvm_event ev)
 	/* what comes from outside has a place in any state */
 	if (ev == FTKVM_EV_GUEST_END)
 		REQUIRE(ret == FTKVM_STATE_STOPPED);
-	if (ev == FTKVM_EV_LINK_DOWN)
+	if (said == FTKVM_EV_LINK_DOWN)
 		REQUIRE(ret >= 0);
 	if (ret < 0) {
 		REQUIRE(ret == -EINVAL);
@@ -67,6 +74,16 @@ static void happens(struct life *l, enum ftkvm_event ev)
 	if (l->followed && !ftkvm_state_follows(was))
 		REQUIRE(!ftkvm_state_follows(l->state));
 
+	/* nobody goes on whose peer may have: but by PROMOTE */
+	if (l->ending.hold && !l->ending.told && was == FTKVM_STATE_PRIMARY &&
+	    ev != FTKVM_EV_DIVERGED)
+		REQUIRE(!live(l->state) || l->state == was);
+	if (was == FTKVM_STATE_UNDECIDED && live(l->state)) {
+		REQUIRE(ev == FTKVM_EV_PROMOTE || ev == FTKVM_EV_PEER_STOPPED);
+		REACHED("a primary that was let go on");
+	}
+	if (l->state == FTKVM_STATE_UNDECIDED)
+		l->held = true;
 	if (l->state == FTKVM_STATE_PRIMARY || l->state == FTKVM_STATE_BACKUP)
 		l->ran_paired = true;
 	if (l->state == FTKVM_STATE_BACKUP)
@@ -79,14 +96,15 @@ static void happens(struct life *l, enum ftkvm_event ev)
 		REQUIRE(l->state == FTKVM_STATE_SOLO && l->promoted && l->drained);
 		REACHED("a backup that went live");
 	}
-	if (l->state == FTKVM_STATE_SOLO && !l->followed)
+	if (l->state == FTKVM_STATE_SOLO && !l->followed && !l->held)
 		REACHED("a primary that lost its backup");
 	if (l->state == FTKVM_STATE_ORPHAN)
 		REACHED("an orphan");
 
 	/* who follows has a log to follow; who waits or is over does not run */
 	REQUIRE(ftkvm_state_may_run(l->state) ==
-		(l->state != FTKVM_STATE_ARMED && l->state != FTKVM_STATE_STOPPED));
+		(l->state != FTKVM_STATE_ARMED && l->state != FTKVM_STATE_STOPPED &&
+		 l->state != FTKVM_STATE_UNDECIDED));
 	REQUIRE(!ftkvm_state_follows(l->state) || (l->followed && !l->drained));
 	REQUIRE(!(ftkvm_state_follows(l->state) && live(l->state)));
 }
@@ -103,6 +121,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			int state = feed_u64(&f);
 
 			check_names(state, feed_u64(&f));
+			continue;
+		}
+		if (ev >= 0xe0) {
+			l.ending.hold = ev & 1;
+			l.ending.told = ev & 2;
+			l.ending.begun = ev & 4;
 			continue;
 		}
 		ev %= FTKVM_EVENTS;
@@ -125,6 +149,10 @@ void fuzz_seeds(void)
 		  FTKVM_EV_DRAINED, FTKVM_EV_LINK_DOWN },
 		{ FTKVM_EV_PAIR_BACKUP, FTKVM_EV_LINK_DOWN, FTKVM_EV_PROMOTE, FTKVM_EV_GUEST_END },
 		{ FTKVM_EV_PAIR_BACKUP, FTKVM_EV_START, FTKVM_EV_DIVERGED, FTKVM_EV_DRAINED },
+		{ 0xe1, FTKVM_EV_PAIR_PRIMARY, FTKVM_EV_START, FTKVM_EV_LINK_DOWN,
+		  FTKVM_EV_PROMOTE },
+		{ 0xe5, FTKVM_EV_PAIR_PRIMARY, FTKVM_EV_UNPAIR, FTKVM_EV_FENCE },
+		{ 0xe3, FTKVM_EV_PAIR_PRIMARY, FTKVM_EV_START, FTKVM_EV_UNPAIR },
 	};
 	struct seed s = { };
 	size_t i;

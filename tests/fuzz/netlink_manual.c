@@ -121,7 +121,7 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 		return !len;
 	case FTKVM_A_STATE:
 		c->state = v;
-		return len == 4 && v <= FTKVM_UAPI_STATE_STOPPED;
+		return len == 4 && v <= FTKVM_UAPI_STATE_UNDECIDED;
 	case FTKVM_A_PERIOD_MIN:
 		c->p.period_min = v;
 		c->mask |= FTKVM_SET_PERIOD_MIN;
@@ -146,6 +146,10 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 		c->p.verify_every = v;
 		c->mask |= FTKVM_SET_VERIFY_EVERY;
 		return len == 4 && v <= FTKVM_VERIFY_HIGHEST;
+	case FTKVM_A_ON_LOSS:
+		c->p.on_loss = v;
+		c->mask |= FTKVM_SET_ON_LOSS;
+		return len == 4 && within(v, FTKVM_UAPI_LOSS_SOLO, FTKVM_UAPI_LOSS_HOLD);
 	case FTKVM_A_DISKS:
 		c->disks = v;
 		return len == 4 && v <= FTKVM_UAPI_DISKS_COMPARE;
@@ -161,7 +165,7 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 
 #define A(attr)		BIT_ULL(FTKVM_A_##attr)
 #define SETTINGS	(A(PERIOD_MIN) | A(PERIOD_MAX) | A(MARGIN) | A(COUNTER) | A(TIMEOUT_MS) | \
-			 A(VERIFY_EVERY))
+			 A(VERIFY_EVERY) | A(ON_LOSS))
 
 static_assert(FTKVM_A_MAX < 64);
 
@@ -186,6 +190,7 @@ static const struct {
 	[FTKVM_CMD_DEV_CALL] = { A(DEV_NAME) | A(QUEUE), A(CALL_FD) },
 	[FTKVM_CMD_DEV_STOP] = { A(DEV_NAME) | A(QUEUE), 0 },
 	[FTKVM_CMD_DEV_GET] = { A(DEV_NAME), 0 },
+	[FTKVM_CMD_FENCE] = { A(NAME), 0 },
 };
 
 /* Beside each attribute on its own: what must be there together. */

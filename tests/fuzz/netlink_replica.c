@@ -56,7 +56,8 @@ static bool same_settings(const struct ftkvm_pair_params *a, const struct ftkvm_
 {
 	return a->period_min == b->period_min && a->period_max == b->period_max &&
 	       a->margin == b->margin && a->counter == b->counter &&
-	       a->timeout_ms == b->timeout_ms && a->verify_every == b->verify_every;
+	       a->timeout_ms == b->timeout_ms && a->verify_every == b->verify_every &&
+	       a->on_loss == b->on_loss;
 }
 
 int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 *reason,
@@ -73,6 +74,13 @@ int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 
 	REACHED("PAIR");
 	if (*p->peer && p->margin)
 		REACHED("PAIR with a peer and a margin");
+	return done(why, size);
+}
+
+int ftkvm_replica_fence(const char *name, char *why, size_t size)
+{
+	comes(FTKVM_CMD_FENCE, false, name);
+	REACHED("FENCE");
 	return done(why, size);
 }
 

@@ -16,30 +16,33 @@
 #define TAKE	FTKVM_STATE_TAKEOVER
 #define SOLO	FTKVM_STATE_SOLO
 #define STOP	FTKVM_STATE_STOPPED
+#define UNDE	FTKVM_STATE_UNDECIDED
 #define NONE	(-EINVAL)
 
 /*
  * Columns in the order of enum ftkvm_event: PAIR_PRIMARY, PAIR_BACKUP, START,
- * REFUSE, LINK_DOWN, PROMOTE, DRAINED, DIVERGED, UNPAIR, GUEST_END, FENCE.
+ * REFUSE, LINK_DOWN, PROMOTE, DRAINED, DIVERGED, UNPAIR, GUEST_END, FENCE, HOLD,
+ * PEER_STOPPED.
  */
 static const int state_want[FTKVM_STATES][FTKVM_EVENTS] = {
-	[IDLE] = { ARMED, ARMED, NONE, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP, NONE },
-	[ARMED] = { NONE, NONE, PRIM, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP, STOP },
-	[PRIM] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, SOLO, SOLO, STOP, STOP },
-	[BACK] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP, NONE },
-	[ORPH] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP, NONE },
-	[TAKE] = { NONE, NONE, NONE, NONE, TAKE, NONE, SOLO, STOP, NONE, STOP, NONE },
-	[SOLO] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, NONE, NONE, STOP, NONE },
-	[STOP] = { NONE, NONE, NONE, NONE, STOP, NONE, NONE, NONE, NONE, STOP, NONE },
+	[IDLE] = { ARMED, ARMED, NONE, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP, NONE, NONE, NONE },
+	[ARMED] = { NONE, NONE, PRIM, IDLE, IDLE, NONE, NONE, NONE, IDLE, STOP, STOP, UNDE, NONE },
+	[PRIM] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, SOLO, SOLO, STOP, STOP, UNDE, NONE },
+	[BACK] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP, NONE, NONE, NONE },
+	[ORPH] = { NONE, NONE, NONE, NONE, ORPH, TAKE, NONE, STOP, STOP, STOP, STOP, NONE, NONE },
+	[TAKE] = { NONE, NONE, NONE, NONE, TAKE, NONE, SOLO, STOP, NONE, STOP, NONE, NONE, NONE },
+	[SOLO] = { NONE, NONE, NONE, NONE, SOLO, NONE, NONE, NONE, NONE, STOP, NONE, NONE, NONE },
+	[STOP] = { NONE, NONE, NONE, NONE, STOP, NONE, NONE, NONE, NONE, STOP, NONE, NONE, NONE },
+	[UNDE] = { NONE, NONE, NONE, NONE, UNDE, SOLO, NONE, NONE, NONE, STOP, STOP, NONE, SOLO },
 };
 
 /* The role is asked for in ARMED alone. */
 static const int armed_backup[FTKVM_EVENTS] = {
-	NONE, NONE, BACK, STOP, STOP, NONE, NONE, NONE, STOP, STOP, STOP,
+	NONE, NONE, BACK, STOP, STOP, NONE, NONE, NONE, STOP, STOP, STOP, STOP, NONE,
 };
 
 static const int armed_none[FTKVM_EVENTS] = {
-	NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, STOP, STOP,
+	NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, STOP, STOP, NONE, NONE,
 };
 
 static void state_table(struct kunit *test)
@@ -145,16 +148,64 @@ static void state_primary_survives(struct kunit *test)
 	}
 }
 
-/* A fence stops who has not gone solo, and nobody else: its peer is to go live. */
-static void state_fence_stops_a_primary_only(struct kunit *test)
+/* A fence stops who is not live alone, and nobody else: its peer is to go live. */
+static void state_fence_stops_who_is_not_alone(struct kunit *test)
 {
 	int state;
 
-	for (state = 0; state < FTKVM_STATES; state++)
+	for (state = 0; state < FTKVM_STATES; state++) {
+		bool stops = state == ARMED || state == PRIM || state == ORPH || state == UNDE;
+
 		KUNIT_EXPECT_EQ_MSG(test, ftkvm_state_next(state, FTKVM_ROLE_PRIMARY,
 							   FTKVM_EV_FENCE),
-				    state == ARMED || state == PRIM ? STOP : NONE, "%s",
-				    ftkvm_state_name(state));
+				    stops ? STOP : NONE, "%s", ftkvm_state_name(state));
+	}
+}
+
+/* What ends the pairing of a primary, as it is to be understood. */
+static void state_holds_a_primary(struct kunit *test)
+{
+	static const enum ftkvm_event ends[] = { FTKVM_EV_LINK_DOWN, FTKVM_EV_UNPAIR };
+	int state, event, bits, i;
+
+	for (bits = 0; bits < 8; bits++) {
+		const struct ftkvm_ending e = {
+			.hold = bits & 1, .told = bits & 2, .begun = bits & 4,
+		};
+
+		for (state = 0; state < FTKVM_STATES; state++) {
+			for (event = 0; event < FTKVM_EVENTS; event++) {
+				bool held = e.hold && !e.told &&
+					    (state == PRIM || (state == ARMED && e.begun)) &&
+					    (event == ends[0] || event == ends[1]);
+
+				KUNIT_EXPECT_EQ_MSG(test,
+						    ftkvm_state_event(state, FTKVM_ROLE_PRIMARY,
+								      event, &e),
+						    held ? FTKVM_EV_HOLD : event, "%s + %s, %d",
+						    ftkvm_state_name(state),
+						    ftkvm_event_name(event), bits);
+				KUNIT_EXPECT_EQ(test, ftkvm_state_event(state, FTKVM_ROLE_BACKUP,
+									event, &e), event);
+			}
+		}
+	}
+	/* and then it does not run, until it is promoted */
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		const struct ftkvm_ending e = { .hold = true };
+		int event = ftkvm_state_event(PRIM, FTKVM_ROLE_PRIMARY, ends[i], &e);
+		int next = ftkvm_state_next(PRIM, FTKVM_ROLE_PRIMARY, event);
+
+		KUNIT_EXPECT_EQ(test, next, UNDE);
+		for (event = 0; event < FTKVM_EVENTS; event++) {
+			int then = ftkvm_state_next(next, FTKVM_ROLE_PRIMARY, event);
+
+			KUNIT_EXPECT_EQ_MSG(test, then >= 0 && is_live(then),
+					    event == FTKVM_EV_PROMOTE ||
+					    event == FTKVM_EV_PEER_STOPPED, "%s",
+					    ftkvm_event_name(event));
+		}
+	}
 }
 
 static void state_stopped_is_final(struct kunit *test)
@@ -202,6 +253,7 @@ static void state_predicates(struct kunit *test)
 		[TAKE] = { true, true },
 		[SOLO] = { true, false },
 		[STOP] = { false, false },
+		[UNDE] = { false, false },
 	};
 	int state;
 
@@ -219,10 +271,12 @@ static void state_names(struct kunit *test)
 {
 	static const char * const states[] = {
 		"idle", "armed", "primary", "backup", "orphan", "takeover", "solo", "stopped",
+		"undecided",
 	};
 	static const char * const events[] = {
 		"pair-primary", "pair-backup", "start", "refuse", "link-down", "promote",
-		"drained", "diverged", "unpair", "guest-end", "fence",
+		"drained", "diverged", "unpair", "guest-end", "fence", "hold",
+		"peer-stopped",
 	};
 	int i;
 
@@ -243,7 +297,8 @@ static struct kunit_case ftkvm_state_cases[] = {
 	KUNIT_CASE(state_out_of_range),
 	KUNIT_CASE(state_backup_goes_live_by_promote),
 	KUNIT_CASE(state_primary_survives),
-	KUNIT_CASE(state_fence_stops_a_primary_only),
+	KUNIT_CASE(state_fence_stops_who_is_not_alone),
+	KUNIT_CASE(state_holds_a_primary),
 	KUNIT_CASE(state_stopped_is_final),
 	KUNIT_CASE(state_all_reached),
 	KUNIT_CASE(state_predicates),

@@ -373,14 +373,15 @@ static int settings_of(const char *text, struct ftsettings *set)
 
 static void settings(void)
 {
-	struct ftsettings set = { 1000, 2000, 300, 0x5100d1, 1500, 50, true }, again;
+	struct ftsettings set = { 1000, 2000, 300, 0x5100d1, 1500, FTKVM_UAPI_LOSS_HOLD, 50, true }, again;
 	json_t *json = ft_settings_json(&set);
 	struct fterr err;
 
 	CHECK(!ft_settings_from_json(json, &again, &err));
 	CHECK(again.period_min == 1000 && again.period_max == 2000 && again.margin == 300);
 	CHECK(again.counter == 0x5100d1 && again.timeout_ms == 1500);
-	CHECK(again.verify_said && again.verify_every == 50);
+	CHECK(again.verify_said && again.verify_every == 50 && again.on_loss == FTKVM_UAPI_LOSS_HOLD);
+	CHECK(settings_of("{\"on_loss\": \"perhaps\"}", &set));
 	json_decref(json);
 	CHECK(!settings_of("{}", &set) && !set.period_min && !set.counter && !set.verify_said);
 	CHECK(!settings_of("{\"verify_every\": 0}", &set) && set.verify_said && !set.verify_every);
@@ -471,7 +472,7 @@ static void words_for_all(void)
 {
 	unsigned int i;
 
-	for (i = 0; i <= FTKVM_UAPI_STATE_STOPPED; i++)
+	for (i = 0; i <= FTKVM_UAPI_STATE_UNDECIDED; i++)
 		CHECK(strcmp(ft_state_name(i), "unknown"));
 	for (i = FTKVM_UAPI_EVENT_ATTACHED; i <= FTKVM_UAPI_EVENT_GUEST_ENDED; i++)
 		CHECK(strcmp(ft_event_name(i), "unknown"));

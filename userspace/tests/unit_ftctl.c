@@ -73,6 +73,8 @@ static void command_options(void)
 	CHECK(ctl.set.counter == 0xc0 && ctl.set.timeout_ms == 900);
 	CHECK(!parse("set web --period-min 1000 --period-max=2000") && ctl.set.period_max == 2000);
 	CHECK(!parse("set web --tim 900") && ctl.set.timeout_ms == 900);
+	CHECK(!parse("set web --on-loss hold") && ctl.set.on_loss == FTKVM_UAPI_LOSS_HOLD);
+	CHECK(parse("set web --on-loss maybe"));
 	CHECK(!parse("set web --verify-every 0") && ctl.set.verify_said && !ctl.set.verify_every);
 	CHECK(!parse("check --qmp q.sock --control /x") && !strcmp(ctl.control, "/x"));
 	CHECK(refuses("attach web", "--qmp PATH is missing"));

@@ -94,7 +94,7 @@ static void every_trouble_has_a_next_step(void)
 	uint32_t state;
 	char text[512];
 
-	for (state = 0; state <= FTKVM_UAPI_STATE_STOPPED; state++) {
+	for (state = 0; state <= FTKVM_UAPI_STATE_UNDECIDED; state++) {
 		r.state = state;
 		ft_next_step(&r, false, text, sizeof(text));
 		CHECK(ft_state_protected(state) || state == FTKVM_UAPI_STATE_TAKEOVER ? !*text : *text);

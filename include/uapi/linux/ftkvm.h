@@ -35,13 +35,14 @@
  *			can't work. The command returns when both agree; the
  *			guest starts in lockstep with its first KVM_RUN.
  *	in:  NAME, ROLE, SOCK_FD, [PEER], [PAIR_NAME], [PERIOD_MIN], [PERIOD_MAX],
- *	     [MARGIN], [COUNTER], [TIMEOUT_MS], [VERIFY_EVERY] (not given: what SET
- *	     said, else the default)
+ *	     [MARGIN], [COUNTER], [TIMEOUT_MS], [VERIFY_EVERY], [ON_LOSS] (not given: what
+ *	     SET said, else the default)
  *			The socket must be TCP or UNIX. From then on the caller may
  *			only close its descriptor. Both sides must call the pair the
  *			same: by PAIR_NAME, not given: by NAME.
  *
- *  FTKVM_CMD_UNPAIR	End the pairing. The primary goes on solo, the backup stops.
+ *  FTKVM_CMD_UNPAIR	End the pairing. The primary goes on solo, the backup stops. EBUSY
+ *			where that is another's to decide: UNDECIDED.
  *			On the primary it returns when the backup has, or after
  *			TIMEOUT_MS.
  *	in:  NAME
@@ -55,17 +56,24 @@
  *			With STATE it is EAGAIN, too, where the replica is in another
  *			state or comes to it before it is promoted: what the caller
  *			prepares for an orphan it can't miss.
+ *			A primary that lost its peer, and is held (ON_LOSS), goes on where it
+ *			was.
  *	in:  NAME, [FORCE], [STATE]
  *	out: TAKEOVER_NS (in STATS)
+ *
+ *  FTKVM_CMD_FENCE	Of a replica that lost its peer, and does not run (ORPHAN,
+ *			UNDECIDED): it never will, as its other one goes on. EINVAL in
+ *			any other state.
+ *	in:  NAME
  *
  *  FTKVM_CMD_GET	Status and statistics of one replica; as a dump, of all.
  *	in:  NAME (not for a dump)
  *	out: NAME STATE ROLE PID PEER REASON DETAIL PERIOD_MIN PERIOD_MAX MARGIN
- *	     COUNTER TIMEOUT_MS VERIFY_EVERY [DISKS_DETAIL] MODULE_VERSION PROTO_VERSION
+ *	     COUNTER TIMEOUT_MS VERIFY_EVERY ON_LOSS [DISKS_DETAIL] MODULE_VERSION PROTO_VERSION
  *	     STATS { ... }
  *
  *  FTKVM_CMD_SET	Change TIMEOUT_MS, VERIFY_EVERY of a replica at any time; PERIOD_MIN,
- *			PERIOD_MAX, MARGIN, COUNTER while it is not paired. All or
+ *			PERIOD_MAX, MARGIN, COUNTER, ON_LOSS while it is not paired. All or
  *			none of them.
  *	in:  NAME, and at least one of those
  *
@@ -161,6 +169,7 @@
  *	COUNTER u32		not 0
  *	TIMEOUT_MS u32		FTKVM_TIMEOUT_LOWEST..FTKVM_TIMEOUT_HIGHEST
  *	VERIFY_EVERY u32	0..FTKVM_VERIFY_HIGHEST
+ *	ON_LOSS u32		SOLO or HOLD
  *	DISKS u32		STOP or COMPARE
  *	DISKS_DETAIL string(187)   STORAGE_DETAIL string(187)
  *	STATE u32   PID u32   REASON u32   DETAIL string(187; of an error: 511)
@@ -226,6 +235,7 @@ enum {
 	FTKVM_CMD_DEV_CALL,
 	FTKVM_CMD_DEV_STOP,
 	FTKVM_CMD_DEV_GET,
+	FTKVM_CMD_FENCE,
 	__FTKVM_CMD_MAX
 };
 
@@ -280,6 +290,7 @@ enum {
 	FTKVM_A_DISKS,		/* enum ftkvm_uapi_disks */
 	FTKVM_A_DISKS_DETAIL,	/* why the last comparison of the disks was given up */
 	FTKVM_A_STORAGE_DETAIL,	/* what a disk's storage could not do, the last time */
+	FTKVM_A_ON_LOSS,	/* enum ftkvm_uapi_loss */
 	__FTKVM_A_MAX
 };
 
@@ -383,6 +394,13 @@ enum ftkvm_uapi_state {
 	FTKVM_UAPI_STATE_TAKEOVER,
 	FTKVM_UAPI_STATE_SOLO,		/* live without a peer */
 	FTKVM_UAPI_STATE_STOPPED,	/* never runs again */
+	FTKVM_UAPI_STATE_UNDECIDED,	/* primary without a backup, held: promote it or fence it */
+};
+
+/* What a primary does that lost its backup, and does not know whether it lives. */
+enum ftkvm_uapi_loss {
+	FTKVM_UAPI_LOSS_SOLO = 1,	/* it goes on alone; nobody may promote the backup then */
+	FTKVM_UAPI_LOSS_HOLD,		/* it stands still until it is promoted or fenced */
 };
 
 enum ftkvm_uapi_event {
@@ -418,6 +436,7 @@ enum ftkvm_reason {
 	FTKVM_REASON_LOCAL,		/* memory or another local resource */
 	FTKVM_REASON_PROMOTED,		/* this side went live */
 	FTKVM_REASON_STORAGE,		/* the backup's storage of a disk failed */
+	FTKVM_REASON_FENCED,		/* the other replica is the one to go on */
 	__FTKVM_REASON_MAX
 };
 
