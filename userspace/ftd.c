@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "config.h"
 #include "control.h"
 #include "device.h"
 #include "op.h"
@@ -180,14 +181,19 @@ static void forget_guests(void)
 /* --- the beginning --------------------------------------------------------- */
 
 static const char usage[] =
-	"Usage: ftd [--control PATH] [--listen [ADDR][:PORT]] [--state PATH]\n"
+	"Usage: ftd [--config PATH] [--control PATH] [--listen [ADDR][:PORT]] [--state PATH]\n"
+	"       ftd --check [--config PATH]\n"
 	"The daemon of ftkvm: see ftd(8).\n"
 	"\n"
+	"  --config PATH    the configuration file (" FT_CONFIG_FILE ", if it is there)\n"
+	"  --check          say what is wrong in it, and do nothing else\n"
+	"  These go before what the configuration file says:\n"
 	"  --control PATH   the socket for ftctl (" FT_CONTROL_SOCKET ")\n"
 	"  --listen WHERE   where the other hosts' ftd may connect (all addresses, port "
 	FT_PEER_PORT ")\n"
 	"  --state PATH     the list of attached guests (the control socket's path and \".guests\");\n"
 	"                   that of devices is beside it (\".devices\")\n"
+	"\n"
 	"  --version, --help\n";
 
 static int usage_error(const char *fmt, const char *what)
@@ -196,6 +202,28 @@ static int usage_error(const char *fmt, const char *what)
 	fprintf(stderr, fmt, what);
 	fprintf(stderr, "; see: ftd --help\n");
 	return 2;
+}
+
+static void say_config(void *arg, const char *text)
+{
+	bool check = *(bool *)arg;
+
+	if (check)
+		fprintf(stderr, "%s\n", text);
+	else
+		ft_log(SD_ERR, "%s", text);
+}
+
+static int check_config(const char *path)
+{
+	struct ftconfig *c;
+	bool check = true;
+
+	if (ftconfig_read(path, &c, say_config, &check))
+		return 1;
+	printf("%s: %s\n", c->file, c->there ? "good" : "good: it is not there, so all is as by default");
+	ftconfig_free(c);
+	return 0;
 }
 
 static int start(const char *control, const char *where, struct fterr *err)
@@ -233,6 +261,8 @@ static int start(const char *control, const char *where, struct fterr *err)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'f' },
+		{ "check", no_argument, NULL, 'C' },
 		{ "control", required_argument, NULL, 'c' },
 		{ "listen", required_argument, NULL, 'l' },
 		{ "state", required_argument, NULL, 's' },
@@ -240,13 +270,21 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
-	const char *control = FT_CONTROL_SOCKET, *where = ":" FT_PEER_PORT, *state = NULL;
+	const char *control = NULL, *where = NULL, *state = NULL, *path = NULL;
+	struct ftconfig *config;
+	bool check = false;
 	struct fterr err;
 	int c, ret;
 
 	setlocale(LC_CTYPE, "");
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
+		case 'f':
+			path = optarg;
+			break;
+		case 'C':
+			check = true;
+			break;
 		case 'c':
 			control = optarg;
 			break;
@@ -268,6 +306,13 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("\"%s\" is no option", argv[optind]);
+	if (check)
+		return check_config(path);
+	if (ftconfig_read(path, &config, say_config, &check))
+		return 1;
+	control = control ? : config->control ? : FT_CONTROL_SOCKET;
+	where = where ? : config->listen ? : ":" FT_PEER_PORT;
+	state = state ? : config->state;
 	if ((size_t)snprintf(ftd_state_path, sizeof(ftd_state_path), "%s%s", state ? state : control,
 			     state ? "" : ".guests") >= sizeof(ftd_state_path))
 		return usage_error("\"%s\" is too long a path", state ? state : control);
@@ -293,5 +338,6 @@ int main(int argc, char **argv)
 	devices_close();
 	forget_guests();
 	ftnl_close(&events);
+	ftconfig_free(config);
 	return ret ? 1 : 0;
 }

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * ftd's configuration file, for people who write it by hand: sections, and a key, '='
+ * and a value in each line. What is wrong in it is said with its line and a remedy.
+ */
+#ifndef FTKVM_CONFIG_H
+#define FTKVM_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define FT_CONFIG_FILE	"/etc/ftkvm/ftd.conf"
+
+enum ftarbiter_type {
+	FTARBITER_MANUAL,
+	FTARBITER_FILE,
+	FTARBITER_ETCD,
+};
+
+/* What a primary does whose arbiter can't be asked. */
+enum ftunreachable {
+	FTUNREACHABLE_FREEZE,
+	FTUNREACHABLE_SOLO,
+};
+
+/**
+ * struct ftconfig - what is in the file, or the defaults
+ * @file: its name, for messages
+ * @there: there is such a file
+ * @control, @listen, @state: as ftd's options have them; NULL: not said
+ * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question
+ * @fence: [fence]; @hook is NULL if there is none
+ *
+ * Does not change once it is made, so any thread may read it.
+ */
+struct ftconfig {
+	char *file;
+	bool there;
+	char *control, *listen, *state;
+	struct {
+		enum ftarbiter_type type;
+		char *path;
+		char **endpoints;
+		size_t n_endpoints;
+		char *ca, *cert, *key, *user, *password_file;
+		unsigned int timeout_ms, lease_s;
+		enum ftunreachable unreachable;
+	} arbiter;
+	struct {
+		char *hook;
+		unsigned int timeout_s;
+	} fence;
+};
+
+/**
+ * ftconfig_read() - read a configuration file
+ * @path: its path, or NULL for the default one, which need not be there
+ * @config: gets the configuration if all of it is good; ftconfig_free() it
+ * @say: is called with each error that is found, "FILE:LINE: cause; remedy"
+ * @arg: for @say
+ *
+ * Looks also at the files that it names, so it may block as they do. Any thread may call it.
+ * Return: 0, -ENOENT (@path is not there), -EINVAL (it has errors), or another -errno
+ */
+int ftconfig_read(const char *path, struct ftconfig **config,
+		  void (*say)(void *arg, const char *text), void *arg);
+
+/**
+ * ftconfig_free() - let go of a configuration
+ * @c: of ftconfig_read(), or NULL
+ */
+void ftconfig_free(struct ftconfig *c);
+
+#endif
