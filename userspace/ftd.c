@@ -16,6 +16,7 @@
 #include "config.h"
 #include "control.h"
 #include "device.h"
+#include "failover.h"
 #include "op.h"
 #include "peer.h"
 #include "text.h"
@@ -36,6 +37,8 @@ static void on_guest_event(const struct ftevent *e)
 
 	if (!g)
 		return;
+	if (!ft_state_protected(e->state))
+		failover_happened(g);
 	switch (e->event) {
 	case FTKVM_UAPI_EVENT_GUEST_ENDED:
 		/* The module lets go of it by itself, soon. */
@@ -76,6 +79,7 @@ static void on_news(enum ftnl_news news, const struct ftevent *e, void *arg)
 		return;
 	case FTNL_NEWS_LOST:
 		ft_log(SD_WARNING, "the kernel module's events came too fast, some are lost");
+		failover_look_all();
 		return;
 	case FTNL_NEWS_EVENT:
 		break;
@@ -226,7 +230,8 @@ static int check_config(const char *path)
 	return 0;
 }
 
-static int start(const char *control, const char *where, struct fterr *err)
+static int start(const struct ftconfig *config, const char *control, const char *where,
+		 struct fterr *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT };
 	sigset_t set;
@@ -250,6 +255,8 @@ static int start(const char *control, const char *where, struct fterr *err)
 	if (ret < 0)
 		return ft_fail(err, ret, "cannot start: %s", strerror(-ret));
 	ret = watch_events(err);
+	if (!ret)
+		ret = failover_init(config, err);
 	if (!ret)
 		ret = peer_listen(where, err);
 	if (!ret)
@@ -320,7 +327,7 @@ int main(int argc, char **argv)
 			     state ? state : control) >= sizeof(ftd_devices_path))
 		return usage_error("\"%s\" is too long a path", state ? state : control);
 
-	ret = start(control, where, &err);
+	ret = start(config, control, where, &err);
 	if (ret) {
 		ft_log(SD_ERR, "%s", err.text);
 		return 1;
@@ -335,9 +342,10 @@ int main(int argc, char **argv)
 		ft_log(SD_ERR, "the event loop broke: %s", strerror(-ret));
 
 	control_close();
+	failover_close();
 	devices_close();
 	forget_guests();
 	ftnl_close(&events);
-	ftconfig_free(config);
+	/* the configuration stays: a thread may be reading it */
 	return ret ? 1 : 0;
 }

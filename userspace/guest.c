@@ -59,6 +59,7 @@ void guest_drop(struct guest *g)
 	*at = g->next;
 	guest_unwatch(g);
 	sd_event_source_disable_unref(g->pid_source);
+	sd_event_source_disable_unref(g->again_source);
 	if (g->pidfd >= 0)
 		close(g->pidfd);
 	ftqmp_close(&g->qmp);
@@ -120,8 +121,10 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *arg)
 	g->retry_source = sd_event_source_disable_unref(g->retry_source);
 	if (g->ended)
 		op_reap(g);
-	else
+	else if (g->attached)
 		op_reconnect(g);
+	else
+		op_own(g, "attach", attach_work, attach_settle);
 	return 0;
 }
 
@@ -137,7 +140,9 @@ static int on_exit_of(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	g->pid_source = sd_event_source_disable_unref(g->pid_source);
 	close(g->pidfd);
 	g->pidfd = -1;
-	if (!g->busy) {
+	if (!g->attached) {
+		guest_drop(g);
+	} else if (!g->busy) {
 		ftqmp_close(&g->qmp);
 		guest_watch(g);
 	}
@@ -195,7 +200,7 @@ void guests_save(void)
 	for (g = ftd_guests; g; g = g->next) {
 		json_t *cons;
 
-		if (!g->attached || g->gone || g->ended)
+		if (!(g->attached || g->restored) || g->gone || g->ended)
 			continue;
 		cons = json_array();
 		for (i = 0; i < g->ncons; i++) {
@@ -205,8 +210,9 @@ void guests_save(void)
 			ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
 			json_array_append_new(cons, json_string(text));
 		}
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", g->name, "qmp", g->qmp_path,
-						      "consoles", cons));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:i}", "name", g->name, "qmp",
+						      g->qmp_path, "consoles", cons, "session", g->session,
+						      "pid", (int)g->attached_pid));
 	}
 	snprintf(path, sizeof(path), "%s.new", ftd_state_path);
 	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path))

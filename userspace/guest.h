@@ -6,29 +6,44 @@
 #include <systemd/sd-event.h>
 #include "console.h"
 
+#define FT_SESSION_MAX	36	/* a UUID */
+
+enum ftverdict { FT_NONE, FT_WON, FT_LOST };
+
 /**
  * struct guest - an attached guest
  * @busy: what an operation's thread is doing with it, or NULL; that thread owns
  *	@qmp, @cons and the fields below them meanwhile, the main loop all else
  * @attached: the module has taken it, and ftd looks after it
  * @attached_pid: its QEMU then: @pid for the main loop, busy or not
+ * @restored: a former ftd looked after it: it stays in the list as long as its QEMU lives
  * @must_stop: its pairing failed after its QEMU was told to run it
  * @over: the module says that the guest has ended
  * @ended: its QEMU is gone; the module's replica may still tell of it
  * @reaped: ... no more
  * @final: what it told last
+ * @session: of its pairing, at the arbiter; empty: nobody is asked (failover.h)
+ * @lost: ... and something has happened to it: to be looked at
+ * @asking: ... which is under way
+ * @asked: how often it was not decided since
+ * @verdict: the arbiter's, to be acted on
  * @gone: forget it as soon as it is not busy
  */
 struct guest {
 	struct guest *next;
 	char name[FTKVM_NAME_MAX + 1];
 	const char *busy;
-	bool attached, must_stop, over, ended, reaped, gone;
+	bool attached, restored, must_stop, over, ended, reaped, gone;
 	pid_t attached_pid;
 	int pidfd;
 	sd_event_source *qmp_source, *pid_source, *retry_source;
 	bool retry_logged;
 	struct ftreplica *final;
+	char session[FT_SESSION_MAX + 1];
+	bool lost, asking;
+	unsigned int asked;
+	enum ftverdict verdict;
+	sd_event_source *again_source;
 
 	char qmp_path[108];
 	struct ftqmp qmp;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "control.h"
+#include "failover.h"
 #include "op.h"
 #include "replica_json.h"
 
@@ -80,18 +81,23 @@ static void finished(struct job *job)
 {
 	struct op *op = (struct op *)job;
 	struct guest *g = op->guest;
+	bool gone;
 
 	if (g)
 		g->busy = NULL;
-	if (op->ret)
+	/* one that is tried again and again has been told once */
+	if (op->ret && !(g && g->retry_logged && op->work == attach_work))
 		ft_log(SD_WARNING, "%s %s failed: %s", op->what, op->name, op->err.text);
 	if (op->settle)
 		op->settle(op);
 	answer(op);
-	if (g && g->gone)
+	gone = g && g->gone;
+	if (gone)
 		guest_drop(g);
 	else if (g)
 		guest_watch(g);
+	if (g && !gone)
+		failover_look(g);
 	op_free(op);
 }
 
@@ -102,6 +108,8 @@ void op_start(struct op *op)
 	op->job.work = in_thread;
 	op->job.done = finished;
 	if (op->guest) {
+		/* the main loop may clear its own */
+		strcpy(op->session, op->guest->session);
 		op->guest->busy = op->what;
 		guest_unwatch(op->guest);
 	}
@@ -223,20 +231,21 @@ int op_check(struct client *client, json_t *request, struct fterr *err)
 
 /* --- what ftd does by itself ----------------------------------------------- */
 
-static void start_own(struct guest *g, const char *what, void (*work)(struct op *op),
-		      void (*settle)(struct op *op))
+bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
+	    void (*settle)(struct op *op))
 {
 	struct op *op;
 
 	if (g->busy || g->gone)
-		return;
+		return false;
 	op = op_new(what, g->name, work);
 	if (!op)
-		return;
+		return false;
 	op->guest = g;
 	op->settle = settle;
 	snprintf(op->qmp_path, sizeof(op->qmp_path), "%s", g->qmp_path);
 	op_start(op);
+	return true;
 }
 
 static void reconnect_work(struct op *op)
@@ -253,7 +262,7 @@ static void reconnect_work(struct op *op)
 
 void op_reconnect(struct guest *g)
 {
-	start_own(g, "reconnect", reconnect_work, NULL);
+	op_own(g, "reconnect", reconnect_work, NULL);
 }
 
 static void reap_work(struct op *op)
@@ -267,7 +276,7 @@ static void reap_work(struct op *op)
 void op_reap(struct guest *g)
 {
 	guest_note_final(g);
-	start_own(g, "reap", reap_work, NULL);
+	op_own(g, "reap", reap_work, NULL);
 }
 
 static void stop_work(struct op *op)
@@ -286,5 +295,5 @@ static void stop_work(struct op *op)
 void op_stop_guest(struct guest *g)
 {
 	g->must_stop = false;
-	start_own(g, "stop", stop_work, NULL);
+	op_own(g, "stop", stop_work, NULL);
 }

@@ -23,6 +23,8 @@ struct client;
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
  * @device, @others: what is to be added, and all that there are, as device_config() has them
+ * @session: of the pairing that is to be, at the arbiter, or ""
+ * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
  * @result: what the answer says beside "ok", or NULL
  */
@@ -41,7 +43,8 @@ struct op {
 	char peer[256];
 	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
-	bool force, attached;
+	char session[FT_SESSION_MAX + 1];
+	bool force, attached, adopted;
 	struct device *device;
 	json_t *others;
 	int sock;
@@ -80,6 +83,12 @@ void op_reconnect(struct guest *g);
 void op_reap(struct guest *g);
 /* Stop a guest that must not run. */
 void op_stop_guest(struct guest *g);
+
+/* Begin one of ftd's own; false: it was not begun, the guest is busy. */
+bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
+	    void (*settle)(struct op *op));
+/* The work of promoting, whether its QEMU can be talked to or not. */
+void promote_any(struct op *op);
 
 /* Used by op_pair too: the work of attaching, and what follows it. */
 void attach_work(struct op *op);

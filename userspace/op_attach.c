@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "device.h"
+#include "failover.h"
 #include "op.h"
 
 /*
@@ -119,6 +120,7 @@ void attach_work(struct op *op)
 	if (!op->ret && !adopted)
 		warn_if_ran(op);
 	op->attached = !op->ret;
+	op->adopted = adopted;
 	if (op->attached)
 		keep_lines(op, adopted);
 	if (op->attached && adopted)
@@ -137,13 +139,20 @@ out:
 void attach_settle(struct op *op)
 {
 	if (!op->attached) {
-		op->guest->gone = true;
+		/* its QEMU may not answer just now */
+		op->guest->retry_logged = op->guest->restored && !ft_process_gone(op->guest->attached_pid);
+		op->guest->gone = !op->guest->retry_logged;
 		return;
 	}
+	op->guest->retry_logged = false;
 	op->guest->attached = true;
 	op->guest->attached_pid = op->guest->pid;
 	devices_check_guest(op->guest);
+	if (!op->adopted)
+		*op->guest->session = '\0';
 	guests_save();
+	/* nobody looked while no ftd was here */
+	failover_happened(op->guest);
 }
 
 int attach_params(struct op *op, json_t *request, struct fterr *err)
@@ -199,6 +208,7 @@ int op_attach_guest(struct op *op, struct fterr *err)
 int op_attach(struct client *client, json_t *request, struct fterr *err)
 {
 	struct op *op = op_new("attach", request_string(request, "name"), attach_work);
+	const char *session;
 	int ret;
 
 	if (!op)
@@ -211,6 +221,13 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 	if (ret) {
 		op_free(op);
 		return ret;
+	}
+	session = request_string(request, "session");
+	if (!client) {
+		/* of a former ftd's list; a session only where it is still the module's: attach_settle() */
+		snprintf(op->guest->session, sizeof(op->guest->session), "%s", session ? session : "");
+		op->guest->attached_pid = json_integer_value(json_object_get(request, "pid"));
+		op->guest->restored = op->guest->attached_pid > 0;
 	}
 	op_start(op);
 	return 0;

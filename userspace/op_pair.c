@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "failover.h"
 #include "op.h"
 #include "peer.h"
 #include "replica_json.h"
@@ -97,6 +98,7 @@ static int ask_peer(struct op *op)
 	if (*op->peer_name)
 		json_object_set_new(json, "pair", json_string(op->name));
 	json_object_set_new(json, "port", json_integer(peer_port()));
+	failover_tell(op->session, json);
 	ret = ft_send_json(op->sock, json, ft_now_ms() + CONNECT_MS);
 	if (!ret)
 		ret = ft_read_line(op->sock, line, sizeof(line), ft_now_ms() + ANSWER_MS);
@@ -190,6 +192,11 @@ static void pair_work(struct op *op)
 	op->ret = open_all(g, &op->err);
 	if (op->ret)
 		goto mute;
+	if (*op->session) {
+		op->ret = failover_begin(op->session, op->name, &op->err);
+		if (op->ret)
+			goto mute;
+	}
 	op->sock = connect_peer(op->peer, &op->err);
 	if (op->sock < 0) {
 		op->ret = op->sock;
@@ -211,10 +218,21 @@ mute:
 	mute_all(g, &ignored);
 }
 
+/*
+ * A session that is not needed is ended; and where a peer has been lost already, the
+ * arbiter is asked.
+ */
+static void session_settle(struct op *op)
+{
+	if (op->guest && !op->guest->gone)
+		failover_happened(op->guest);
+}
+
 static void pair_settle(struct op *op)
 {
 	if (*op->qmp_path)
 		attach_settle(op);
+	session_settle(op);
 }
 
 /* --qmp once more, for a guest that is attached so already, does no harm. */
@@ -226,6 +244,25 @@ static bool wants_attach(struct op *op, json_t *request)
 	if (!json_object_get(request, "qmp"))
 		return false;
 	return !(qmp && g && !g->ended && !strcmp(qmp, g->qmp_path));
+}
+
+/* On disk before anybody may come to need it. */
+static int session_new(struct op *op, struct fterr *err)
+{
+	char session[FT_SESSION_MAX + 1];
+	int ret;
+
+	if (*op->guest->session)
+		return ft_fail(err, -EBUSY, "guest %s is paired, or the arbiter has still to be told that it is not any "
+			       "more: ftctl status %s", op->name, op->name);
+	if (op->set.on_loss == FTKVM_UAPI_LOSS_SOLO || !failover_decides())
+		return 0;
+	ret = failover_new(session, err);
+	if (ret)
+		return ret;
+	op->set.on_loss = FTKVM_UAPI_LOSS_HOLD;
+	failover_set(op->guest, session);
+	return 0;
 }
 
 int op_pair(struct client *client, json_t *request, struct fterr *err)
@@ -255,6 +292,8 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 	} else if (!ret) {
 		ret = op_guest(op, true, err);
 	}
+	if (!ret)
+		ret = session_new(op, err);
 	if (ret) {
 		op_free(op);
 		return ret;
@@ -277,6 +316,8 @@ static void pair_backup_work(struct op *op)
 	op->ret = must_be_idle(op);
 	if (!op->ret)
 		op->ret = mute_all(op->guest, &op->err);
+	if (!op->ret)
+		op->ret = failover_join(op->session, &op->err);
 	if (op->ret) {
 		say(op, json_pack("{s:s}", "error", op->err.text));
 		return;
@@ -302,6 +343,7 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 {
 	json_int_t port = json_integer_value(json_object_get(request, "port"));
 	const char *name = request_string(request, "guest"), *pair = request_string(request, "pair");
+	char session[FT_SESSION_MAX + 1];
 	struct fterr err;
 	struct op *op;
 	int ret;
@@ -317,6 +359,7 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 		close(sock);
 		return;
 	}
+	op->settle = session_settle;
 	op->sock = sock;
 	if (pair)
 		strcpy(op->peer_name, pair);
@@ -327,7 +370,13 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 	ret = ft_settings_from_json(request, &op->set, &err);
 	if (!ret)
 		ret = op_guest(op, true, &err);
+	if (!ret && *op->guest->session)
+		ret = ft_fail(&err, -EBUSY, "guest %s was paired before, and this host's arbiter has still to be told that it "
+			      "is not any more", name);
+	if (!ret)
+		ret = failover_told(request, session, &err);
 	if (!ret) {
+		failover_set(op->guest, session);
 		op_start(op);
 		return;
 	}

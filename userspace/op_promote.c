@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "failover.h"
 #include "op.h"
 #include "text.h"
 
@@ -143,6 +144,8 @@ static void promote_work(struct op *op)
 	/* Again: by force it stops the primary first; or its link ended as we looked. */
 	do {
 		op->ret = ftnl_get(op->name, &r, &op->err);
+		if (!op->ret)
+			op->ret = failover_ask(op->session, &r, op->force, &op->err);
 		if (op->ret)
 			return;
 		joined = r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op) && join_consoles_early(op);
@@ -154,7 +157,8 @@ static void promote_work(struct op *op)
 	} while (op->ret == -EAGAIN);
 	if (op->ret)
 		return;
-	if (!joined)
+	/* a primary's are live */
+	if (!joined && r.role == FTKVM_UAPI_ROLE_BACKUP)
 		join_consoles_late(op);
 	if (!takeover_ns && !ftnl_get(op->name, &r, &op->err))
 		takeover_ns = r.stats[FTKVM_STAT_TAKEOVER_NS];
@@ -193,6 +197,8 @@ static void promote_bare_work(struct op *op)
 	do {
 		op->ret = ftnl_get(op->name, &r, &op->err);
 		if (!op->ret)
+			op->ret = failover_ask(op->session, &r, op->force, &op->err);
+		if (!op->ret)
 			op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
 	} while (op->ret == -EAGAIN);
 	if (op->ret)
@@ -201,9 +207,17 @@ static void promote_bare_work(struct op *op)
 	op->result = json_pack("{s:I}", "takeover_ns", (json_int_t)takeover_ns);
 }
 
+void promote_any(struct op *op)
+{
+	if (!op->guest || op->guest->ended || op->guest->qmp.fd < 0)
+		promote_bare_work(op);
+	else
+		promote_work(op);
+}
+
 int op_promote(struct client *client, json_t *request, struct fterr *err)
 {
-	struct op *op = op_new("promote", request_string(request, "name"), promote_work);
+	struct op *op = op_new("promote", request_string(request, "name"), promote_any);
 	int ret;
 
 	if (!op)
@@ -215,8 +229,6 @@ int op_promote(struct client *client, json_t *request, struct fterr *err)
 		op_free(op);
 		return ret;
 	}
-	if (!op->guest || op->guest->ended || op->guest->qmp.fd < 0)
-		op->work = promote_bare_work;
 	op_start(op);
 	return 0;
 }

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "failover.h"
+#include "fence.h"
+#include "op.h"
+#include "text.h"
+
+#define AGAIN_MS	200	/* between one question that was not answered and the next ... */
+#define AGAIN_MAX_MS	5000	/* ... growing up to this */
+#define LOOK_S		5	/* an event of the module's may get lost */
+#define KEEP_MAX_S	3600
+#define UUID_FILE	"/proc/sys/kernel/random/uuid"
+
+static const struct ftconfig *config;
+static struct arbiter *arbiter;
+static sd_event_source *keep_source, *look_source;
+
+/* --- sessions -------------------------------------------------------------- */
+
+bool failover_decides(void)
+{
+	return arbiter && arbiter_decides(arbiter);
+}
+
+int failover_new(char *session, struct fterr *err)
+{
+	FILE *file = fopen(UUID_FILE, "re");
+	size_t n = file ? fread(session, 1, FT_SESSION_MAX, file) : 0;
+
+	if (file)
+		fclose(file);
+	session[n] = '\0';
+	return n == FT_SESSION_MAX ? 0 : ft_fail(err, -EIO, "cannot read " UUID_FILE);
+}
+
+int failover_begin(const char *session, const char *pair_name, struct fterr *err)
+{
+	if (!arbiter_begin(arbiter, session, pair_name, err))
+		return 0;
+	return ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(arbiter));
+}
+
+void failover_tell(const char *session, json_t *request)
+{
+	if (!*session)
+		return;
+	json_object_set_new(request, "session", json_string(session));
+	json_object_set_new(request, "arbiter", json_string(arbiter_type(arbiter)));
+}
+
+int failover_told(json_t *request, char *session, struct fterr *err)
+{
+	const char *theirs = request_string(request, "session"), *type = request_string(request, "arbiter");
+
+	*session = '\0';
+	if (!theirs)
+		return 0;
+	if (strlen(theirs) != FT_SESSION_MAX)
+		return ft_fail(err, -EINVAL, "the session is no UUID");
+	if (!failover_decides() || !type || strcmp(type, arbiter_type(arbiter)))
+		return ft_fail(err, -EINVAL, "the primary's arbiter is of type %.20s, this host's is %s: give both the same "
+			       "[arbiter] in %s", type ? type : "?", arbiter_type(arbiter), FT_CONFIG_FILE);
+	strcpy(session, theirs);
+	return 0;
+}
+
+int failover_join(const char *session, struct fterr *err)
+{
+	int ret = *session ? arbiter_keep(arbiter, session, err) : 0;
+
+	if (ret == -ENOENT)
+		return ft_fail(err, ret, "this host's arbiter does not know the pairing: is it the same one as the "
+			       "primary's? (%s)", FT_CONFIG_FILE);
+	return ret ? ft_fail_prefix(err, "this host's arbiter: ") : 0;
+}
+
+/* --- leases ---------------------------------------------------------------- */
+
+struct keep {
+	struct job job;
+	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
+	int ret;
+	struct fterr err;
+};
+
+static void keep_work(struct job *job)
+{
+	struct keep *k = (struct keep *)job;
+
+	k->ret = arbiter_keep(arbiter, k->session, &k->err);
+}
+
+static void keep_done(struct job *job)
+{
+	struct keep *k = (struct keep *)job;
+	struct guest *g = guest_find(k->name);
+	bool same = g && !strcmp(g->session, k->session);
+
+	if (same && k->ret == -ENOENT)
+		ft_log(SD_WARNING, "guest %s: the arbiter has forgotten its pairing: when a host is lost, an operator will "
+		       "have to decide", k->name);
+	else if (same && k->ret && k->ret != -EALREADY)
+		ft_log(SD_WARNING, "guest %s: the arbiter: %s", k->name, k->err.text);
+	free(k);
+}
+
+static void keep_start(const struct guest *g)
+{
+	struct keep *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return;
+	k->job.work = keep_work;
+	k->job.done = keep_done;
+	strcpy(k->name, g->name);
+	strcpy(k->session, g->session);
+	if (job_start(&k->job))
+		free(k);
+}
+
+static uint64_t keep_usec(void)
+{
+	uint64_t s = config->arbiter.lease_s / 3;
+
+	return (s > KEEP_MAX_S ? KEEP_MAX_S : s ? s : 1) * 1000000;
+}
+
+static int on_keep(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct guest *g;
+
+	(void)arg;
+	for (g = ftd_guests; g; g = g->next)
+		if (*g->session && !g->asking)
+			keep_start(g);
+	sd_event_source_set_time(s, usec + keep_usec());
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+/* --- asking: in a thread, while operators may do with the guest what they like --- */
+
+enum outcome {
+	NOTHING,	/* its peer is there */
+	AGAIN,		/* not known */
+	PROMOTE,
+	FENCE,
+	OVER,		/* nobody needs the session any more */
+};
+
+struct ask {
+	struct job job;
+	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
+	bool quiet;	/* it has been said already that there is no answer */
+	enum outcome outcome;
+	struct fterr err;
+};
+
+static bool waits(const struct ftreplica *r)
+{
+	return r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
+}
+
+static int claim(const char *session, const struct ftreplica *r, bool *won, struct fterr *err)
+{
+	char who[128], host[64] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	snprintf(who, sizeof(who), "%s %s", ft_role_name(r->role), host);
+	return arbiter_claim(arbiter, session, who, won, err);
+}
+
+/* It lives, alone. Unless its peer has said that it stopped, nobody else may come to. */
+static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
+{
+	bool told = r->reason == FTKVM_REASON_UNPAIRED || r->reason == FTKVM_REASON_DIVERGED;
+	bool won = true;
+	int ret;
+
+	if (told && r->role == FTKVM_UAPI_ROLE_PRIMARY)
+		return arbiter_end(arbiter, a->session, &a->err) ? AGAIN : OVER;
+	ret = claim(a->session, r, &won, &a->err);
+	if (ret && ret != -ENOENT)
+		return AGAIN;
+	if (!won)
+		ft_log(SD_CRIT, "guest %s IS LIVE HERE, AND MAY BE ON THE OTHER HOST: it was promoted here by force or as the "
+		       "arbiter could not be asked, and the arbiter has let the other one go on; end one of them", a->name);
+	return OVER;
+}
+
+static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
+{
+	bool won = false;
+	int ret = claim(a->session, r, &won, &a->err);
+
+	if (ret == -ENOENT) {
+		ft_log(SD_ERR, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
+		       "still until an operator decides: ftctl status %s", a->name, a->name);
+		return OVER;
+	}
+	if (ret && r->state == FTKVM_UAPI_STATE_UNDECIDED &&
+	    config->arbiter.unreachable == FTUNREACHABLE_SOLO) {
+		ft_log(SD_WARNING, "guest %s: %s: it goes on, as when-unreachable is solo", a->name, a->err.text);
+		return PROMOTE;
+	}
+	if (ret) {
+		if (!a->quiet)
+			ft_log(SD_ERR, "guest %s has lost its peer, and the arbiter does not say who goes on: %s; it stands "
+			       "still; asking again", a->name, a->err.text);
+		return AGAIN;
+	}
+	if (!won)
+		return FENCE;
+	if (r->role == FTKVM_UAPI_ROLE_BACKUP && config->fence.hook &&
+	    fence_run(config->fence.hook, config->fence.timeout_s, a->name, r->peer, &a->err)) {
+		ft_log(SD_ERR, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
+		return AGAIN;
+	}
+	ft_log(SD_NOTICE, "guest %s has lost its peer: it goes on here, says the arbiter", a->name);
+	return PROMOTE;
+}
+
+static void ask_work(struct job *job)
+{
+	struct ask *a = (struct ask *)job;
+	struct ftreplica r;
+	int ret = ftnl_get(a->name, &r, &a->err);
+
+	if (ret) {
+		a->outcome = ret == -ENOENT ? OVER : AGAIN;
+		return;
+	}
+	switch (r.state) {
+	case FTKVM_UAPI_STATE_ORPHAN:
+	case FTKVM_UAPI_STATE_UNDECIDED:
+		a->outcome = ask_lost(a, &r);
+		break;
+	case FTKVM_UAPI_STATE_SOLO:
+		a->outcome = ask_alone(a, &r);
+		break;
+	case FTKVM_UAPI_STATE_IDLE:
+		/* it was not paired in the end; the backup's end is no reason for the primary's */
+		if (r.role != FTKVM_UAPI_ROLE_BACKUP)
+			arbiter_end(arbiter, a->session, &a->err);
+		a->outcome = OVER;
+		break;
+	case FTKVM_UAPI_STATE_STOPPED:
+		a->outcome = OVER;
+		break;
+	default:
+		a->outcome = NOTHING;
+	}
+}
+
+/* --- and doing ------------------------------------------------------------- */
+
+static int on_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct guest *g = arg;
+
+	(void)s;
+	(void)usec;
+	g->again_source = sd_event_source_disable_unref(g->again_source);
+	failover_happened(g);
+	return 0;
+}
+
+static void later(struct guest *g)
+{
+	uint64_t ms = AGAIN_MS << (g->asked < 5 ? g->asked : 5);
+
+	g->asked++;
+	if (!g->again_source)
+		sd_event_add_time_relative(ftd_loop, &g->again_source, CLOCK_MONOTONIC,
+					   (ms < AGAIN_MAX_MS ? ms : AGAIN_MAX_MS) * 1000, 0, on_again, g);
+}
+
+static void fence_work(struct op *op)
+{
+	op->ret = ftnl_fence(op->name, &op->err);
+	if (!op->ret)
+		ft_log(SD_WARNING, "guest %s: the other host's replica goes on, says the arbiter: this one never will",
+		       op->name);
+}
+
+static void done_settle(struct op *op)
+{
+	/* somebody else may have decided; and if not, it is tried again */
+	if (op->ret)
+		later(op->guest);
+	else
+		op->guest->lost = true;
+}
+
+static void ask_done(struct job *job)
+{
+	struct ask *a = (struct ask *)job;
+	struct guest *g = guest_find(a->name);
+
+	/* another pairing's */
+	if (!g || strcmp(g->session, a->session))
+		goto out;
+	g->asking = false;
+	switch (a->outcome) {
+	case NOTHING:
+		g->asked = 0;
+		break;
+	case AGAIN:
+		later(g);
+		break;
+	case PROMOTE:
+		g->verdict = FT_WON;
+		break;
+	case FENCE:
+		g->verdict = FT_LOST;
+		break;
+	case OVER:
+		failover_set(g, "");
+		break;
+	}
+	failover_look(g);
+out:
+	free(a);
+}
+
+static void ask(struct guest *g)
+{
+	struct ask *a = calloc(1, sizeof(*a));
+
+	if (a) {
+		a->job.work = ask_work;
+		a->job.done = ask_done;
+		a->quiet = g->asked;
+		strcpy(a->name, g->name);
+		strcpy(a->session, g->session);
+	}
+	if (!a || job_start(&a->job)) {
+		free(a);
+		later(g);
+		return;
+	}
+	g->lost = false;
+	g->asking = true;
+}
+
+void failover_look(struct guest *g)
+{
+	if (!*g->session || g->gone || g->ended || !failover_decides())
+		return;
+	/* what it is busy with may be its pairing; it is looked at behind that */
+	if (g->busy)
+		return;
+	if (g->verdict != FT_NONE) {
+		bool won = g->verdict == FT_WON;
+
+		g->verdict = FT_NONE;
+		if (!op_own(g, "failover", won ? promote_any : fence_work, done_settle))
+			later(g);
+		return;
+	}
+	if (g->lost && !g->asking && !g->again_source)
+		ask(g);
+}
+
+void failover_set(struct guest *g, const char *session)
+{
+	g->again_source = sd_event_source_disable_unref(g->again_source);
+	g->lost = false;
+	g->asking = false;
+	g->asked = 0;
+	g->verdict = FT_NONE;
+	snprintf(g->session, sizeof(g->session), "%s", session);
+	guests_save();
+}
+
+void failover_happened(struct guest *g)
+{
+	if (!*g->session)
+		return;
+	if (!failover_decides()) {
+		ft_log(SD_WARNING, "guest %s was paired with an arbiter, and there is none in %s any more: when a host is lost, "
+		       "an operator will have to decide", g->name, FT_CONFIG_FILE);
+		return;
+	}
+	g->lost = true;
+	failover_look(g);
+}
+
+int failover_ask(const char *session, const struct ftreplica *r, bool force, struct fterr *err)
+{
+	bool won = false;
+	int ret;
+
+	if (!*session || !failover_decides() || !waits(r))
+		return 0;
+	ret = claim(session, r, &won, err);
+	if (!ret && !won)
+		return ft_fail(err, -EPERM, "the arbiter has let the other host's replica of %s go on: this one must not; run: "
+			       "ftctl fence %s", r->name, r->name);
+	if (!ret || force)
+		return 0;
+	ft_fail_prefix(err, "the arbiter can't say whether the guest goes on at the other host: ");
+	snprintf(err->text + strlen(err->text), sizeof(err->text) - strlen(err->text),
+		 "; where you know that it does not, and will not, promote it with --force");
+	return ret;
+}
+
+/* --- events may get lost --------------------------------------------------- */
+
+struct look {
+	struct job job;
+	struct ftreplica *list;
+	size_t n;
+};
+
+static void look_work(struct job *job)
+{
+	struct look *l = (struct look *)job;
+	struct fterr ignored;
+
+	if (ftnl_dump(&l->list, &l->n, &ignored))
+		l->n = 0;
+}
+
+static void look_done(struct job *job)
+{
+	struct look *l = (struct look *)job;
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		struct guest *g = guest_find(l->list[i].name);
+
+		if (g && !g->busy && !ft_state_protected(l->list[i].state) &&
+		    l->list[i].state != FTKVM_UAPI_STATE_TAKEOVER)
+			failover_happened(g);
+	}
+	free(l->list);
+	free(l);
+}
+
+void failover_look_all(void)
+{
+	struct look *l;
+	struct guest *g;
+
+	for (g = ftd_guests; g && !*g->session; g = g->next)
+		;
+	if (!g || !failover_decides())
+		return;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return;
+	l->job.work = look_work;
+	l->job.done = look_done;
+	if (job_start(&l->job))
+		free(l);
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)arg;
+	failover_look_all();
+	sd_event_source_set_time(s, usec + LOOK_S * 1000000ULL);
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+/* --- start and end --------------------------------------------------------- */
+
+int failover_init(const struct ftconfig *c, struct fterr *err)
+{
+	int ret = arbiter_new(c, &arbiter, err);
+
+	if (ret)
+		return ret;
+	config = c;
+	if (!failover_decides())
+		return 0;
+	/* soon after the start: whoever was here before may have been away for long */
+	ret = sd_event_add_time_relative(ftd_loop, &keep_source, CLOCK_MONOTONIC, 1000000, 0, on_keep,
+					 NULL);
+	if (ret >= 0)
+		ret = sd_event_add_time_relative(ftd_loop, &look_source, CLOCK_MONOTONIC,
+						 LOOK_S * 1000000ULL, 0, on_look, NULL);
+	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : 0;
+}
+
+void failover_close(void)
+{
+	/* The arbiter stays: ftd exits, and a thread may be at it. */
+	keep_source = sd_event_source_disable_unref(keep_source);
+	look_source = sd_event_source_disable_unref(look_source);
+}

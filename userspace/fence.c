@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "fence.h"
+#include "qmp.h"
+
+#define KILL_MS	2000
+
+static int spawn(pid_t *pid, const char *hook, const char *guest, const char *peer)
+{
+	char *argv[] = { (char *)hook, (char *)guest, (char *)peer, NULL };
+	char name[96], other[160], path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	char *env[] = { name, other, path, NULL };
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int ret;
+
+	snprintf(name, sizeof(name), "FTKVM_GUEST=%s", guest);
+	snprintf(other, sizeof(other), "FTKVM_PEER=%s", peer);
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_init(&attr);
+	/* ftd blocks and ignores some; in a group of its own all of it can be killed */
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	posix_spawnattr_setpgroup(&attr, 0);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+				 POSIX_SPAWN_SETPGROUP);
+	ret = posix_spawn(pid, hook, NULL, &attr, argv, env);
+	posix_spawnattr_destroy(&attr);
+	return -ret;
+}
+
+int fence_run(const char *hook, unsigned int timeout_s, const char *guest, const char *peer,
+	      struct fterr *err)
+{
+	int64_t deadline = ft_now_ms() + timeout_s * 1000LL;
+	int status, fd, ret;
+	bool gone;
+	pid_t pid;
+
+	ret = spawn(&pid, hook, guest, peer);
+	if (ret)
+		return ft_fail(err, ret, "the fence hook %s can't be run: %s", hook, strerror(-ret));
+	fd = ft_pidfd(pid);
+	ret = fd < 0 ? fd : ft_poll(fd, POLLIN, deadline);
+	if (ret)
+		kill(-pid, SIGKILL);
+	/* one that sleeps in the kernel for good is left alone, as a zombie to be */
+	gone = fd < 0 || !ft_poll(fd, POLLIN, ft_now_ms() + KILL_MS);
+	if (fd >= 0)
+		close(fd);
+	while (gone && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (ret)
+		return ft_fail(err, ret, "the fence hook %s did not end within %u s and was killed", hook, timeout_s);
+	if (WIFSIGNALED(status))
+		return ft_fail(err, -EIO, "the fence hook %s was killed by signal %d", hook, WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		return ft_fail(err, -EIO, "the fence hook %s ended with status %d", hook, WEXITSTATUS(status));
+	return 0;
+}

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0
+"""ftd's configuration file: what is taken, what is refused, and in which line."""
+import json
+import os
+import re
+import subprocess
+
+from world import BROKEN, listens, need, need_match, test, wait_for
+
+
+def run(w, program, *words):
+    done = subprocess.run([*w.wrap, os.path.join(w.build, program), *words], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120, check=False)
+    need(done.returncode >= 0 and done.returncode not in BROKEN, f"{program} broke: {done.stderr}")
+    return done.returncode, done.stdout, done.stderr
+
+
+def write(w, text, name="ftd.conf", mode=0o644):
+    with open(w.path(name), "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    os.chmod(w.path(name), mode)
+    return w.path(name)
+
+
+DEFAULTS = {"ftd": {}, "fence": {"timeout-s": 30},
+            "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
+
+
+@test
+def configuration_taken(w):
+    """As it is written by hand: indented, with comments, in any order."""
+    hook, secret = write(w, "#!/bin/sh\n", "hook", 0o755), write(w, "pw\n", "secret", 0o640)
+    for text, want in (
+            ("", {}), ("\n# a\n ; b\n[ftd]\n[fence]\n[arbiter]", {}),
+            ("[ftd]\ncontrol=/c\r\n\tlisten = [::1]:70  \nstate = /a dir/s#1\n",
+             {"ftd": {"control": "/c", "listen": "[::1]:70", "state": "/a dir/s#1"}}),
+            ("[arbiter]\ntype = file\npath = /mnt/a b\nlease-s = 60\n[fence]\n[arbiter]\nwhen-unreachable = solo",
+             {"arbiter": {"type": 1, "path": "/mnt/a b", "lease-s": 60, "solo": True}}),
+            (f"[arbiter]\nendpoints = https://a:1/ ,http://[::1]:2\ntype=etcd\nuser = u\npassword-file = {secret}\n"
+             "timeout-ms = 00500",
+             {"arbiter": {"type": 2, "endpoints": ["https://a:1", "http://[::1]:2"], "user": "u",
+                          "password-file": secret, "timeout-ms": 500}}),
+            (f"[arbiter]\ntype = etcd\nendpoints = https://{'a' * 300}\ncert = {hook}\nkey = {secret}\nca = {hook}",
+             {"arbiter": {"type": 2, "endpoints": ["https://" + "a" * 300], "cert": hook, "key": secret,
+                          "ca": hook}}),
+            ("[arbiter]\ntype = manual\npath = /for/later\nwhen-unreachable = freeze",
+             {"arbiter": {"path": "/for/later"}}),
+            (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
+        conf = write(w, text)
+        code, out, err = run(w, "ftd", "--check", "--config", conf)
+        need((code, out, err) == (0, f"{conf}: good\n", ""), f"{text!r}: {code} {out}{err}")
+        got = json.loads(run(w, "arbiter-tool", conf)[1])
+        need(got == {name: {**part, **want.get(name, {})} for name, part in DEFAULTS.items()}, f"{text!r}: {got}")
+
+
+@test
+def configuration_refused(w):
+    """Each error, alone, with its line."""
+    hook, plain = write(w, "#!/bin/sh\n", "hook", 0o755), write(w, "x\n", "plain")
+    secret, empty = write(w, "pw\n", "secret", 0o600), write(w, "", "empty", 0o600)
+    etcd = "[arbiter]\ntype = etcd\nendpoints = https://a:1\n"
+    for text, line, cause in (
+            ("[arbitr]\ntype = file", 1, r"no section \[arbitr\]; there are"),
+            ("[nix]", 1, r"no section \[nix\]"),
+            ("[ftd", 1, "is no section; say"), ("[ftd] # x", 1, "is no section; say"),
+            ("\n\nlisten = :1", 3, r"listen is in no section; say \[ftd\]"),
+            ("[ftd]\nlisten", 2, '"listen" makes no sense; say'), ("[ftd]\n= 1", 2, '"= 1" makes no sense'),
+            ("[ftd]\nlisten: 1", 2, "makes no sense"),
+            ("[ftd]\nlissen = :1", 2, r"\[ftd\] has no key lissen; see ftd"),
+            ("[ftd]\nhook = /x", 2, r"has no key hook; it belongs to \[fence\]"),
+            ("[ftd]\nlisten =", 2, "listen has no value; give"),
+            ("[ftd]\nlisten = :1\n\nlisten = :2", 4, "given in line 2 already; leave"),
+            ("[ftd]\nlisten = :1 # all", 2, "a comment behind a value; give"),
+            ("[ftd]\nlisten = a:b", 2, "listen = a:b is no address; say"),
+            ("[ftd]\ncontrol = c", 2, "not an absolute path; begin"),
+            ('[ftd]\nstate = "/c"', 2, "not an absolute path; begin it with a slash, without quotes"),
+            ("[ftd]\nlisten = \033[7m", 2, "a control character.*take it out"),
+            ("[ftd]\nlisten = \0", 2, "a NUL.*take it out"),
+            ("[arbiter]\ntype = zookeeper", 2, "no arbiter of type zookeeper; say manual, file or etcd"),
+            ("[arbiter]\ntype = file", 2, "has no path; add"),
+            ("[arbiter]\ntype = etcd", 2, "has no endpoints; add"),
+            ("[arbiter]\npath = /x", 2, "path is not for an arbiter of type manual; say type = file"),
+            ("[arbiter]\nendpoints = http://x", 2, "not for an arbiter of type manual; say type = etcd"),
+            ("[arbiter]\ntype = file\npath = /x\nendpoints = http://x", 4, "not for an arbiter of type file"),
+            (etcd + "path = /x", 4, "path is not for an arbiter of type etcd"),
+            (etcd.replace("https", "ftp"), 3, "is no endpoint of etcd; say"),
+            (etcd.replace("a:1", "a:1,"), 3, '"" is no endpoint'), (etcd.replace("a:1", "a/v3"), 3, "is no endpoint"),
+            (etcd.replace("a:1", "u:p@a"), 3, "is no endpoint"), (etcd.replace("a:1", ""), 3, "is no endpoint"),
+            (etcd + "user = u", 4, "user is of no use without password-file"),
+            (etcd + f"password-file = {secret}", 4, "of no use without user"),
+            (etcd + f"cert = {plain}", 4, "cert is of no use without key"),
+            (etcd + f"key = {secret}", 4, "key is of no use without cert"),
+            (etcd.replace("https", "http") + f"ca = {plain}", 3, "without TLS.*say https"),
+            (etcd + f"ca = {w.path('nix')}", 4, "can't be read: No such file.*; make that file"),
+            (etcd + f"ca = {w.dir}", 4, "is no file; give"),
+            (etcd + f"user = u\npassword-file = {plain}", 5, "open to all users .mode 0644.; chmod o="),
+            (etcd + f"cert = {plain}\nkey = {plain}", 5, "open to all users"),
+            (etcd + f"user = u\npassword-file = {empty}", 5, "is empty; write"),
+            ("[arbiter]\ntimeout-ms = 99", 2, "give a number from 100 to 60000"),
+            ("[arbiter]\ntimeout-ms = 1s", 2, "give a number"), ("[arbiter]\ntimeout-ms = -5", 2, "give a number"),
+            ("[arbiter]\nlease-s = 99999999999999999999999", 2, "give a number"),
+            ("[arbiter]\nwhen-unreachable = never", 2, "is no choice; say freeze or solo"),
+            (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
+            ("[fence]\nhook = sh", 2, "not an absolute path"),
+            (f"[fence]\nhook = {w.dir}", 2, "is no file"),
+            ("[fence]\nhook = /nix/nix", 2, "can't be run: No such file"),
+            ("[fence]\ntimeout-s = 5", 2, "of no use without hook"),
+            (f"[fence]\nhook = {hook}\ntimeout-s = 0", 3, "give a number from 1 to 3600")):
+        conf = write(w, text)
+        code, out, err = run(w, "ftd", "--check", "--config", conf)
+        need(code == 1 and not out, f"{text!r}: ended with {code}, said {out}{err}")
+        need(len(err.splitlines()) == 1, f"{text!r}: not one error: {err}")
+        need_match(f"^{re.escape(conf)}:{line}: .*{cause}", err)
+        need("; " in err, f"no remedy: {err}")
+
+
+@test
+def configuration_says_all(w):
+    conf = write(w, "x\n[ftd]\nlisten = a:b\nfoo = 1\n[arbiter]\ntype = file\ntimeout-ms = 0\n[fance]\nhook = 1\n")
+    code, _, err = run(w, "ftd", "--check", "--config", conf)
+    lines = [int(line.split(":")[1]) for line in err.splitlines()]
+    need(code == 1 and lines == [1, 3, 4, 7, 8, 6], f"errors in lines {lines}: {err}")
+    code, _, err = run(w, "ftd", "--config", conf, "--control", w.path("c"))
+    need(code == 1 and len(err.splitlines()) == len(lines), f"it runs, or says less: {err}")
+    for path, cause in ((w.path("nix"), "No such file"), (w.dir, "Is a directory")):
+        for words in (("--check",), ("--control", w.path("c"))):
+            code, _, err = run(w, "ftd", "--config", path, *words)
+            need(code == 1, f"it runs without {path}")
+            need_match(f"{re.escape(path)}: cannot be read: {cause}.*; correct the path", err)
+
+
+@test
+def configuration_and_options(w):
+    """What is in the file holds, unless an option says something else."""
+    conf = write(w, f"[ftd]\ncontrol = {w.path('conf.sock')}\nlisten = 127.0.0.1:0\nstate = {w.path('list')}\n")
+    first = w.start([*w.wrap, os.path.join(w.build, "ftd"), "--config", conf], stderr=subprocess.PIPE)
+    wait_for(lambda: listens(w.path("conf.sock")) or first.poll() is not None, "ftd comes up")
+    need(w.ask(w.path("conf.sock"), {"cmd": "info"})["ok"], "ftd does not answer where the file says")
+    first.terminate()
+    need(first.wait(60) == 0, f"ftd ended with {first.returncode}")
+    second = w.ftd("option", "--config", conf)
+    need(second.ask(cmd="info")["ok"], "ftd does not answer where the option says")
+    need(not listens(w.path("conf.sock")), "the file went before the option")
