@@ -253,7 +253,7 @@ class Test:
     def close(self):
         for thing in reversed(self.things):
             try:
-                if isinstance(thing, Pair):
+                if hasattr(thing, "close"):
                     thing.close()
                 else:
                     thing.kill(9)

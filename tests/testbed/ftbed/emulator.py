@@ -32,12 +32,13 @@ class Emulator:
     """
 
     def __init__(self, name, run_dir, log_dir, pump, *, address, peer, link,
-                 memory=2048, skid=0, seed=1, icount=True, trace=None):
+                 third=None, memory=2048, skid=0, seed=1, icount=True, trace=None):
         self.name, self.address = name, address
         self.run_dir, self.log_dir = run_dir, log_dir
         self._pump = pump
         self.agent = None
         self.prepared = False	# ftkvm is loaded, ftd runs
+        self.ftd_options = ()	# ... with these
         self.killed_at = None
         self.started_at = None
         self.exit_status = None
@@ -66,6 +67,10 @@ class Emulator:
                        f"remote.type=unix,remote.path={link[1]}",
             "-device", f"virtio-net-pci,netdev=link,mac={mac},romfile=",
         ]
+        if third:
+            # a directory that all hosts reach
+            self.command += ["-fsdev", f"local,id=third,path={third},security_model=none",
+                             "-device", "virtio-9p-pci,fsdev=third,mount_tag=third"]
         if icount:
             self.command += ["-icount", f"shift={SHIFT},sleep=on"]
         for port in SERIAL_PORTS:

@@ -81,6 +81,8 @@ class Hosts:
             os.makedirs(paths.WORK, exist_ok=True)
             self.log_dir = tempfile.mkdtemp(prefix="log-", dir=paths.WORK)
         os.makedirs(self.log_dir, exist_ok=True)
+        self.third = os.path.join(self.run_dir, "third")
+        os.mkdir(self.third)
         self.pump = Pump()
         self.wire = None
         try:
@@ -90,7 +92,7 @@ class Hosts:
                 self.hosts[name] = Emulator(
                     name, self.run_dir, self.log_dir, self.pump,
                     address=ADDRESSES[name], peer=ADDRESSES[other],
-                    link=self.wire.ends(name), **self._options)
+                    link=self.wire.ends(name), third=self.third, **self._options)
             for host in self:
                 host.power_on()
             for host in self:

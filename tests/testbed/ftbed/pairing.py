@@ -27,8 +27,8 @@ def load_module(host, path=None):
 
 def start_daemon_script(host, extra=()):
     """ftd, with its output in /run/ftd.log and its process in /run/ftd.pid."""
-    words = shlex.join([paths.ftd(), "--control", CONTROL,
-                        "--listen", f"{host.address}:{PORT}", *extra])
+    words = shlex.join([paths.ftd(), "--control", CONTROL, "--listen", f"{host.address}:{PORT}",
+                        *host.ftd_options, *extra])
     return (f"mkdir -p /run/ftkvm; {words} >> /run/ftd.log 2>&1 < /dev/null & "
             "echo $! > /run/ftd.pid; "
             f"while ! [ -S {CONTROL} ]; do sleep 0.05; kill -0 $(cat /run/ftd.pid) || "

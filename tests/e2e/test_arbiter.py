@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Who goes on when the hosts have lost each other: an operator decides, or an arbiter."""
+import os
+import shlex
+import time
+
+from harness import need, pairing, paths, test
+
+LONG = "rounds=100000 work=150"
+CONF = "/run/ftd.conf"
+THIRD = "/run/third"
+SECONDS = 1.0	# long enough for many lines of the guest's
+
+
+def _stands_still(pair, host):
+    """Nothing leaves it; what left before may still be on its way."""
+    time.sleep(SECONDS / 4)
+    mark = host.live.mark()
+    time.sleep(SECONDS)
+    said = host.live.text(mark)
+    need(not said, f"host {host.name}'s replica talks to the world: {said!r}")
+    return pair
+
+
+# --- by hand ------------------------------------------------------------------
+
+def _parted(t, **options):
+    pair = t.pair("loop", append=LONG)
+    pair.join(timeout="500", on_loss="hold", **options)
+    pair.lockstep(10)
+    need(pair.status(t.a)["on_loss"] == "hold", f"status: {pair.status(t.a)}")
+    return pair
+
+
+@test(kills=True)
+def hold_and_promote(t):
+    """The backup is lost: the primary stands still until somebody says that it may go on."""
+    pair = _parted(t)
+    t.b.power_off()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_event(t.a, "peer-lost")
+    _stands_still(pair, t.a)
+    t.refused(t.a, "unpair", pair.label, cause="to be decided", remedy="promote")
+    t.refused(t.a, "set", pair.label, "--on-loss", "solo", cause="fixed")
+    t.refused(t.a, "detach", pair.label, cause="lost its peer", remedy="promote")
+    # its QEMU answers, and may be stopped
+    pair.guests["a"].qmp("stop")
+    pair.guests["a"].qmp("cont")
+    pairing.ftctl(t.a, "promote", pair.label)
+    need(pair.state(t.a) == "solo", f"it is {pair.state(t.a)}")
+    pair.goes_on(t.a, 10)
+    pair.wait_event(t.a, "promoted")
+    t.refused(t.a, "fence", pair.label, cause="only one that has lost its peer")
+
+
+@test()
+def hold_and_fence(t):
+    """The cable breaks: one is fenced, the other one promoted, and nothing is lost."""
+    pair = _parted(t)
+    t.refused(t.a, "fence", pair.label, cause="only one that has lost its peer")
+    t.refused(t.b, "fence", pair.label, cause="only one that has lost its peer")
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_state(t.b, "orphan")
+    pairing.ftctl(t.a, "fence", pair.label)
+    need(pair.status(t.a)["reason"] == "fenced", f"status: {pair.status(t.a)}")
+    pairing.promote(t.b)
+    pair.goes_on(t.b, 10)
+    _stands_still(pair, t.a)
+    need(pair.state(t.a) == "stopped", f"the fenced one is {pair.state(t.a)}")
+    pair.one_machine(promoted=True)
+    t.hosts.wire.restore()
+
+
+@test()
+def hold_and_fence_the_backup(t):
+    """The same the other way round."""
+    pair = _parted(t)
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_state(t.b, "orphan")
+    pairing.ftctl(t.b, "fence", pair.label)
+    need(pair.state(t.b) == "stopped", f"the fenced one is {pair.state(t.b)}")
+    t.refused(t.b, "promote", pair.label, cause="stopped")
+    pairing.ftctl(t.a, "promote", pair.label)
+    pair.goes_on(t.a, 10)
+    pair.one_machine()
+    t.hosts.wire.restore()
+
+
+@test()
+def hold_killed(t):
+    """A held guest's QEMU is killed, in the midst of whatever it does."""
+    pair = _parted(t)
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.guests["a"].kill()
+    pair.wait_event(t.a, "guest-ended")
+    pairing.promote(t.b)
+    pair.goes_on(t.b, 10)
+    t.hosts.wire.restore()
+
+
+@test()
+def hold_ends_by_unpair(t):
+    """Unpaired in order there is nothing to decide: the backup has said that it stopped."""
+    pair = _parted(t)
+    pairing.ftctl(t.a, "unpair", pair.label)
+    need(pair.state(t.a) == "solo", f"the primary is {pair.state(t.a)}")
+    pair.wait_state(t.b, "stopped")
+    pair.goes_on(t.a, 10)
+
+
+@test(timeout=180)
+def hold_timer(t):
+    """A guest that checks its own interrupts is held and let go on: none is missing."""
+    pair = t.pair("timer", append="ticks=400")
+    pair.join(timeout="500", on_loss="hold")
+    pair.wait_live(t.a, r"timer: x2apic")
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    time.sleep(SECONDS)
+    pairing.ftctl(t.a, "promote", pair.label)
+    pair.wait_live(t.a, r"timer: done", 120)
+    t.hosts.wire.restore()
+
+
+# --- by an arbiter --------------------------------------------------------------
+
+class _Arbiter:
+    """At a test's end: the hosts' ftd are without it again."""
+
+    def __init__(self, t):
+        self.test = t
+
+    def close(self):
+        self.test.hosts.wire.restore()
+        for host in self.test.hosts:
+            host.ftd_options = ()
+            if host.alive:
+                self.test.down(host)
+                host.run(f"rm -rf {THIRD}/*; umount {THIRD}")
+
+
+def _arbitrated(t, more=""):
+    """ftd of both hosts with one arbiter, in files that both reach; where they are."""
+    t.things.append(_Arbiter(t))
+    for host in t.hosts:
+        if host.prepared:
+            t.down(host)
+        text = f"[arbiter]\ntype = file\npath = {THIRD}/sessions\n{more}"
+        host.run(f"mkdir -p {THIRD}; mount -t 9p -o trans=virtio,version=9p2000.L,cache=none third "
+                 f"{THIRD}; mkdir -p {THIRD}/sessions; printf %s {shlex.quote(text)} > {CONF}")
+        host.ftd_options = ("--config", CONF)
+    return os.path.join(t.hosts.third, "sessions")
+
+
+def _protected(t, more=""):
+    where = _arbitrated(t, more)
+    pair = t.pair("loop", append=LONG)
+    pair.join(timeout="500")
+    pair.lockstep(10)
+    need(pair.status(t.a)["on_loss"] == "hold", f"status: {pair.status(t.a)}")
+    need(len(os.listdir(where)) == 1, f"sessions: {os.listdir(where)}")
+    return pair, where
+
+
+def _log(host):
+    return host.run("cat /run/ftd.log").out
+
+
+@test(kills=True)
+def arbiter_primary_dies(t):
+    """The power is cut at A, and nobody is there to promote B."""
+    pair, _ = _protected(t)
+    t.a.power_off()
+    pair.goes_on(t.b, 10)
+    pair.one_machine(promoted=True)
+    need(pair.state(t.b) == "solo", f"the survivor is {pair.state(t.b)}")
+
+
+@test(kills=True)
+def arbiter_backup_dies(t):
+    """The power is cut at B, and A goes on by itself."""
+    pair, _ = _protected(t)
+    t.b.power_off()
+    pair.wait_state(t.a, "solo")
+    pair.goes_on(t.a, 10)
+    need("it goes on here, says the arbiter" in _log(t.a), _log(t.a))
+
+
+def _one_lives(t, pair):
+    """Exactly one of them, the other one has stopped, and the output is one machine's."""
+    for host in t.hosts:
+        pair.wait_state(host, "solo", "stopped")
+    states = {pair.state(host): host for host in t.hosts}
+    need(sorted(states) == ["solo", "stopped"], f"the replicas are {sorted(states)}")
+    alive = states["solo"]
+    pair.goes_on(alive, 10)
+    _stands_still(pair, states["stopped"])
+    pair.one_machine(promoted=alive is t.b)
+
+
+def _parting(direction):
+    def run(t):
+        pair, where = _protected(t)
+        t.hosts.wire.cut(direction)
+        _one_lives(t, pair)
+        t.hosts.wire.restore()
+        need(len(os.listdir(where)) >= 1, "the verdict was forgotten")
+    return run
+
+
+@test()
+def arbiter_partition(t):
+    """The cable breaks: exactly one lives, and nobody had to say which."""
+    _parting("")(t)
+
+
+@test()
+def arbiter_partition_one_way(t):
+    """The same, when only one of them is not heard any more."""
+    _parting("a")(t)
+
+
+@test()
+def arbiter_out_of_reach(t):
+    """Nobody is promoted, and nothing leaves; once it can be asked again one of them lives."""
+    pair, where = _protected(t)
+    os.rename(where, where + ".away")
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_state(t.b, "orphan")
+    for host in t.hosts:
+        _stands_still(pair, host)
+        need("does not say who goes on" in _log(host), _log(host))
+    need(pair.state(t.a) == "undecided" and pair.state(t.b) == "orphan", "somebody went on")
+    os.rename(where + ".away", where)
+    _one_lives(t, pair)
+    t.hosts.wire.restore()
+
+
+@test(kills=True)
+def arbiter_ftd_was_away(t):
+    """ftd is dead when the primary dies: the next one asks."""
+    pair, _ = _protected(t)
+    t.b.run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+    t.a.power_off()
+    time.sleep(SECONDS)
+    need(not pair.live(t.b), "it went live with nobody to say so")
+    pairing.start_daemon(t.b)
+    pair.goes_on(t.b, 10)
+    pair.one_machine(promoted=True)
+
+
+@test()
+def arbiter_of_another_kind(t):
+    """The backup's host has no such arbiter: the pairing is refused, and the guest may be tried again."""
+    where = _arbitrated(t)
+    t.b.run(f"printf '[arbiter]\\ntype = manual\\n' > {CONF}")
+    pair = t.pair("loop", append=LONG)
+    t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}", cause="arbiter",
+              remedy="ftd.conf")
+    need(pair.state(t.a) == "idle" and not os.listdir(where), f"left: {os.listdir(where)}")
+
+
+@test()
+def arbiter_and_unpair(t):
+    """Unpaired in order: nobody asks, and the session is forgotten."""
+    pair, where = _protected(t)
+    pairing.ftctl(t.a, "unpair", pair.label)
+    need(pair.state(t.a) == "solo", f"the primary is {pair.state(t.a)}")
+    pair.wait_state(t.b, "stopped")
+    end = time.monotonic() + paths.SLOWNESS * 20
+    while os.listdir(where):
+        need(time.monotonic() < end, f"the session is still there: {os.listdir(where)}")
+        time.sleep(0.1)
+
+
+@test(kills=True)
+def arbiter_and_fence_hook(t):
+    """The hook is run before the backup goes live; while it fails the backup does not."""
+    hook = "/run/hook"
+    for host in t.hosts:
+        host.run(f"printf '#!/bin/sh\\necho \"$@\" >> /run/hook.log\\n[ -e /run/off ]\\n' > {hook}; "
+                 f"chmod +x {hook}")
+    pair, _ = _protected(t, f"[fence]\nhook = {hook}\n")
+    t.a.power_off()
+    pair.wait_state(t.b, "orphan")
+    end = time.monotonic() + paths.SLOWNESS * 20
+    while "fence hook" not in _log(t.b):
+        need(time.monotonic() < end, "the hook's failure is not told")
+        time.sleep(0.1)
+    need(pair.state(t.b) == "orphan", "it went on though the hook failed")
+    t.b.run("touch /run/off")
+    pair.goes_on(t.b, 10)
+    said = t.b.run("cat /run/hook.log").out
+    need(said.startswith(f"{pair.label} {t.a.address}"), f"the hook was told {said!r}")
+    pair.one_machine(promoted=True)
