@@ -18,7 +18,8 @@
  * and at most one input, at any place.
  *
  * -D macros. Of the scenario: FROM_ARMED, OP_*, UNPAIR_*, FAULTS, F_*. What is
- * asserted: P_*. MUTANT_*: the code with one mistake. FIX_*: the code with a
+ * asserted: P_*. ARBITER: on-loss is hold, and ftd asks an arbiter. MUTANT_*: the code
+ * with one mistake. FIX_*: the code with a
  * mistake mended. run has the table of what is checked with which.
  */
 #ifndef OUTPUTS
@@ -86,6 +87,7 @@ bool log_closed;
 #define FOLLOW(r)	(st[r] == BACKUP || st[r] == ORPHAN || st[r] == TAKEOVER)
 #define HALT(r)		(st[r] == STOPPED)
 #define PASS(r)		(st[r] == IDLE || st[r] == SOLO)
+#define HELD(r)		(st[r] == UNDECIDED)		/* FTKVM_MODE_HOLD */
 
 /* ---- guests ---- */
 
@@ -101,6 +103,9 @@ bool go;			/* A: the output is in QEMU's hands */
 bool answer;			/* A: FIX_FENCE: has yet to say that it stopped */
 bool unpairing;			/* A: FIX_UNPAIR: waits for B to hang up */
 bool was_alone;			/* A ran its guest with no peer */
+bool start_said;		/* A: its START is on its way */
+byte winner = NEVER;		/* at the arbiter */
+byte told_winner[2] = NEVER;	/* what it has answered, and is to be done */
 
 #define VCPU(r)		(on[r] && qemu[r])
 
@@ -111,7 +116,15 @@ bool b_live;			/* B went live ... */
 byte b_outs;			/* ... having this many outputs in its log */
 byte own_from = NEVER;		/* where B first asked its own environment */
 
+#ifdef ARBITER
+/*
+ * A primary that has not yet seen that its peer is lost runs, and so may the backup that won.
+ * But nothing leaves it that the backup does not hold (NO_LOSS).
+ */
+#define LIVE(r)		(VCPU(r) && PASS(r))
+#else
 #define LIVE(r)		(VCPU(r) && (PASS(r) || LEAD(r) || ((r) == A && go)))
+#endif
 
 #define say(r, what)	printf("%c ", 'A' + (r)); printf(what); printf("\n")
 
@@ -147,11 +160,28 @@ inline event_take(r, why, says_bye)
 
 #define EVENT(ev, r, why, says_bye)	EVENT_##ev(r, to); event_take(r, why, says_bye)
 #define EV_START(r)		EVENT(START, r, R_NONE, false)
-#define EV_LINK_DOWN(r, why)	EVENT(LINK_DOWN, r, why, false)
+#if defined(ARBITER) && !defined(MUTANT_NO_HOLD)
+/* core/state.c: ftkvm_state_event() */
+#ifdef MUTANT_HOLD_LATE
+#define BEGUN			false
+#else
+#define BEGUN			start_said
+#endif
+#define HOLDS(r)		(r == A && !peer_bye[A] && \
+				 (st[A] == PRIMARY || (st[A] == ARMED && BEGUN)))
+#else
+#define HOLDS(r)		false
+#endif
+#define ENDING(ev, r, why, says_bye)					\
+	if								\
+	:: HOLDS(r) -> EVENT(HOLD, r, why, says_bye)			\
+	:: else -> EVENT(ev, r, why, says_bye)				\
+	fi
+#define EV_LINK_DOWN(r, why)	ENDING(LINK_DOWN, r, why, false)
 #define EV_PROMOTE(r)		EVENT(PROMOTE, r, R_NONE, false)
 #define EV_DRAINED(r)		EVENT(DRAINED, r, R_PROMOTED, false)
 #define EV_DIVERGED(r, why)	EVENT(DIVERGED, r, why, true)
-#define EV_UNPAIR(r, why)	EVENT(UNPAIR, r, why, true)
+#define EV_UNPAIR(r, why)	ENDING(UNPAIR, r, why, true)
 #define EV_GUEST_END(r, why)	EVENT(GUEST_END, r, why, true)
 #define EV_FENCE(r, why)	EVENT(FENCE, r, why, false)
 
@@ -184,7 +214,8 @@ inline forget_frames(r)
 /* pair.c */
 inline pair_got_bye(r, why)
 {
-	peer_bye[r] = true;
+	/* it has stopped; who promotes has not */
+	peer_bye[r] = (why != R_PROMOTED) || peer_bye[r];
 	if
 	:: why == R_GUEST_ENDED ->
 #ifdef MUTANT_ENDED_UNPAIRS
@@ -212,7 +243,12 @@ inline pair_got_bye(r, why)
 #ifdef FIX_UNPAIR
 	;
 	if
-	:: why == R_UNPAIRED && r == B -> link_fail(B)	/* hangs up: A sees it */
+	:: why == R_UNPAIRED && r == B ->	/* says that it stopped, and hangs up */
+		if
+		:: ROOM(B) && alive(B) -> link_send(B, BYE, R_UNPAIRED)
+		:: else
+		fi;
+		link_fail(B)
 	:: else
 	fi
 #endif
@@ -404,6 +440,7 @@ inline pair_starting(r)
 	if
 	:: atomic { VCPU(r) && st[r] == ARMED && ROOM(r) ->
 		say(r, "pair_starting");
+		start_said = start_said || r == A;
 		link_send(r, START, 0)
 	   };
 	   if
@@ -466,7 +503,7 @@ proctype lead()
 		out_off = head
 	   }
 	/* ftkvm_log_commit(), and what svm_handle_sync() looks at behind it */
-	:: atomic { VCPU(A) && out_logged && !go && (!LEAD(A) || COMMITTED) ->
+	:: atomic { VCPU(A) && out_logged && !go && !HELD(A) && (!LEAD(A) || COMMITTED) ->
 		say(A, "ftkvm_log_commit");
 #ifndef MUTANT_HALT_UNSEEN
 		if
@@ -665,6 +702,35 @@ proctype operator()
 end:	skip
 }
 
+#ifdef ARBITER
+/* userspace/failover.c: the first to ask wins; the verdict is acted on later */
+#define WAITS(r)		(st[r] == ORPHAN || HELD(r))
+
+proctype failover(byte r)
+{
+	do
+	:: atomic { on[r] && WAITS(r) && told_winner[r] == NEVER ->
+		say(r, "arbiter_claim");
+#ifdef MUTANT_TWO_WINNERS
+		told_winner[r] = r
+#else
+		winner = (winner == NEVER -> r : winner);
+		told_winner[r] = winner
+#endif
+	   }
+	:: atomic { on[r] && told_winner[r] == r && WAITS(r) ->
+		say(r, "ftkvm_replica_promote");
+		EV_PROMOTE(r)
+	   }
+	:: atomic { on[r] && told_winner[r] == PEER(r) && WAITS(r) ->
+		say(r, "ftkvm_replica_fence");
+		EV_FENCE(r, R_NONE)
+	   }
+	:: !on[r] -> break
+	od
+}
+#endif
+
 /* command.c: ftkvm_replica_unpair() */
 proctype unpair(byte r)
 {
@@ -819,6 +885,9 @@ init {
 #endif
 		run lead(); run follow();
 		run operator();
+#ifdef ARBITER
+		run failover(A); run failover(B);
+#endif
 #ifdef UNPAIR_A
 		run unpair(A);
 #endif
