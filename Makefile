@@ -21,7 +21,7 @@ KCC ?= $(shell command -v gcc-12 || echo gcc)
 
 export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
 
-.PHONY: all kmod userspace install check kunit torture soak faults fuzz model pmu-qualify bench check-debug demo testbed clean
+.PHONY: all kmod userspace install check kunit torture soak faults partition fuzz model pmu-qualify bench check-debug demo testbed clean
 
 all: kmod userspace
 
@@ -91,6 +91,10 @@ soak: testbed
 
 faults: testbed
 	@tests/faults/run
+
+# Hosts that lose each other, and the arbiter that decides
+partition: testbed
+	@tests/partition
 
 fuzz:
 	@tests/fuzz/run

@@ -6,10 +6,10 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fence.h"
-#include "qmp.h"
 
 #define KILL_MS	2000
 
@@ -49,8 +49,8 @@ int fence_run(const char *hook, unsigned int timeout_s, const char *guest, const
 	ret = spawn(&pid, hook, guest, peer);
 	if (ret)
 		return ft_fail(err, ret, "the fence hook %s can't be run: %s", hook, strerror(-ret));
-	fd = ft_pidfd(pid);
-	ret = fd < 0 ? fd : ft_poll(fd, POLLIN, deadline);
+	fd = pidfd_open(pid, 0);
+	ret = fd < 0 ? -errno : ft_poll(fd, POLLIN, deadline);
 	if (ret)
 		kill(-pid, SIGKILL);
 	/* one that sleeps in the kernel for good is left alone, as a zombie to be */

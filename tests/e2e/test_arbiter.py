@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Who goes on when the hosts have lost each other: an operator decides, or an arbiter."""
 import os
+import random
 import shlex
 import time
 
-from harness import need, pairing, paths, test
+from harness import add, need, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
 CONF = "/run/ftd.conf"
@@ -297,3 +298,115 @@ def arbiter_and_fence_hook(t):
     said = t.b.run("cat /run/hook.log").out
     need(said.startswith(f"{pair.label} {t.a.address}"), f"the hook was told {said!r}")
     pair.one_machine(promoted=True)
+
+
+# --- at random: make partition ----------------------------------------------------
+
+CASES = 50
+
+
+class _Case:
+    """What happens to two hosts, one thing after the other; told when it goes wrong."""
+
+    def __init__(self, t, pair, where, rng):
+        self.test, self.pair, self.where, self.rng = t, pair, where, rng
+        self.dead = None
+        self.daemonless = set()
+        self.story = []
+
+    def cut(self):
+        which = self.rng.choice(("", "", "a", "b"))
+        self.story.append(f"cut {which or 'both ways'}")
+        self.test.hosts.wire.cut(which)
+
+    def flap(self):
+        self.story.append("flap")
+        for _ in range(self.rng.randint(1, 4)):
+            self.test.hosts.wire.cut(self.rng.choice(("", "a", "b")))
+            time.sleep(self.rng.uniform(0.02, 0.4))
+            self.test.hosts.wire.restore()
+            time.sleep(self.rng.uniform(0.02, 0.2))
+
+    def power_off(self):
+        name = self.rng.choice("ab")
+        self.story.append(f"power off {name}")
+        self.test.hosts[name].power_off()
+        self.dead = name
+
+    def kill_daemon(self):
+        name = self.rng.choice("ab")
+        if name in self.daemonless or name == self.dead:
+            return
+        self.story.append(f"kill ftd {name}")
+        self.test.hosts[name].run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+        self.daemonless.add(name)
+
+    def kill_qemu(self):
+        name = self.rng.choice("ab")
+        if self.dead:
+            return
+        self.story.append(f"kill QEMU {name}")
+        self.pair.guests[name].kill()
+        self.dead = name
+
+    def lose_arbiter(self):
+        if os.path.exists(self.where):
+            self.story.append("arbiter away")
+            os.rename(self.where, self.where + ".away")
+
+    def find_arbiter(self):
+        if not os.path.exists(self.where):
+            self.story.append("arbiter back")
+            os.rename(self.where + ".away", self.where)
+
+    def mend(self):
+        """All but what is dead, and the cable: one of them must go on then."""
+        self.find_arbiter()
+        for name in self.daemonless - {self.dead}:
+            pairing.start_daemon(self.test.hosts[name])
+
+    def ends(self):
+        """Exactly one lives."""
+        pair, hosts = self.pair, self.test.hosts
+        if self.dead:
+            alive = hosts["b" if self.dead == "a" else "a"]
+            state = pair.wait_state(alive, "solo", "stopped")["state"]
+            # the one that is dead now may have won before
+            if state == "stopped":
+                need(pair.live(alive) == "" or alive is hosts.a, "the fenced one was live")
+                return
+        else:
+            states = {pair.wait_state(host, "solo", "stopped")["state"]: host for host in hosts}
+            need(sorted(states) == ["solo", "stopped"], f"the replicas are {sorted(states)}")
+            alive = states["solo"]
+            _stands_still(pair, states["stopped"])
+        pair.goes_on(alive, 10)
+        pair.one_machine(promoted=alive is hosts.b)
+
+
+def _at_random(number):
+    def run(t):
+        rng = random.Random(int(os.environ.get("SEED") or 1) * 1000 + number)
+        pair, where = _protected(t)
+        case = _Case(t, pair, where, rng)
+        time.sleep(rng.uniform(0, 1))
+        ending = rng.choice((case.cut, case.cut, case.flap, case.power_off, case.kill_qemu))
+        before = [case.lose_arbiter, case.kill_daemon, case.flap]
+        after = [case.find_arbiter, case.lose_arbiter, case.kill_daemon]
+        try:
+            for one in rng.sample(before, rng.randint(0, 1)) + [ending] + \
+                    rng.sample(after, rng.randint(0, 2)):
+                one()
+                time.sleep(rng.uniform(0, 0.6))
+            if not case.dead:
+                t.hosts.wire.cut()
+            case.mend()
+            case.ends()
+        except BaseException:
+            print(f"     {case.story}", flush=True)
+            raise
+    return run
+
+
+for case in range(1, CASES + 1):
+    add(f"partition_{case:02}", _at_random(case), kills=True, more=1, timeout=180)
