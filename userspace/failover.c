@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "failover.h"
 #include "fence.h"
+#include "journal.h"
 #include "op.h"
 #include "text.h"
 
@@ -102,8 +103,8 @@ static void keep_done(struct job *job)
 	bool same = g && !strcmp(g->session, k->session);
 
 	if (same && k->ret == -ENOENT)
-		ft_log(SD_WARNING, "guest %s: the arbiter has forgotten its pairing: when a host is lost, an operator will "
-		       "have to decide", k->name);
+		ftjournal_say(SD_WARNING, FTMSG_FORGOTTEN, k->name, "guest %s: the arbiter has forgotten its pairing: when a "
+			      "host is lost, an operator will have to decide", k->name);
 	else if (same && k->ret && k->ret != -EALREADY)
 		ft_log(SD_WARNING, "guest %s: the arbiter: %s", k->name, k->err.text);
 	free(k);
@@ -187,7 +188,7 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 	if (ret && ret != -ENOENT)
 		return AGAIN;
 	if (!won)
-		ft_log(SD_CRIT, "guest %s IS LIVE HERE, AND MAY BE ON THE OTHER HOST: it was promoted here by force or as the "
+		ftjournal_say(SD_CRIT, FTMSG_TWICE, a->name, "guest %s IS LIVE HERE, AND MAY BE ON THE OTHER HOST: it was promoted here by force or as the "
 		       "arbiter could not be asked, and the arbiter has let the other one go on; end one of them", a->name);
 	return OVER;
 }
@@ -198,7 +199,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	int ret = claim(a->session, r, &won, &a->err);
 
 	if (ret == -ENOENT) {
-		ft_log(SD_ERR, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
+		ftjournal_say(SD_ERR, FTMSG_FORGOTTEN, a->name, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
 		       "still until an operator decides: ftctl status %s", a->name, a->name);
 		return OVER;
 	}
@@ -209,7 +210,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	}
 	if (ret) {
 		if (!a->quiet)
-			ft_log(SD_ERR, "guest %s has lost its peer, and the arbiter does not say who goes on: %s; it stands "
+			ftjournal_say(SD_ERR, FTMSG_NO_ANSWER, a->name, "guest %s has lost its peer, and the arbiter does not say who goes on: %s; it stands "
 			       "still; asking again", a->name, a->err.text);
 		return AGAIN;
 	}
@@ -217,10 +218,10 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		return FENCE;
 	if (r->role == FTKVM_UAPI_ROLE_BACKUP && config->fence.hook &&
 	    fence_run(config->fence.hook, config->fence.timeout_s, a->name, r->peer, &a->err)) {
-		ft_log(SD_ERR, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
+		ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
 		return AGAIN;
 	}
-	ft_log(SD_NOTICE, "guest %s has lost its peer: it goes on here, says the arbiter", a->name);
+	ftjournal_say(SD_NOTICE, FTMSG_WON, a->name, "guest %s has lost its peer: it goes on here, says the arbiter", a->name);
 	return PROMOTE;
 }
 
@@ -283,8 +284,8 @@ static void fence_work(struct op *op)
 {
 	op->ret = ftnl_fence(op->name, &op->err);
 	if (!op->ret)
-		ft_log(SD_WARNING, "guest %s: the other host's replica goes on, says the arbiter: this one never will",
-		       op->name);
+		ftjournal_say(SD_WARNING, FTMSG_LOST, op->name, "guest %s: the other host's replica goes on, says the arbiter: "
+			      "this one never will", op->name);
 }
 
 static void done_settle(struct op *op)

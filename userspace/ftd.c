@@ -17,6 +17,7 @@
 #include "control.h"
 #include "device.h"
 #include "failover.h"
+#include "journal.h"
 #include "op.h"
 #include "peer.h"
 #include "text.h"
@@ -86,8 +87,7 @@ static void on_news(enum ftnl_news news, const struct ftevent *e, void *arg)
 	}
 	if (e->event == FTKVM_UAPI_EVENT_PEER_LOST || e->event == FTKVM_UAPI_EVENT_DIVERGED)
 		level = SD_WARNING;
-	ft_log(level, "guest %s: %s, it is %s%s%s", e->name, ft_event_words(e->event),
-	       ft_state_name(e->state), *e->detail ? ": " : "", e->detail);
+	ftjournal_event(level, e);
 	history_note(e);
 	on_guest_event(e);
 }

@@ -28,6 +28,8 @@ extern const struct unit_test unit_tests[], unit_ftctl_tests[], unit_nl_tests[],
 int unit_console(const char *qmp, const char *backend);
 /* Empty its ring buffer; @how "killed": and be killed before that is kept. */
 int unit_collect(const char *qmp, const char *how);
+/* Say something to the journal, and all identifiers to standard output. */
+int unit_journal(void);
 /* Be a vhost-user device, and say what a QEMU does with it. */
 int unit_vhost(const char *path, const char *kind);
 
