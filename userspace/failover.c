@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,24 @@
 #define KEEP_MAX_S	3600
 #define UUID_FILE	"/proc/sys/kernel/random/uuid"
 
-static const struct ftconfig *config;
+/*
+ * Changed by the main loop alone. Other threads hold the lock, as readers, for as long as
+ * they use them; it never waits for that.
+ */
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct ftconfig *config;
 static struct arbiter *arbiter;
+
+static void use(void)
+{
+	pthread_rwlock_rdlock(&lock);
+}
+
+static void leave(void)
+{
+	pthread_rwlock_unlock(&lock);
+}
+
 static sd_event_source *keep_source, *look_source;
 
 /* --- sessions -------------------------------------------------------------- */
@@ -41,9 +58,14 @@ int failover_new(char *session, struct fterr *err)
 
 int failover_begin(const char *session, const char *pair_name, struct fterr *err)
 {
-	if (!arbiter_begin(arbiter, session, pair_name, err))
-		return 0;
-	return ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(arbiter));
+	int ret;
+
+	use();
+	ret = arbiter_begin(arbiter, session, pair_name, err);
+	if (ret)
+		ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(arbiter));
+	leave();
+	return ret;
 }
 
 void failover_tell(const char *session, json_t *request)
@@ -51,7 +73,9 @@ void failover_tell(const char *session, json_t *request)
 	if (!*session)
 		return;
 	json_object_set_new(request, "session", json_string(session));
+	use();
 	json_object_set_new(request, "arbiter", json_string(arbiter_type(arbiter)));
+	leave();
 }
 
 int failover_told(json_t *request, char *session, struct fterr *err)
@@ -72,8 +96,13 @@ int failover_told(json_t *request, char *session, struct fterr *err)
 
 int failover_join(const char *session, struct fterr *err)
 {
-	int ret = *session ? arbiter_keep(arbiter, session, err) : 0;
+	int ret;
 
+	if (!*session)
+		return 0;
+	use();
+	ret = arbiter_keep(arbiter, session, err);
+	leave();
 	if (ret == -ENOENT)
 		return ft_fail(err, ret, "this host's arbiter does not know the pairing: is it the same one as the "
 			       "primary's? (%s)", FT_CONFIG_FILE);
@@ -93,7 +122,9 @@ static void keep_work(struct job *job)
 {
 	struct keep *k = (struct keep *)job;
 
+	use();
 	k->ret = arbiter_keep(arbiter, k->session, &k->err);
+	leave();
 }
 
 static void keep_done(struct job *job)
@@ -225,9 +256,8 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	return PROMOTE;
 }
 
-static void ask_work(struct job *job)
+static void ask_now(struct ask *a)
 {
-	struct ask *a = (struct ask *)job;
 	struct ftreplica r;
 	int ret = ftnl_get(a->name, &r, &a->err);
 
@@ -255,6 +285,13 @@ static void ask_work(struct job *job)
 	default:
 		a->outcome = NOTHING;
 	}
+}
+
+static void ask_work(struct job *job)
+{
+	use();
+	ask_now((struct ask *)job);
+	leave();
 }
 
 /* --- and doing ------------------------------------------------------------- */
@@ -398,7 +435,9 @@ int failover_ask(const char *session, const struct ftreplica *r, bool force, str
 
 	if (!*session || !failover_decides() || !waits(r))
 		return 0;
+	use();
 	ret = claim(session, r, &won, err);
+	leave();
 	if (!ret && !won)
 		return ft_fail(err, -EPERM, "the arbiter has let the other host's replica of %s go on: this one must not; run: "
 			       "ftctl fence %s", r->name, r->name);
@@ -471,13 +510,12 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 
 /* --- start and end --------------------------------------------------------- */
 
-int failover_init(const struct ftconfig *c, struct fterr *err)
+static int begin_timers(struct fterr *err)
 {
-	int ret = arbiter_new(c, &arbiter, err);
+	int ret = 0;
 
-	if (ret)
-		return ret;
-	config = c;
+	keep_source = sd_event_source_disable_unref(keep_source);
+	look_source = sd_event_source_disable_unref(look_source);
 	if (!failover_decides())
 		return 0;
 	/* soon after the start: whoever was here before may have been away for long */
@@ -487,6 +525,52 @@ int failover_init(const struct ftconfig *c, struct fterr *err)
 		ret = sd_event_add_time_relative(ftd_loop, &look_source, CLOCK_MONOTONIC,
 						 LOOK_S * 1000000ULL, 0, on_look, NULL);
 	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : 0;
+}
+
+int failover_init(struct ftconfig *c, struct fterr *err)
+{
+	int ret = arbiter_new(c, &arbiter, err);
+
+	config = c;
+	return ret ? : begin_timers(err);
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/* Is it the place where the sessions are? How it is asked may change. */
+static bool same_arbiter(const struct ftconfig *a, const struct ftconfig *b)
+{
+	return a->arbiter.type == b->arbiter.type && same(a->arbiter.path, b->arbiter.path) &&
+	       (a->arbiter.type != FTARBITER_ETCD || b->arbiter.n_endpoints);
+}
+
+int failover_reload(struct ftconfig *c, struct fterr *err)
+{
+	struct arbiter *next, *last = arbiter;
+	struct ftconfig *before = config;
+	struct guest *g;
+	int ret;
+
+	for (g = ftd_guests; g; g = g->next)
+		if (*g->session && !same_arbiter(before, c))
+			return ft_fail(err, -EBUSY, "guest %s is paired, and its arbiter can't be another one meanwhile: unpair it "
+				       "before, or leave [arbiter] as it was", g->name);
+	if (pthread_rwlock_trywrlock(&lock))
+		return -EAGAIN;
+	ret = arbiter_new(c, &next, err);
+	if (!ret) {
+		arbiter = next;
+		config = c;
+	}
+	pthread_rwlock_unlock(&lock);
+	if (ret)
+		return ret;
+	arbiter_free(last);
+	ftconfig_free(before);
+	return begin_timers(err);
 }
 
 void failover_close(void)

@@ -17,8 +17,16 @@
 #include "arbiter.h"
 #include "guest.h"
 
-/* The main loop's. Once, at the start; @config stays with the caller, and stays. 0 or -errno. */
-int failover_init(const struct ftconfig *config, struct fterr *err);
+/* The main loop's. Once, at the start; @config is taken over. 0 or -errno. */
+int failover_init(struct ftconfig *config, struct fterr *err);
+/**
+ * failover_reload() - the main loop's: another configuration from here on
+ * @config: taken over if 0 is returned
+ *
+ * The arbiter of guests that are paired can't be another one.
+ * Return: 0; -EAGAIN: someone is asking just now; or another -errno, with a text
+ */
+int failover_reload(struct ftconfig *config, struct fterr *err);
 /* The main loop's, at the end: threads may be asking still. */
 void failover_close(void);
 

@@ -24,6 +24,7 @@
 
 #define STOP_MS		10000	/* for operations that are under way */
 #define STOP_POLL_US	20000
+#define RELOAD_US	500000	/* until somebody who asks the arbiter may have his answer */
 
 sd_event *ftd_loop;
 
@@ -218,6 +219,85 @@ static void say_config(void *arg, const char *text)
 		ft_log(SD_ERR, "%s", text);
 }
 
+/* --- SIGHUP: the configuration is read again ------------------------------------ */
+
+static const char *config_path;
+
+struct reload {
+	struct job job;
+	struct ftconfig *config;
+	bool good;
+};
+
+static int on_reload_again(sd_event_source *s, uint64_t usec, void *arg);
+
+static void reload_take(struct reload *r)
+{
+	struct fterr err;
+	int ret = failover_reload(r->config, &err);
+
+	if (ret == -EAGAIN &&
+	    sd_event_add_time_relative(ftd_loop, NULL, CLOCK_MONOTONIC, RELOAD_US, 0, on_reload_again, r) >= 0)
+		return;
+	if (ret) {
+		ft_log(SD_ERR, "the configuration stays as it was: %s", err.text);
+		ftconfig_free(r->config);
+	} else {
+		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] needs a restart");
+	}
+	free(r);
+	sd_notify(0, "READY=1");
+}
+
+static int on_reload_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)s;
+	(void)usec;
+	reload_take(arg);
+	return 0;
+}
+
+/* A thread's: it looks at files that may be far away. */
+static void reload_work(struct job *job)
+{
+	struct reload *r = (struct reload *)job;
+	bool check = false;
+
+	r->good = !ftconfig_read(config_path, &r->config, say_config, &check);
+}
+
+static void reload_done(struct job *job)
+{
+	struct reload *r = (struct reload *)job;
+
+	if (r->good) {
+		reload_take(r);
+		return;
+	}
+	ft_log(SD_ERR, "the configuration stays as it was");
+	free(r);
+	sd_notify(0, "READY=1");
+}
+
+static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+	struct reload *r = calloc(1, sizeof(*r));
+
+	(void)s;
+	(void)si;
+	(void)arg;
+	if (!r)
+		return 0;
+	sd_notify(0, "RELOADING=1");
+	r->job.work = reload_work;
+	r->job.done = reload_done;
+	if (job_start(&r->job)) {
+		free(r);
+		sd_notify(0, "READY=1");
+	}
+	return 0;
+}
+
 static int check_config(const char *path)
 {
 	struct ftconfig *c;
@@ -230,10 +310,10 @@ static int check_config(const char *path)
 	return 0;
 }
 
-static int start(const struct ftconfig *config, const char *control, const char *where,
+static int start(struct ftconfig *config, const char *control, const char *where,
 		 struct fterr *err)
 {
-	static const int signals[] = { SIGTERM, SIGINT };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	sigset_t set;
 	size_t i;
 	int ret;
@@ -247,7 +327,8 @@ static int start(const struct ftconfig *config, const char *control, const char 
 
 	ret = sd_event_new(&ftd_loop);
 	for (i = 0; ret >= 0 && i < ARRAY_SIZE(signals); i++)
-		ret = sd_event_add_signal(ftd_loop, NULL, signals[i], on_signal, NULL);
+		ret = sd_event_add_signal(ftd_loop, NULL, signals[i],
+					  signals[i] == SIGHUP ? on_hangup : on_signal, NULL);
 	if (ret >= 0)
 		ret = sd_event_set_watchdog(ftd_loop, true);
 	if (ret >= 0)
@@ -317,6 +398,7 @@ int main(int argc, char **argv)
 		return check_config(path);
 	if (ftconfig_read(path, &config, say_config, &check))
 		return 1;
+	config_path = path;
 	control = control ? : config->control ? : FT_CONTROL_SOCKET;
 	where = where ? : config->listen ? : ":" FT_PEER_PORT;
 	state = state ? : config->state;
@@ -346,6 +428,5 @@ int main(int argc, char **argv)
 	devices_close();
 	forget_guests();
 	ftnl_close(&events);
-	/* the configuration stays: a thread may be reading it */
 	return ret ? 1 : 0;
 }
