@@ -182,7 +182,10 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 		ret = 0;
 		ftkvm_fault(FTKVM_FAULT_PROMOTE);
 		r->promote_at = ktime_get();
-		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, FTKVM_REASON_NONE, " ");
+		/* held: nobody has said that the backup stopped, whatever ended the pairing */
+		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, state == FTKVM_STATE_UNDECIDED ?
+				    FTKVM_REASON_PROMOTED : FTKVM_REASON_NONE,
+				    "it was held, and let go on");
 	}
 	mutex_unlock(&r->cmd);
 	ftkvm_fault(FTKVM_FAULT_PROMOTING);

@@ -101,8 +101,9 @@ int ftkvm_replica_event(struct ftkvm_replica *r, enum ftkvm_event ev, u32 reason
 	};
 	ev = ftkvm_state_event(r->state, r->role, ev, &ending);
 	next = ftkvm_state_next(r->state, r->role, ev);
-	/* its backup has been told to stop: they must not both */
-	if (ev == FTKVM_EV_FENCE && r->unpairing)
+	/* its backup has been told to stop: they must not both. But who decides may say so */
+	if (ev == FTKVM_EV_FENCE && reason == FTKVM_REASON_PROMOTED &&
+	    (r->unpairing || r->state == FTKVM_STATE_UNDECIDED))
 		next = -EINVAL;
 	if (next < 0) {
 		spin_unlock_irqrestore(&r->lock, flags);

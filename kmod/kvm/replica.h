@@ -191,7 +191,7 @@ struct ftkvm_replica {
 	u64 period_min, period_max, margin;
 	u32 counter_code, timeout_ms;
 	u32 verify_every;			/* epochs; 0: never. May change at any time */
-	u32 on_loss;				/* enum ftkvm_uapi_loss; the same */
+	u32 on_loss;				/* enum ftkvm_uapi_loss; fixed while paired */
 	char peer[FTKVM_PEER_MAX + 1];
 
 	spinlock_t lock;			/* state and what goes with it, below */

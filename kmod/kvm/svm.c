@@ -586,8 +586,12 @@ again:
 		svm_sync_crs(vcpu);
 		if (!ftkvm_log_wait(r) && ftkvm_mode(r) == FTKVM_MODE_PASS)
 			goto again;
-		/* the instruction is executed again later, where that is possible */
-		r->shut_down = fp == EXIT_FASTPATH_NONE && svm_comes_once(vcpu);
+		/*
+		 * The instruction is executed again later, where that is possible. Not
+		 * entered since (another @fp), it is as it was.
+		 */
+		if (fp == EXIT_FASTPATH_NONE)
+			r->shut_down = svm_comes_once(vcpu);
 		ret = READ_ONCE(r->detaching) ? -EIO : 1;
 		goto out;
 	}

@@ -408,10 +408,10 @@ enum ftkvm_uapi_event {
 	FTKVM_UAPI_EVENT_DETACHED,
 	FTKVM_UAPI_EVENT_PAIRED,
 	FTKVM_UAPI_EVENT_STARTED,	/* lockstep runs */
-	FTKVM_UAPI_EVENT_PEER_LOST,	/* primary goes solo; backup waits for promotion */
+	FTKVM_UAPI_EVENT_PEER_LOST,	/* primary goes solo, or is held; backup waits for promotion */
 	FTKVM_UAPI_EVENT_UNPAIRED,
 	FTKVM_UAPI_EVENT_DIVERGED,
-	FTKVM_UAPI_EVENT_PROMOTED,	/* the backup is live */
+	FTKVM_UAPI_EVENT_PROMOTED,	/* the backup is live, or a held primary goes on */
 	FTKVM_UAPI_EVENT_GUEST_ENDED,
 };
 
