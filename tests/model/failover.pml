@@ -227,7 +227,7 @@ inline pair_got_bye(r, why)
 #ifdef FIX_FENCE
 		/* only a primary can be stopped so, and says when it is: pair_fenced() */
 		if
-		:: r == A && unpairing
+		:: r == A && (unpairing || HELD(A))
 		:: else ->
 			EV_FENCE(r, R_PROMOTED);
 			answer = answer || (r == A && reason[A] == R_PROMOTED)
