@@ -187,6 +187,7 @@ enum outcome {
 struct ask {
 	struct job job;
 	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
+	bool leads;	/* this host began it */
 	bool quiet;	/* it has been said already that there is no answer */
 	enum outcome outcome;
 	struct fterr err;
@@ -230,9 +231,11 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	int ret = claim(a->session, r, &won, &a->err);
 
 	if (ret == -ENOENT) {
+		if (a->quiet)
+			return AGAIN;
 		ftjournal_say(SD_ERR, FTMSG_FORGOTTEN, a->name, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
 		       "still until an operator decides: ftctl status %s", a->name, a->name);
-		return OVER;
+		return AGAIN;
 	}
 	if (ret && r->state == FTKVM_UAPI_STATE_UNDECIDED &&
 	    config->arbiter.unreachable == FTUNREACHABLE_SOLO) {
@@ -247,7 +250,9 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	}
 	if (!won)
 		return FENCE;
+	/* a primary that has said that its QEMU ended needs no hook */
 	if (r->role == FTKVM_UAPI_ROLE_BACKUP && config->fence.hook &&
+	    r->reason != FTKVM_REASON_GUEST_ENDED &&
 	    fence_run(config->fence.hook, config->fence.timeout_s, a->name, r->peer, &a->err)) {
 		ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
 		return AGAIN;
@@ -274,10 +279,8 @@ static void ask_now(struct ask *a)
 		a->outcome = ask_alone(a, &r);
 		break;
 	case FTKVM_UAPI_STATE_IDLE:
-		/* it was not paired in the end; the backup's end is no reason for the primary's */
-		if (r.role != FTKVM_UAPI_ROLE_BACKUP)
-			arbiter_end(arbiter, a->session, &a->err);
-		a->outcome = OVER;
+		/* it was not paired in the end; whether the primary was is for its host to know */
+		a->outcome = a->leads && arbiter_end(arbiter, a->session, &a->err) ? AGAIN : OVER;
 		break;
 	case FTKVM_UAPI_STATE_STOPPED:
 		a->outcome = OVER;
@@ -323,6 +326,13 @@ static void fence_work(struct op *op)
 	if (!op->ret)
 		ftjournal_say(SD_WARNING, FTMSG_LOST, op->name, "guest %s: the other host's replica goes on, says the arbiter: "
 			      "this one never will", op->name);
+}
+
+/* The arbiter has been asked; and what has changed since the module sees. */
+static void win_work(struct op *op)
+{
+	*op->session = '\0';
+	promote_any(op);
 }
 
 static void done_settle(struct op *op)
@@ -373,6 +383,7 @@ static void ask(struct guest *g)
 		a->job.work = ask_work;
 		a->job.done = ask_done;
 		a->quiet = g->asked;
+		a->leads = g->leads;
 		strcpy(a->name, g->name);
 		strcpy(a->session, g->session);
 	}
@@ -396,7 +407,7 @@ void failover_look(struct guest *g)
 		bool won = g->verdict == FT_WON;
 
 		g->verdict = FT_NONE;
-		if (!op_own(g, "failover", won ? promote_any : fence_work, done_settle))
+		if (!op_own(g, "failover", won ? win_work : fence_work, done_settle))
 			later(g);
 		return;
 	}
@@ -449,6 +460,23 @@ int failover_ask(const char *session, const struct ftreplica *r, bool force, str
 	return ret;
 }
 
+int failover_cede(const char *session, const struct ftreplica *r, struct fterr *err)
+{
+	const char *other = r->role == FTKVM_UAPI_ROLE_PRIMARY ? "backup (the primary was fenced)" :
+								 "primary (the backup was fenced)";
+	bool theirs = false;
+	int ret;
+
+	if (!*session || !failover_decides() || !waits(r))
+		return 0;
+	use();
+	ret = arbiter_claim(arbiter, session, other, &theirs, err);
+	leave();
+	/* not known: then it is his decision */
+	return ret || theirs ? 0 : ft_fail(err, -EPERM, "the arbiter has let %s go on here: run: ftctl promote %s",
+					   r->name, r->name);
+}
+
 /* --- events may get lost --------------------------------------------------- */
 
 struct look {
@@ -474,7 +502,7 @@ static void look_done(struct job *job)
 	for (i = 0; i < l->n; i++) {
 		struct guest *g = guest_find(l->list[i].name);
 
-		if (g && !g->busy && !ft_state_protected(l->list[i].state) &&
+		if (g && !ft_state_protected(l->list[i].state) &&
 		    l->list[i].state != FTKVM_UAPI_STATE_TAKEOVER)
 			failover_happened(g);
 	}

@@ -72,6 +72,9 @@ int failover_join(const char *session, struct fterr *err);
  */
 int failover_ask(const char *session, const struct ftreplica *r, bool force, struct fterr *err);
 
+/* ... or is not to, ever: then the other one may. 0, or -errno with a text. */
+int failover_cede(const char *session, const struct ftreplica *r, struct fterr *err);
+
 /* The main loop's: the guest has this session from now on, or none (""); kept on disk, too. */
 void failover_set(struct guest *g, const char *session);
 /* The main loop's: something happened to a guest of ours. Also: it was found when ftd began. */

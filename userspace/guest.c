@@ -200,7 +200,7 @@ void guests_save(void)
 	for (g = ftd_guests; g; g = g->next) {
 		json_t *cons;
 
-		if (!(g->attached || g->restored) || g->gone || g->ended)
+		if (!(g->attached || g->restored || *g->session) || g->gone || g->ended)
 			continue;
 		cons = json_array();
 		for (i = 0; i < g->ncons; i++) {
@@ -213,6 +213,9 @@ void guests_save(void)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:i}", "name", g->name, "qmp",
 						      g->qmp_path, "consoles", cons, "session", g->session,
 						      "pid", (int)g->attached_pid));
+		if (g->leads)
+			json_object_set_new(json_array_get(list, json_array_size(list) - 1), "leads",
+					    json_true());
 	}
 	snprintf(path, sizeof(path), "%s.new", ftd_state_path);
 	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path))

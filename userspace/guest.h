@@ -23,6 +23,7 @@ enum ftverdict { FT_NONE, FT_WON, FT_LOST };
  * @reaped: ... no more
  * @final: what it told last
  * @session: of its pairing, at the arbiter; empty: nobody is asked (failover.h)
+ * @leads: ... which this host began
  * @lost: ... and something has happened to it: to be looked at
  * @asking: ... which is under way
  * @asked: how often it was not decided since
@@ -40,7 +41,7 @@ struct guest {
 	bool retry_logged;
 	struct ftreplica *final;
 	char session[FT_SESSION_MAX + 1];
-	bool lost, asking;
+	bool leads, lost, asking;
 	unsigned int asked;
 	enum ftverdict verdict;
 	sd_event_source *again_source;

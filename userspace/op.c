@@ -162,9 +162,21 @@ static void detach_settle(struct op *op)
 		op->guest->gone = true;
 }
 
+/* A replica is not to go on: the arbiter is to know, so that the other one may. */
+static void cede(struct op *op, bool primary)
+{
+	struct ftreplica r;
+
+	if (!ftnl_get(op->name, &r, &op->err) && (primary || r.role == FTKVM_UAPI_ROLE_BACKUP))
+		op->ret = failover_cede(op->session, &r, &op->err);
+}
+
 static void unpair_work(struct op *op)
 {
-	op->ret = ftnl_unpair(op->name, &op->err);
+	/* stops an orphan; a primary that is held is not unpaired */
+	cede(op, false);
+	if (!op->ret)
+		op->ret = ftnl_unpair(op->name, &op->err);
 }
 
 static int start_simple(struct client *client, json_t *request, const char *what,
@@ -199,7 +211,9 @@ int op_unpair(struct client *client, json_t *request, struct fterr *err)
 
 static void fence_work(struct op *op)
 {
-	op->ret = ftnl_fence(op->name, &op->err);
+	cede(op, true);
+	if (!op->ret)
+		op->ret = ftnl_fence(op->name, &op->err);
 }
 
 int op_fence(struct client *client, json_t *request, struct fterr *err)

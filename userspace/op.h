@@ -24,6 +24,7 @@ struct client;
  *	the primary calls its guest
  * @device, @others: what is to be added, and all that there are, as device_config() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
+ * @refused: it can't be paired, as it is not idle
  * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
  * @result: what the answer says beside "ok", or NULL
@@ -44,7 +45,7 @@ struct op {
 	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted;
+	bool force, attached, adopted, refused;
 	struct device *device;
 	json_t *others;
 	int sock;

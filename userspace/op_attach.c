@@ -148,7 +148,8 @@ void attach_settle(struct op *op)
 	op->guest->attached = true;
 	op->guest->attached_pid = op->guest->pid;
 	devices_check_guest(op->guest);
-	if (!op->adopted)
+	/* a pairing that attaches first has made its session already */
+	if (!op->adopted && op->work == attach_work)
 		*op->guest->session = '\0';
 	guests_save();
 	/* nobody looked while no ftd was here */
@@ -228,6 +229,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		snprintf(op->guest->session, sizeof(op->guest->session), "%s", session ? session : "");
 		op->guest->attached_pid = json_integer_value(json_object_get(request, "pid"));
 		op->guest->restored = op->guest->attached_pid > 0;
+		op->guest->leads = json_is_true(json_object_get(request, "leads"));
 	}
 	op_start(op);
 	return 0;

@@ -123,6 +123,7 @@ static int must_be_idle(struct op *op)
 
 	if (ret)
 		return ret;
+	op->refused = r.state != FTKVM_UAPI_STATE_IDLE;
 	switch (r.state) {
 	case FTKVM_UAPI_STATE_IDLE:
 		return 0;
@@ -224,7 +225,12 @@ mute:
  */
 static void session_settle(struct op *op)
 {
-	if (op->guest && !op->guest->gone)
+	if (!op->guest || op->guest->gone)
+		return;
+	/* the session was for a pairing that was not even begun, and another one is there */
+	if (op->refused)
+		failover_set(op->guest, "");
+	else
 		failover_happened(op->guest);
 }
 
@@ -252,6 +258,9 @@ static int session_new(struct op *op, struct fterr *err)
 	char session[FT_SESSION_MAX + 1];
 	int ret;
 
+	/* what nobody can be told */
+	if (*op->guest->session && !failover_decides())
+		failover_set(op->guest, "");
 	if (*op->guest->session)
 		return ft_fail(err, -EBUSY, "guest %s is paired, or the arbiter has still to be told that it is not any "
 			       "more: ftctl status %s", op->name, op->name);
@@ -261,6 +270,7 @@ static int session_new(struct op *op, struct fterr *err)
 	if (ret)
 		return ret;
 	op->set.on_loss = FTKVM_UAPI_LOSS_HOLD;
+	op->guest->leads = true;
 	failover_set(op->guest, session);
 	return 0;
 }
@@ -370,12 +380,15 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 	ret = ft_settings_from_json(request, &op->set, &err);
 	if (!ret)
 		ret = op_guest(op, true, &err);
+	if (!ret && *op->guest->session && !failover_decides())
+		failover_set(op->guest, "");
 	if (!ret && *op->guest->session)
 		ret = ft_fail(&err, -EBUSY, "guest %s was paired before, and this host's arbiter has still to be told that it "
 			      "is not any more", name);
 	if (!ret)
 		ret = failover_told(request, session, &err);
 	if (!ret) {
+		op->guest->leads = false;
 		failover_set(op->guest, session);
 		op_start(op);
 		return;

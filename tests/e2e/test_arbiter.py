@@ -5,6 +5,7 @@ import random
 import shlex
 import time
 
+from ftbed.guest import CONSOLE, QMP
 from harness import add, need, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
@@ -298,6 +299,71 @@ def arbiter_and_fence_hook(t):
     said = t.b.run("cat /run/hook.log").out
     need(said.startswith(f"{pair.label} {t.a.address}"), f"the hook was told {said!r}")
     pair.one_machine(promoted=True)
+
+
+@test(kills=True)
+def arbiter_attached_and_paired_at_once(t):
+    """`ftctl pair --qmp`: the same protection."""
+    where = _arbitrated(t)
+    pair = t.pair("loop", append=LONG, attach=False)
+    pairing.attach(t.b)
+    pairing.ftctl(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}", "--timeout", "500",
+                  "--qmp", QMP, "--console", f"{CONSOLE}=tty:/dev/ttyS1")
+    pair.lockstep(10)
+    need(len(os.listdir(where)) == 1, f"sessions: {os.listdir(where)}")
+    t.b.power_off()
+    pair.wait_state(t.a, "solo")
+    pair.goes_on(t.a, 10)
+
+
+@test()
+def arbiter_unreachable_solo(t):
+    """when-unreachable = solo: the primary goes on though nobody can be asked; the backup does not."""
+    pair, where = _protected(t, "when-unreachable = solo\n")
+    os.rename(where, where + ".away")
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "solo")
+    pair.goes_on(t.a, 10)
+    pair.wait_state(t.b, "orphan")
+    os.rename(where + ".away", where)
+    # whoever asks first has it; that both live is the risk that it is, and said
+    pair.wait_state(t.b, "stopped", "solo")
+    if pair.state(t.b) == "solo":
+        end = time.monotonic() + paths.SLOWNESS * 20
+        while "MAY BE ON THE OTHER HOST" not in _log(t.a):
+            need(time.monotonic() < end, "both live, and A does not say so")
+            time.sleep(0.1)
+
+
+@test()
+def arbiter_unpaired_too_late(t):
+    """The cable is broken when the primary is unpaired: the arbiter decides, and the loser stops."""
+    pair, _ = _protected(t)
+    t.hosts.wire.cut()
+    result = pairing.ftctl(t.a, "unpair", pair.label, check=False)
+    need(result.code == 0 or "to be decided" in result.err or "not paired" in result.err, str(result))
+    _one_lives(t, pair)
+
+
+@test()
+def arbiter_is_asked_for_operators(t):
+    """One that the arbiter has not let go on is promoted by nobody; and a fence tells it so."""
+    pair, where = _protected(t)
+    os.rename(where, where + ".away")
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_state(t.b, "orphan")
+    t.refused(t.b, "promote", pair.label, cause="can't say whether the guest goes on", remedy="--force")
+    for host in t.hosts:
+        host.run("kill -STOP $(cat /run/ftd.pid)")
+    os.rename(where + ".away", where)
+    t.a.run("kill -CONT $(cat /run/ftd.pid)")
+    pair.wait_state(t.a, "solo")
+    t.b.run("kill -CONT $(cat /run/ftd.pid)")
+    pair.wait_state(t.b, "stopped")
+    t.refused(t.b, "promote", pair.label, cause="stopped")
+    pair.goes_on(t.a, 10)
+    pair.one_machine()
 
 
 # --- at random: make partition ----------------------------------------------------
