@@ -297,15 +297,22 @@ static int ftkvm_nl_attach(struct sk_buff *skb, struct genl_info *info)
 	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
 }
 
-static int ftkvm_nl_detach(struct sk_buff *skb, struct genl_info *info)
+/* A command of which a name is all. */
+static int ftkvm_nl_by_name(struct genl_info *info,
+			    int (*run)(const char *name, char *why, size_t size))
 {
 	char why[FTKVM_ERROR_MAX + 1] = "";
 	int ret;
 
 	if (FTKVM_NL_MISSING(info, NAME))
 		return -EINVAL;
-	ret = ftkvm_replica_detach(ftkvm_nl_get_name(info), why, sizeof(why));
+	ret = run(ftkvm_nl_get_name(info), why, sizeof(why));
 	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+}
+
+static int ftkvm_nl_detach(struct sk_buff *skb, struct genl_info *info)
+{
+	return ftkvm_nl_by_name(info, ftkvm_replica_detach);
 }
 
 static int ftkvm_nl_pair(struct sk_buff *skb, struct genl_info *info)
@@ -331,24 +338,12 @@ static int ftkvm_nl_pair(struct sk_buff *skb, struct genl_info *info)
 
 static int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info)
 {
-	char why[FTKVM_ERROR_MAX + 1] = "";
-	int ret;
-
-	if (FTKVM_NL_MISSING(info, NAME))
-		return -EINVAL;
-	ret = ftkvm_replica_unpair(ftkvm_nl_get_name(info), why, sizeof(why));
-	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+	return ftkvm_nl_by_name(info, ftkvm_replica_unpair);
 }
 
 static int ftkvm_nl_fence(struct sk_buff *skb, struct genl_info *info)
 {
-	char why[FTKVM_ERROR_MAX + 1] = "";
-	int ret;
-
-	if (FTKVM_NL_MISSING(info, NAME))
-		return -EINVAL;
-	ret = ftkvm_replica_fence(ftkvm_nl_get_name(info), why, sizeof(why));
-	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+	return ftkvm_nl_by_name(info, ftkvm_replica_fence);
 }
 
 static int ftkvm_nl_verify(struct sk_buff *skb, struct genl_info *info)
