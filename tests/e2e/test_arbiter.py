@@ -24,6 +24,12 @@ def _stands_still(pair, host):
     return pair
 
 
+def _lose_each_other(t, pair):
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_state(t.b, "orphan")
+
+
 # --- by hand ------------------------------------------------------------------
 
 def _parted(t, **options):
@@ -61,9 +67,7 @@ def hold_and_fence(t):
     pair = _parted(t)
     t.refused(t.a, "fence", pair.label, cause="only one that has lost its peer")
     t.refused(t.b, "fence", pair.label, cause="only one that has lost its peer")
-    t.hosts.wire.cut()
-    pair.wait_state(t.a, "undecided")
-    pair.wait_state(t.b, "orphan")
+    _lose_each_other(t, pair)
     pairing.ftctl(t.a, "fence", pair.label)
     need(pair.status(t.a)["reason"] == "fenced", f"status: {pair.status(t.a)}")
     pairing.promote(t.b)
@@ -78,9 +82,7 @@ def hold_and_fence(t):
 def hold_and_fence_the_backup(t):
     """The same the other way round."""
     pair = _parted(t)
-    t.hosts.wire.cut()
-    pair.wait_state(t.a, "undecided")
-    pair.wait_state(t.b, "orphan")
+    _lose_each_other(t, pair)
     pairing.ftctl(t.b, "fence", pair.label)
     need(pair.state(t.b) == "stopped", f"the fenced one is {pair.state(t.b)}")
     t.refused(t.b, "promote", pair.label, cause="stopped")
@@ -230,9 +232,7 @@ def arbiter_out_of_reach(t):
     """Nobody is promoted, and nothing leaves; once it can be asked again one of them lives."""
     pair, where = _protected(t)
     os.rename(where, where + ".away")
-    t.hosts.wire.cut()
-    pair.wait_state(t.a, "undecided")
-    pair.wait_state(t.b, "orphan")
+    _lose_each_other(t, pair)
     for host in t.hosts:
         _stands_still(pair, host)
         need("does not say who goes on" in _log(host), _log(host))
@@ -246,7 +246,7 @@ def arbiter_out_of_reach(t):
 def arbiter_ftd_was_away(t):
     """ftd is dead when the primary dies: the next one asks."""
     pair, _ = _protected(t)
-    t.b.run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+    pairing.kill_daemon(t.b)
     t.a.power_off()
     time.sleep(SECONDS)
     need(not pair.live(t.b), "it went live with nobody to say so")
@@ -350,9 +350,7 @@ def arbiter_is_asked_for_operators(t):
     """One that the arbiter has not let go on is promoted by nobody; and a fence tells it so."""
     pair, where = _protected(t)
     os.rename(where, where + ".away")
-    t.hosts.wire.cut()
-    pair.wait_state(t.a, "undecided")
-    pair.wait_state(t.b, "orphan")
+    _lose_each_other(t, pair)
     t.refused(t.b, "promote", pair.label, cause="can't say whether the guest goes on", remedy="--force")
     for host in t.hosts:
         host.run("kill -STOP $(cat /run/ftd.pid)")
@@ -404,7 +402,7 @@ class _Case:
         if name in self.daemonless or name == self.dead:
             return
         self.story.append(f"kill ftd {name}")
-        self.test.hosts[name].run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+        pairing.kill_daemon(self.test.hosts[name])
         self.daemonless.add(name)
 
     def kill_qemu(self):

@@ -139,7 +139,7 @@ ROUND = r"disk: \d+: .*\n"
 
 
 def _restart_ftd(host):
-    host.run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+    pairing.kill_daemon(host)
     pairing.start_daemon(host)
 
 

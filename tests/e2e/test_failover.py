@@ -290,7 +290,7 @@ def ftd_killed_and_started_again(t):
     pair.join()
     pair.lockstep()
     for host in t.hosts:
-        host.run("kill -9 $(cat /run/ftd.pid); rm -f " + pairing.CONTROL)
+        pairing.kill_daemon(host)
     pair.goes_on(t.a)
     for host in t.hosts:
         pairing.start_daemon(host)

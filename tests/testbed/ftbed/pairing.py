@@ -39,6 +39,11 @@ def start_daemon(host, extra=()):
     return host.run(start_daemon_script(host, extra))
 
 
+def kill_daemon(host):
+    """As if it had crashed; start_daemon() begins the next one."""
+    host.run("kill -9 $(cat /run/ftd.pid); rm -f " + CONTROL)
+
+
 def bring_up(hosts):
     """Module and daemon on all hosts at once; Jobs for finish()."""
     return [host.start(load_module_script() + "; " + start_daemon_script(host))
