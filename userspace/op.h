@@ -103,5 +103,7 @@ int op_attach_guest(struct op *op, struct fterr *err);
 /* The guest, free to be worked on; @know: it must be one of ours. 0 or -errno. */
 int op_guest(struct op *op, bool know, struct fterr *err);
 const char *request_string(json_t *request, const char *key);
+/* What the peer is asked to pair: the line's beginning, a new reference. */
+json_t *pair_request(const struct op *op);
 
 #endif

@@ -5,92 +5,20 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include "failover.h"
 #include "op.h"
 #include "peer.h"
+#include "peer_call.h"
 #include "replica_json.h"
 #include "text.h"
 
-#define CONNECT_MS	5000
-#define ANSWER_MS	20000	/* the peer has a QEMU to ask */
-
-/* As the peer will have it: a blocking socket, without delays. */
-static void ready_socket(int fd)
+json_t *pair_request(const struct op *op)
 {
-	int on = 1, flags = fcntl(fd, F_GETFL);
-
-	fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-}
-
-static int try_address(const struct addrinfo *ai)
-{
-	int64_t deadline = ft_now_ms() + CONNECT_MS;
-	int fd, ret = 0;
-	socklen_t len = sizeof(ret);
-
-	fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0) {
-		ret = -errno;
-		if (ret == -EINPROGRESS) {
-			ret = ft_poll(fd, POLLOUT, deadline);
-			if (!ret && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &ret, &len))
-				ret = -ret;
-		}
-	}
-	if (!ret)
-		return fd;
-	close(fd);
-	return ret;
-}
-
-static int connect_peer(const char *peer, struct fterr *err)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *ai;
-	char host[256], port[8];
-	int ret;
-
-	if (ft_split_host(peer, host, sizeof(host), port, sizeof(port), FT_PEER_PORT) || !*host)
-		return ft_fail(err, -EINVAL, "\"%.100s\" is no HOST[:PORT]", peer);
-	ret = getaddrinfo(host, port, &hints, &list);
-	if (ret)
-		return ft_fail(err, -EHOSTUNREACH, "the peer's name %s can't be resolved: %s", host,
-			       gai_strerror(ret));
-	ret = -EHOSTUNREACH;
-	for (ai = list; ai; ai = ai->ai_next) {
-		ret = try_address(ai);
-		if (ret >= 0)
-			break;
-	}
-	freeaddrinfo(list);
-	if (ret < 0)
-		return ft_fail(err, ret, "cannot reach ftd at %s port %s: %s; is the host up, does ftd run there "
-			       "(systemctl start ftd), does a firewall close the port?", host, port, strerror(-ret));
-	ready_socket(ret);
-	return ret;
-}
-
-/* The peer's ftd says yes, or why not. */
-static int ask_peer(struct op *op)
-{
-	json_t *json = ft_settings_json(&op->set), *answer;
-	const char *no = NULL;
-	char line[PEER_LINE_MAX];
-	ssize_t ret;
-	int ok = 0;
+	json_t *json = ft_settings_json(&op->set);
 
 	json_object_set_new(json, "ftd", json_integer(PEER_VERSION));
 	json_object_set_new(json, "version", json_string(FTKVM_VERSION));
@@ -99,19 +27,16 @@ static int ask_peer(struct op *op)
 		json_object_set_new(json, "pair", json_string(op->name));
 	json_object_set_new(json, "port", json_integer(peer_port()));
 	failover_tell(op->session, json);
-	ret = ft_send_json(op->sock, json, ft_now_ms() + CONNECT_MS);
-	if (!ret)
-		ret = ft_read_line(op->sock, line, sizeof(line), ft_now_ms() + ANSWER_MS);
-	if (ret < 0)
-		return ft_fail(&op->err, ret, "no answer from ftd at %s: %s", op->peer, strerror(-ret));
-	answer = json_loads(line, 0, NULL);
-	json_unpack(answer, "{s?b, s?s}", "ok", &ok, "error", &no);
-	if (no)
-		ret = ft_fail(&op->err, -ECONNREFUSED, "host %s refuses: %s", op->peer, no);
-	else if (!ok)
-		ret = ft_fail(&op->err, -EPROTO, "what answers at %s is no ftd", op->peer);
-	else
-		ret = 0;
+	return json;
+}
+
+/* The peer's ftd says yes, or why not. */
+static int ask_peer(struct op *op)
+{
+	json_t *answer = NULL;
+	int ret;
+
+	ret = peer_ask(op->sock, op->peer, pair_request(op), &answer, &op->err);
 	json_decref(answer);
 	return ret;
 }
@@ -198,7 +123,7 @@ static void pair_work(struct op *op)
 		if (op->ret)
 			goto mute;
 	}
-	op->sock = connect_peer(op->peer, &op->err);
+	op->sock = peer_connect(op->peer, &op->err);
 	if (op->sock < 0) {
 		op->ret = op->sock;
 		goto mute;
@@ -314,11 +239,6 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 
 /* --- backup ---------------------------------------------------------------- */
 
-static int say(struct op *op, json_t *json)
-{
-	return ft_send_json(op->sock, json, ft_now_ms() + CONNECT_MS);
-}
-
 static void pair_backup_work(struct op *op)
 {
 	struct fterr ignored;
@@ -329,15 +249,15 @@ static void pair_backup_work(struct op *op)
 	if (!op->ret)
 		op->ret = failover_join(op->session, &op->err);
 	if (op->ret) {
-		say(op, json_pack("{s:s}", "error", op->err.text));
+		peer_say(op->sock, json_pack("{s:s}", "error", op->err.text));
 		return;
 	}
-	op->ret = say(op, json_pack("{s:b, s:s}", "ok", 1, "version", FTKVM_VERSION));
+	op->ret = peer_say(op->sock, json_pack("{s:b, s:s}", "ok", 1, "version", FTKVM_VERSION));
 	if (op->ret) {
 		ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
 		return;
 	}
-	ready_socket(op->sock);
+	peer_ready(op->sock);
 	op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, op->peer_name, &op->set,
 			    &op->err);
 	if (op->ret)
@@ -394,6 +314,6 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 		return;
 	}
 	ft_log(SD_WARNING, "%s asks to pair guest %s: refused: %s", from, name, err.text);
-	say(op, json_pack("{s:s}", "error", err.text));
+	peer_say(op->sock, json_pack("{s:s}", "error", err.text));
 	op_free(op);
 }
