@@ -20,7 +20,7 @@
 /* The wire form: a change is another FTKVM_PROTO_VERSION. */
 static_assert(sizeof(struct ftkvm_frame_hdr) == 24);
 static_assert(sizeof(struct ftkvm_hello) == 168);
-static_assert(sizeof(struct ftkvm_start) == 48);
+static_assert(sizeof(struct ftkvm_start) == 72);
 static_assert(sizeof(struct ftkvm_ack) == 24);
 static_assert(sizeof(struct ftkvm_bye) == 192);
 static_assert(sizeof(struct ftkvm_bulk) == 24);
@@ -266,17 +266,21 @@ static int ftkvm_compare_epochs(const struct ftkvm_hello *us, const struct ftkvm
 static int ftkvm_compare_guests(const struct ftkvm_hello *us, const struct ftkvm_hello *peer,
 				const struct ftkvm_why *why)
 {
+	bool laid_out;
+
 	if (us->vcpus != peer->vcpus)
 		return ftkvm_refuse(why, "start both guests with the same -smp",
 				    "vCPUs differ: %u here, %u at the peer",
 				    le32_to_cpu(us->vcpus), le32_to_cpu(peer->vcpus));
 
-	if (us->ram_bytes != peer->ram_bytes)
+	/* what the firmware has done to it since, the peer's QEMU has yet to be told */
+	laid_out = us->slots_crc && peer->slots_crc;
+	if (laid_out && us->ram_bytes != peer->ram_bytes)
 		return ftkvm_refuse(why, "start both guests with the same -m",
 				    "RAM differs: %llu bytes here, %llu at the peer",
 				    le64_to_cpu(us->ram_bytes), le64_to_cpu(peer->ram_bytes));
 
-	if (us->slots_crc != peer->slots_crc)
+	if (laid_out && us->slots_crc != peer->slots_crc)
 		return ftkvm_refuse(why,
 				    "start both guests with the same QEMU, -machine, -m and devices",
 				    "memory layout differs: checksum %08x here, %08x at the peer",

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define FTKVM_PROTO_VERSION	4
+#define FTKVM_PROTO_VERSION	5
 #define FTKVM_FRAME_MAGIC	0x6d766b66u	/* "fkvm" on the wire */
 #define FTKVM_FRAME_MAX		65536u
 
@@ -40,6 +40,7 @@ struct ftkvm_hello {
 	char guest[64];			/* what the pair is called, NUL-padded */
 	__le32 vcpus;
 	__le32 event;			/* what is counted: raw PMU event code */
+	/* of a guest that has run both 0: its layout is in START */
 	__le64 ram_bytes;		/* sum of writable memory slots */
 	__le32 slots_crc;		/* guest-physical layout of the memory slots */
 	__le32 cpuid_crc;		/* CPUID as the guest sees it */
@@ -51,10 +52,16 @@ struct ftkvm_hello {
 	__le32 devices_crc;		/* what the guest sees of them */
 } __packed;
 
+/* What a CPU has and its KVM does not tell QEMU whole, by the vendor. */
+#define FTKVM_HIDDEN	2
+
 struct ftkvm_start {
 	__le32 regs_digest;
 	__le32 ram_crc;
+	__le32 slots_crc;		/* as in HELLO */
+	__le32 devices_crc;		/* where the guest's requests to each are */
 	__le64 tsc;			/* guest TSC */
+	__le64 hidden[FTKVM_HIDDEN];	/* of the primary: the backup's are set to it */
 	u8 hash[32];			/* ftkvm_digest_each(), zero-padded */
 } __packed;
 

@@ -74,6 +74,8 @@ static const u8 ftkvm_table[FTKVM_STATES][FTKVM_EVENTS] = {
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
 	},
 	[FTKVM_STATE_SOLO] = {
+		/* protected again; if that fails, it is as if it had never been */
+		[FTKVM_EV_PAIR_PRIMARY]	= TO(ARMED),
 		[FTKVM_EV_LINK_DOWN]	= TO(SOLO),
 		[FTKVM_EV_GUEST_END]	= TO(STOPPED),
 	},

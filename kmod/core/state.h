@@ -67,7 +67,7 @@ enum ftkvm_event {
  * ARMED/PRIMARY + FENCE -> STOPPED (who is solo has said so: its peer stops);
  * ARMED/PRIMARY + HOLD -> UNDECIDED; UNDECIDED + PROMOTE/PEER_STOPPED -> SOLO;
  * UNDECIDED/ORPHAN + FENCE -> STOPPED.
- * SOLO and STOPPED pair no more (a guest that ran can't be paired yet).
+ * SOLO + PAIR_PRIMARY -> ARMED: protected again; STOPPED pairs no more.
  */
 int ftkvm_state_next(enum ftkvm_state state, enum ftkvm_role role, enum ftkvm_event event);
 /**

@@ -121,6 +121,41 @@ void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv)
 	}
 }
 
+/* QEMU holds it for the time of a call: for long only in a guest that runs. */
+static bool check_lock(struct kvm_vcpu *vcpu)
+{
+	int i;
+
+	for (i = 0; !mutex_trylock(&vcpu->mutex); i++) {
+		if (i == 50 || fatal_signal_pending(current))
+			return false;
+		msleep(20);
+	}
+	return true;
+}
+
+/**
+ * ftkvm_check_still() - does nobody run this guest?
+ * @kvm: the guest, which has one vCPU
+ * @why: if somebody does, cause and remedy
+ * @size: of @why
+ *
+ * Context: process context, may sleep for a second.
+ * Return: 0 or -EBUSY.
+ */
+int ftkvm_check_still(struct kvm *kvm, char *why, size_t size)
+{
+	struct kvm_vcpu *vcpu = kvm_get_vcpu(kvm, 0);
+
+	if (!check_lock(vcpu)) {
+		snprintf(why, size,
+			 "the guest is running: to protect one that runs, \"ftctl protect\"");
+		return -EBUSY;
+	}
+	mutex_unlock(&vcpu->mutex);
+	return 0;
+}
+
 /**
  * ftkvm_check_guest() - what keeps this guest from being protected
  * @kvm: the guest
@@ -135,6 +170,7 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 	int i, n = atomic_read(&kvm->online_vcpus);
 	struct kvm_vcpu *vcpu;
 	char cause[96];
+	bool ran;
 
 	if (n != 1) {
 		snprintf(cause, sizeof(cause), "the guest has %d vCPUs", n);
@@ -152,18 +188,13 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 	vcpu = kvm_get_vcpu(kvm, 0);
 	if (!vcpu || !vcpu->arch.apic)
 		return;
-	/* QEMU holds it for the time of a call: for long only in a guest that runs */
-	for (i = 0; !mutex_trylock(&vcpu->mutex); i++) {
-		if (i == 50 || fatal_signal_pending(current)) {
-			fn(priv, FTKVM_SCOPE_GUEST, "the guest is running",
-			   "start it anew with -S on both hosts, pair, then let it run");
-			return;
-		}
-		msleep(20);
+	/* what is looked at below does not change any more once it has run */
+	ran = ftkvm_has_run(vcpu);
+	if (!ran && !check_lock(vcpu)) {
+		fn(priv, FTKVM_SCOPE_GUEST, "the guest's QEMU is at work on its vCPU",
+		   "try again when it has started");
+		return;
 	}
-	if (vcpu->arch.last_vmentry_cpu != -1)
-		fn(priv, FTKVM_SCOPE_GUEST, "the guest has run already",
-		   "start it anew with -S on both hosts, pair, then let it run");
 	if (check_hyperv(vcpu))
 		fn(priv, FTKVM_SCOPE_GUEST, "Hyper-V enlightenments are on",
 		   "start QEMU without hv_* in -cpu");
@@ -178,15 +209,22 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 		   "start QEMU with -cpu ...,pmu=off");
 	if (v && v->check && v->regs)
 		v->check(vcpu, fn, priv);
-	mutex_unlock(&vcpu->mutex);
+	if (!ran)
+		mutex_unlock(&vcpu->mutex);
+}
+
+/* A feature's bit in its register */
+static u32 check_mask(u32 feature)
+{
+	return BIT(feature % 32);
 }
 
 /**
  * ftkvm_cpuid_crc() - the guest's CPUID
  * @vcpu: the vCPU
  *
- * Leaves that KVM computes as the guest runs (OSXSAVE, APIC bits) are at rest:
- * the guest has not run. The APIC ID is the same for a single vCPU.
+ * But for what KVM computes as the guest runs: a backup's, to which the state of a guest
+ * that has run comes later, is at rest. The APIC ID is the same for a single vCPU.
  * Context: process context.
  * Return: crc32c over all leaves.
  */
@@ -199,6 +237,20 @@ u32 ftkvm_cpuid_crc(struct kvm_vcpu *vcpu)
 	for (i = 0; i < vcpu->arch.cpuid_nent; i++, e++) {
 		u32 v[] = { e->function, e->index, e->eax, e->ebx, e->ecx, e->edx };
 
+		switch (e->function) {
+		case 1:
+			v[4] &= ~check_mask(X86_FEATURE_OSXSAVE);
+			v[5] &= ~check_mask(X86_FEATURE_APIC);
+			break;
+		case 7:
+			v[4] &= e->index ? ~0u : ~check_mask(X86_FEATURE_OSPKE);
+			break;
+		case 0xd:
+			/* the size of what XCR0 and XSS enable */
+			if (e->index < 2)
+				v[3] = 0;
+			break;
+		}
 		crc = crc32c(crc, v, sizeof(v));
 	}
 	return crc;

@@ -6,32 +6,51 @@
 #include "../fault/fault.h"
 #include "replica.h"
 
+/*
+ * A primary may have run, by itself or after an earlier pairing: its QEMU has stopped it,
+ * and moved its state to the backup's, which has not. 0 or -errno.
+ */
+static int pair_may(struct ftkvm_replica *r, const struct ftkvm_pair_params *p, char *why,
+		    size_t size)
+{
+	bool primary = p->role == FTKVM_UAPI_ROLE_PRIMARY;
+	enum ftkvm_state state = ftkvm_state(r);
+
+	if (state == FTKVM_STATE_STOPPED || (state == FTKVM_STATE_SOLO && !primary) ||
+	    (state == FTKVM_STATE_IDLE && !primary && ftkvm_has_run(r->vcpu))) {
+		snprintf(why, size,
+			 "guest %s has run already: end its QEMU here, and start it anew with -S",
+			 r->name);
+		return -EOPNOTSUPP;
+	}
+	if (state != FTKVM_STATE_IDLE && state != FTKVM_STATE_SOLO) {
+		snprintf(why, size, "guest %s is paired already", r->name);
+		return -EBUSY;
+	}
+	return ftkvm_check_still(r->kvm, why, size);
+}
+
 /* see netlink.h */
 int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
 		       u32 *reason, char *why, size_t size)
 {
 	struct ftkvm_replica *r;
-	enum ftkvm_state state;
-	bool ran;
 	int ret;
 
 	r = ftkvm_replica_command(name, &ret, why, size);
 	if (!r)
 		return ret;
-	state = ftkvm_state(r);
-	if (state != FTKVM_STATE_IDLE) {
-		ran = state == FTKVM_STATE_SOLO || state == FTKVM_STATE_STOPPED;
-		snprintf(why, size, ran ?
-			 "guest %s has run already: start it anew on both hosts, with -S" :
-			 "guest %s is paired already", name);
-		ret = ran ? -EOPNOTSUPP : -EBUSY;
-	} else {
+	ret = pair_may(r, p, why, size);
+	if (!ret) {
 		ret = ftkvm_replica_fit(r->kvm, p->counter ?: r->counter_code, why, size);
 		if (ret)
 			*reason = FTKVM_REASON_INCOMPATIBLE;
-		else
-			ret = ftkvm_pair_begin(r, p, reason, why, size);
 	}
+	/* what it did alone is done with */
+	if (!ret)
+		ret = ftkvm_replica_settled(r, true);
+	if (!ret)
+		ret = ftkvm_pair_begin(r, p, reason, why, size);
 	ftkvm_replica_done(r);
 	return ret;
 }
@@ -220,7 +239,7 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 	ret = 0;
 	state = ftkvm_state(r);
 	if ((mask & ~(FTKVM_SET_TIMEOUT_MS | FTKVM_SET_VERIFY_EVERY)) &&
-	    state != FTKVM_STATE_IDLE) {
+	    state != FTKVM_STATE_IDLE && state != FTKVM_STATE_SOLO) {
 		snprintf(why, size, "epochs, counter and on-loss of %s are fixed while it is %s", name,
 			 ftkvm_state_name(state));
 		ret = -EBUSY;

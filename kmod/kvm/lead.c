@@ -176,6 +176,8 @@ int ftkvm_lead_prepare(struct ftkvm_replica *r)
 		ret = lead_wait_close(r);
 	if (ret || ftkvm_mode(r) != FTKVM_MODE_LEAD)
 		return ret;
+	if (unlikely(r->verify.first))
+		ftkvm_verify_first(r);
 	if (!r->out_logged) {
 		if (r->env_open)
 			lead_env_close(r, false);

@@ -399,8 +399,11 @@ static void pair_hello(struct ftkvm_replica *r, struct ftkvm_hello *h,
 	strscpy(h->guest, *p->pair_name ? p->pair_name : r->name);
 	h->vcpus = cpu_to_le32(atomic_read(&r->kvm->online_vcpus));
 	h->event = cpu_to_le32(r->counter_code);
-	h->slots_crc = cpu_to_le32(ftkvm_slots_crc(r->kvm, &ram));
-	h->ram_bytes = cpu_to_le64(ram);
+	/* one that has run has moved its memory about, which its peer's QEMU has yet to hear */
+	if (!ftkvm_has_run(r->vcpu)) {
+		h->slots_crc = cpu_to_le32(ftkvm_slots_crc(r->kvm, &ram));
+		h->ram_bytes = cpu_to_le64(ram);
+	}
 	h->cpuid_crc = cpu_to_le32(ftkvm_cpuid_crc(r->vcpu));
 	h->irqchip = cpu_to_le32(r->kvm->arch.irqchip_mode);
 	h->window = cpu_to_le32(FTKVM_LOG_SIZE);
@@ -447,6 +450,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	ftkvm_lockstep_reset(r);
 	r->last_tsc = 0;
 	r->tsc_ahead = 0;
+	r->shut_down = false;
 	memset(&r->st, 0, sizeof(r->st));
 	r->verify = (struct ftkvm_verify) { .sums = r->verify.sums, .page = r->verify.page };
 	ftkvm_dirty_free(r);
@@ -595,6 +599,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 	pair_end_link(r);
 	pair_reset(r);
 	r->flow.window = le32_to_cpu(h[1].window);
+	r->moved = !h[0].slots_crc || !h[1].slots_crc;
 	spin_lock_irq(&r->lock);
 	r->role = p->role == FTKVM_UAPI_ROLE_PRIMARY ? FTKVM_ROLE_PRIMARY : FTKVM_ROLE_BACKUP;
 	spin_unlock_irq(&r->lock);
@@ -626,9 +631,11 @@ static int pair_start_fill(struct ftkvm_replica *r)
 {
 	struct ftkvm_start *s = &r->our_start;
 	struct ftkvm_regs regs;
+	u64 ram;
 	u32 crc;
 	int ret;
 
+	ftkvm_vendor()->ready(r->vcpu);
 	memset(s, 0, sizeof(*s));
 	ret = ftkvm_ram_crc(r->kvm, &crc);
 	if (ret)
@@ -636,7 +643,9 @@ static int pair_start_fill(struct ftkvm_replica *r)
 	ftkvm_vendor()->regs(r->vcpu, &regs);
 	s->regs_digest = cpu_to_le32(ftkvm_digest(&regs));
 	s->ram_crc = cpu_to_le32(crc);
+	s->slots_crc = cpu_to_le32(ftkvm_slots_crc(r->kvm, &ram));
 	s->tsc = cpu_to_le64(kvm_read_l1_tsc(r->vcpu, rdtsc()));
+	ftkvm_vendor()->hidden(r->vcpu, s->hidden);
 	static_assert(sizeof(s->hash) >= FTKVM_NREGS);
 	ftkvm_digest_each(&regs, s->hash);
 	return 0;
@@ -650,6 +659,10 @@ static const char *pair_start_differs(const struct ftkvm_start *a, const struct 
 		reg = ftkvm_digest_differs(a->hash, b->hash);
 		return reg >= 0 ? ftkvm_reg_name(reg) : "registers";
 	}
+	if (a->slots_crc != b->slots_crc)
+		return "memory layout";
+	if (a->devices_crc != b->devices_crc)
+		return "devices";
 	return a->ram_crc != b->ram_crc ? "memory" : NULL;
 }
 
@@ -711,6 +724,8 @@ static int pair_starting(struct ftkvm_replica *r)
 	what = pair_start_differs(&r->our_start, &r->peer_start);
 	if (what) {
 		pair_refuse(r,
+			    r->moved ?
+			    "the guests' %s differ before they go on: see that both QEMUs have the same version and command line" :
 			    "the guests' %s differ at the first instruction: start both with the same command line, -seed 1 and -rtc base=...,clock=vm",
 			    what);
 		return 0;
@@ -718,9 +733,13 @@ static int pair_starting(struct ftkvm_replica *r)
 	if (r->role == FTKVM_ROLE_BACKUP) {
 		r->last_tsc = le64_to_cpu(r->peer_start.tsc);
 		r->tsc_ahead = r->last_tsc - le64_to_cpu(r->our_start.tsc);
+		ftkvm_vendor()->set_hidden(r->vcpu, r->peer_start.hidden);
 	} else {
 		r->last_tsc = le64_to_cpu(r->our_start.tsc);
+		r->verify.first = true;
 	}
+	/* accessed and dirty bits are set by what the TLB has not: the backup's is empty */
+	kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, r->vcpu);
 	r->now = ftkvm_here(r);
 	r->started = true;
 	ftkvm_fault(FTKVM_FAULT_START_EQUAL);

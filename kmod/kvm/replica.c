@@ -156,8 +156,15 @@ static void replica_free(struct ftkvm_replica *r)
 	kfree(r);
 }
 
-/* Wait until the vCPU is as stock KVM would have it. */
-static int replica_settled(struct ftkvm_replica *r, bool interruptible)
+/**
+ * ftkvm_replica_settled() - wait until the vCPU is as stock KVM would have it
+ * @r: the replica, in FTKVM_MODE_PASS
+ * @interruptible: a signal ends the wait
+ *
+ * Context: process context, @cmd held.
+ * Return: 0, -EINTR.
+ */
+int ftkvm_replica_settled(struct ftkvm_replica *r, bool interruptible)
 {
 	while (READ_ONCE(r->armed_vmcb) || ftkvm_inputs_any(r)) {
 		if (mutex_trylock(&r->vcpu->mutex)) {
@@ -188,7 +195,7 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	if (!gone && ftkvm_mode(r) == FTKVM_MODE_HALT) {
 		/* its other replica lives on: this one must never run */
 		kvm_vm_dead(kvm);
-	} else if (!gone && replica_settled(r, true)) {
+	} else if (!gone && ftkvm_replica_settled(r, true)) {
 		WRITE_ONCE(r->detaching, false);
 		kfree(info);
 		return -EINTR;

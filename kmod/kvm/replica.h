@@ -115,6 +115,8 @@ struct ftkvm_dirty {
  * struct ftkvm_verify - a verification; the vCPU thread's, but for @wanted, @proof
  * @wanted: the operator asked for one of all memory
  * @whole: this one is
+ * @first: the registers of every kind are to be compared before the guest goes on: what
+ *	START compares are few
  * @next: first page to come; in the background, where the next slice begins
  * @written: written pages that this one has still to do, before the slice
  * @left: pages that this one has still to do
@@ -131,7 +133,7 @@ struct ftkvm_dirty {
  * @page: PAGE_SIZE bytes
  */
 struct ftkvm_verify {
-	bool wanted, whole;
+	bool wanted, whole, first;
 	u64 next, left, epoch, proof;
 	u64 done, pages, dirty, marked, ns;
 	u32 words, written;
@@ -226,6 +228,7 @@ struct ftkvm_replica {
 
 	/* START frames */
 	struct ftkvm_start our_start, peer_start;
+	bool moved;				/* the guest has run: the backup's by a migration */
 	bool start_ready;			/* ours is sent */
 	bool start_said;			/* ... or about to be; @lock */
 	bool have_peer_start;
@@ -304,6 +307,7 @@ void ftkvm_replica_gone(struct ftkvm_replica *r);
 struct ftkvm_replica *ftkvm_replica_named(const char *name, char *why, size_t size);
 struct ftkvm_replica *ftkvm_replica_command(const char *name, int *err, char *why, size_t size);
 void ftkvm_replica_done(struct ftkvm_replica *r);
+int ftkvm_replica_settled(struct ftkvm_replica *r, bool interruptible);
 struct kvm *ftkvm_replica_vm(int fd, char *why, size_t size);
 int ftkvm_replica_fit(struct kvm *kvm, u32 counter, char *why, size_t size);
 int ftkvm_replica_init(void);
@@ -358,6 +362,13 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv);
 u32 ftkvm_cpuid_crc(struct kvm_vcpu *vcpu);
 u32 ftkvm_slots_crc(struct kvm *kvm, u64 *ram_bytes);
 int ftkvm_ram_crc(struct kvm *kvm, u32 *crc);
+int ftkvm_check_still(struct kvm *kvm, char *why, size_t size);
+
+/* Has the guest executed anything? Any context. */
+static inline bool ftkvm_has_run(const struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.last_vmentry_cpu != -1;
+}
 
 /* ---- log.c: records in and out ---- */
 int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
@@ -438,6 +449,7 @@ void ftkvm_dirty_free(struct ftkvm_replica *r);
 /* ---- verify.c ---- */
 bool ftkvm_verify_due(const struct ftkvm_replica *r);
 int ftkvm_verify_lead(struct ftkvm_replica *r, u8 flags);
+void ftkvm_verify_first(struct ftkvm_replica *r);
 int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 
 static inline bool ftkvm_verify_is(const struct ftkvm_rec *rec)

@@ -290,8 +290,9 @@ bool ftkvm_pre_kvm_vcpu_ioctl(struct file *filp, unsigned int ioctl, unsigned lo
 			run_back(r);
 		goto out;
 	}
-	if (r && vcpu == r->vcpu && r->started &&
-	    (((ftkvm_mode(r) == FTKVM_MODE_LEAD || ftkvm_mode(r) == FTKVM_MODE_FOLLOW) &&
+	/* before the start QEMU may write what it likes: what is there then is compared */
+	if (r && vcpu == r->vcpu &&
+	    ((r->started && (ftkvm_mode(r) == FTKVM_MODE_LEAD || ftkvm_mode(r) == FTKVM_MODE_FOLLOW) &&
 	      run_ioctl_writes(ioctl)) ||
 	     (ftkvm_mode(r) != FTKVM_MODE_PASS && (ioctl == KVM_INTERRUPT || ioctl == KVM_NMI)))) {
 		*ret = run_ioctl(r, filp, ioctl, arg);

@@ -26,6 +26,7 @@ static_assert(offsetof(struct kvm, arch.irqchip_mode) == FTKVM_OFF_KVM_ARCH_IRQC
 
 /* VMCB clean bits, APM 15.15.3 */
 #define CLEAN_INTERCEPTS	BIT(0)
+#define CLEAN_CR		BIT(5)
 #define CLEAN_DR		BIT(6)
 
 static struct vmcb *svm_vmcb(struct kvm_vcpu *vcpu)
@@ -54,6 +55,15 @@ static void svm_set_icpt(struct vmcb *b, u32 bit, bool on)
 		return;
 	b->control.intercepts[bit / 32] ^= BIT(bit % 32);
 	b->control.clean &= ~CLEAN_INTERCEPTS;
+}
+
+/* KVM writes it as it enters the guest, if it was set since it left. */
+static void svm_ready(struct kvm_vcpu *vcpu)
+{
+	struct vmcb *b = svm_vmcb(vcpu);
+
+	b->save.cr3 = vcpu->arch.cr3;
+	b->control.clean &= ~CLEAN_CR;
 }
 
 static void svm_regs(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs)
@@ -115,6 +125,23 @@ static void svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	ftkvm_image_word(img, "debugctl", -1, s->dbgctl);
 	ftkvm_image_word(img, "interrupt shadow", -1,
 			 svm_vmcb(vcpu)->control.int_state & SVM_INTERRUPT_SHADOW_MASK);
+}
+
+/* KVM tells and takes 32 bits of these, unless the guest's CPU is Intel's. */
+static void svm_hidden(struct kvm_vcpu *vcpu, __le64 *words)
+{
+	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
+
+	words[0] = cpu_to_le64(s->sysenter_esp);
+	words[1] = cpu_to_le64(s->sysenter_eip);
+}
+
+static void svm_set_hidden(struct kvm_vcpu *vcpu, const __le64 *words)
+{
+	struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
+
+	s->sysenter_esp = le64_to_cpu(words[0]);
+	s->sysenter_eip = le64_to_cpu(words[1]);
 }
 
 /*
@@ -816,9 +843,12 @@ const struct ftkvm_vendor ftkvm_svm = {
 	.module = "kvm_amd",
 	.build_id = FTKVM_BUILD_ID_KVM_AMD,
 	.check = svm_check,
+	.ready = svm_ready,
 	.regs = svm_regs,
 	.base = svm_base,
 	.image = svm_image,
+	.hidden = svm_hidden,
+	.set_hidden = svm_set_hidden,
 	.dirty_bit = _PAGE_BIT_DIRTY,
 	.fit = svm_fit,
 	.open = svm_open,

@@ -16,10 +16,14 @@
  * @build_id: that build ID, in hexadecimal
  * @check: report what keeps this host (@vcpu NULL) or guest from being
  *	   protected. May sleep
+ * @ready: what QEMU has set is where @regs and @image look. vCPU thread, before an entry
  * @regs: the registers that a digest covers. vCPU thread, after an exit
  * @base: the code segment's base, 0 in 64-bit mode. As @regs
  * @image: list the registers that a verification covers beside @regs and what
  *	   KVM keeps in common code. As @regs
+ * @hidden: FTKVM_HIDDEN words that QEMU can't read whole, and so does not migrate.
+ *	    As @regs
+ * @set_hidden: make them so. As @regs
  * @dirty_bit: where a nested page table's entry tells that its page was written;
  *	       0: it does not
  * @fit: can a backup land on this very point? vCPU thread, after an exit
@@ -32,9 +36,12 @@ struct ftkvm_vendor {
 	const char *module;
 	const char *build_id;
 	void (*check)(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv);
+	void (*ready)(struct kvm_vcpu *vcpu);
 	void (*regs)(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
 	u32 (*base)(struct kvm_vcpu *vcpu);
 	void (*image)(struct kvm_vcpu *vcpu, struct ftkvm_image *img);
+	void (*hidden)(struct kvm_vcpu *vcpu, __le64 *words);
+	void (*set_hidden)(struct kvm_vcpu *vcpu, const __le64 *words);
 	unsigned int dirty_bit;
 	bool (*fit)(struct kvm_vcpu *vcpu);
 	bool (*open)(struct kvm_vcpu *vcpu);

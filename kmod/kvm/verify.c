@@ -222,21 +222,34 @@ static void verify_rec(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type, 
 	ftkvm_put_base(r, rec);
 }
 
-static int verify_begin(struct ftkvm_replica *r, u8 flags)
+/* Log the registers of every kind; @left pages will follow. */
+static int verify_registers(struct ftkvm_replica *r, u8 flags, u64 left)
 {
 	struct ftkvm_verify *v = &r->verify;
-	u64 total = verify_total(r->kvm);
 	struct ftkvm_image img;
 	struct ftkvm_rec rec;
 	int ret;
 
-	v->began = ktime_get();
 	ftkvm_image_begin(&img, (__le32 *)v->sums, FTKVM_IMAGE_MAX, false);
 	ret = verify_image(r, &img);
 	if (ret)
 		return ret;
 	if (!ftkvm_image_agrees(&img))
 		return -E2BIG;
+	verify_rec(r, &rec, FTKVM_REC_IMAGE, flags);
+	rec.image.page = left;
+	rec.image.data = v->sums;
+	rec.image.len = img.n * sizeof(__le32);
+	v->words = img.n;
+	return ftkvm_log_append(r, &rec);
+}
+
+static int verify_begin(struct ftkvm_replica *r, u8 flags)
+{
+	struct ftkvm_verify *v = &r->verify;
+	u64 total = verify_total(r->kvm);
+
+	v->began = ktime_get();
 	v->whole = READ_ONCE(v->wanted);
 	v->written = 0;
 	if (!v->whole) {
@@ -246,13 +259,8 @@ static int verify_begin(struct ftkvm_replica *r, u8 flags)
 	v->left = v->whole ? total : v->written + min_t(u64, VERIFY_SLICE, total);
 	if (v->whole || v->next >= total)
 		v->next = 0;
-	verify_rec(r, &rec, FTKVM_REC_IMAGE, flags);
-	rec.image.page = v->left;
-	rec.image.data = v->sums;
-	rec.image.len = img.n * sizeof(__le32);
 	v->epoch = r->epoch.nr;
-	v->words = img.n;
-	return ftkvm_log_append(r, &rec);
+	return verify_registers(r, flags, v->left);
 }
 
 /* Log pages one after the other. Written ones come first, as they lie. */
@@ -299,6 +307,30 @@ static int verify_pages(struct ftkvm_replica *r, u8 flags)
 	return 0;
 }
 
+static void verify_failed(struct ftkvm_replica *r, int ret)
+{
+	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
+			    "the guest can't be verified (error %d)", ret);
+}
+
+/**
+ * ftkvm_verify_first() - what START does not compare
+ * @r: the replica, the primary, before the first instruction in lockstep
+ *
+ * A guest that has run came by a migration, which may forget something. Its memory
+ * START has compared; its registers are few there.
+ * Context: vCPU thread, process context, kvm->srcu read-held; room in the log.
+ */
+void ftkvm_verify_first(struct ftkvm_replica *r)
+{
+	int ret;
+
+	r->verify.first = false;
+	ret = verify_registers(r, 0, 0);
+	if (ret)
+		verify_failed(r, ret);
+}
+
 static void verify_end(struct ftkvm_replica *r)
 {
 	struct ftkvm_verify *v = &r->verify;
@@ -342,8 +374,7 @@ int ftkvm_verify_lead(struct ftkvm_replica *r, u8 flags)
 		ret = verify_pages(r, flags);
 	}
 	if (ret)
-		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
-				    "the guest can't be verified (error %d)", ret);
+		verify_failed(r, ret);
 	verify_end(r);
 	return 0;
 }

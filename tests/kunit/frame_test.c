@@ -17,7 +17,7 @@ static const struct {
 	u32 min, max;
 } lengths[] = {
 	{ FTKVM_FRAME_HELLO, 168, 168 },
-	{ FTKVM_FRAME_START, 48, 48 },
+	{ FTKVM_FRAME_START, 72, 72 },
 	{ FTKVM_FRAME_DATA, 1, FTKVM_FRAME_MAX },
 	{ FTKVM_FRAME_ACK, 24, 24 },
 	{ FTKVM_FRAME_HEARTBEAT, 0, 0 },
