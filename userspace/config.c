@@ -17,7 +17,7 @@
 #define LEASE_S		86400
 #define HOOK_S		30
 
-#define NUMBER_MAX	20	/* sections and keys, each */
+#define NUMBER_MAX	48	/* sections and keys, each */
 
 /**
  * struct reading - a file that is being read
@@ -186,6 +186,16 @@ static void put_type(struct reading *r, const struct key *k, const char *value)
 		complain(r, r->line, "there is no arbiter of type %s; say manual, file or etcd", value);
 }
 
+static void put_yes_no(struct reading *r, const struct key *k, const char *value)
+{
+	bool yes = !strcmp(value, "yes");
+
+	if (!yes && strcmp(value, "no"))
+		complain(r, r->line, "%s = %s is no choice; say yes or no", k->name, value);
+	else
+		*(bool *)((char *)r->c + k->at) = yes;
+}
+
 static void put_unreachable(struct reading *r, const struct key *k, const char *value)
 {
 	(void)k;
@@ -262,6 +272,7 @@ static const struct key keys[] = {
 	{ "arbiter", "timeout-ms", put_number, AT(arbiter.timeout_ms), .min = 100, .max = 60000 },
 	{ "arbiter", "lease-s", put_number, AT(arbiter.lease_s), .min = 2, .max = 31536000 },
 	{ "arbiter", "when-unreachable", put_unreachable, 0, 0, 0 },
+	{ "guests", "start", put_yes_no, AT(guests.start) },
 	{ "ftd", "control", put_path, AT(control) },
 	{ "ftd", "listen", put_listen, AT(listen) },
 	{ "ftd", "state", put_path, AT(state) },
@@ -354,8 +365,20 @@ static char *strip(char *text)
 	return text;
 }
 
+/* "[arbiter], [fence], ..." */
+static const char *all_sections(char *buf, size_t size)
+{
+	size_t at = 0, i;
+
+	for (i = 0; i < ARRAY_SIZE(keys) && at < size; i++)
+		if (!i || strcmp(keys[i].section, keys[i - 1].section))
+			at += snprintf(buf + at, size - at, "%s[%s]", at ? ", " : "", keys[i].section);
+	return buf;
+}
+
 static void begin_section(struct reading *r, char *text)
 {
+	char all[256];
 	char *end = strchr(text, ']');
 	size_t i;
 
@@ -370,11 +393,13 @@ static void begin_section(struct reading *r, char *text)
 		if (!strcmp(keys[i].section, text + 1))
 			r->section = keys[i].section;
 	if (!r->section)
-		complain(r, r->line, "there is no section [%s]; there are [ftd], [arbiter] and [fence]", text + 1);
+		complain(r, r->line, "there is no section [%s]; there are %s", text + 1,
+			 all_sections(all, sizeof(all)));
 }
 
 static void read_line(struct reading *r, char *text)
 {
+	char all[256];
 	char *equals, *c;
 
 	text = strip(text);
@@ -406,7 +431,8 @@ static void read_line(struct reading *r, char *text)
 	if (r->section)
 		put_key(r, strip(text), strip(equals + 1));
 	else if (!r->named)
-		complain(r, r->line, "%s is in no section; say [ftd], [arbiter] or [fence] before it", strip(text));
+		complain(r, r->line, "%s is in no section; say one of %s before it", strip(text),
+			 all_sections(all, sizeof(all)));
 	/* else that section was complained of */
 }
 

@@ -30,6 +30,7 @@ enum ftunreachable {
  * @control, @listen, @state: as ftd's options have them; NULL: not said
  * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question
  * @fence: [fence]; @hook is NULL if there is none
+ * @guests: [guests]; @start: a peer may have QEMUs started here
  *
  * Does not change once it is made, so any thread may read it.
  */
@@ -50,7 +51,13 @@ struct ftconfig {
 		char *hook;
 		unsigned int timeout_s;
 	} fence;
+	struct {
+		bool start;
+	} guests;
 };
+
+/* The one that counts now; the main loop's. */
+const struct ftconfig *ftd_config(void);
 
 /**
  * ftconfig_read() - read a configuration file

@@ -39,8 +39,11 @@ static unsigned int nclients;
 
 static void client_free(struct client *c)
 {
-	if (c->op)
-		c->op->client = NULL;	/* it goes on, unheard */
+	if (c->op) {
+		/* it goes on, unheard, unless it cares */
+		c->op->client = NULL;
+		c->op->hung_up = true;
+	}
 	sd_event_source_disable_unref(c->io);
 	close(c->fd);
 	free(c);
@@ -75,12 +78,18 @@ static json_t *consoles_json(const struct guest *g)
 
 static json_t *guest_json(const struct guest *g)
 {
+	const char *step = g->progress.step;
 	json_t *json = json_pack("{s:s, s:s, s:b, s:b}", "name", g->name, "qmp", g->qmp_path,
 				 "ended", g->ended, "attached", g->attached);
 
 	if (g->busy) {
 		/* The rest is the operation's. */
 		json_object_set_new(json, "busy", json_string(g->busy));
+		if (step)
+			json_object_set_new(json, "progress",
+					    json_pack("{s:s, s:I, s:I}", "step", step, "done",
+						      (json_int_t)g->progress.done, "total",
+						      (json_int_t)g->progress.total));
 		return json;
 	}
 	json_object_set_new(json, "pid", json_integer(g->pid));
@@ -130,6 +139,9 @@ static const struct {
 	{ "detach", false, op_detach },
 	{ "pair", false, op_pair },
 	{ "unpair", false, op_unpair },
+	{ "protect", false, op_protect },
+	{ "pause", false, op_pause },
+	{ "resume", false, op_resume },
 	{ "fence", false, op_fence },
 	{ "promote", false, op_promote },
 	{ "check", false, op_check },
@@ -207,7 +219,6 @@ static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	ssize_t n;
 
 	(void)s;
-	(void)revents;
 	/* Full: it asks on and on without waiting for its answers. */
 	n = recv(fd, c->buf + c->have, sizeof(c->buf) - c->have, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -217,6 +228,9 @@ static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	} else {
 		c->ended = true;
 		sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+		/* gone, and not just out of questions */
+		if (c->op && (revents & EPOLLHUP))
+			c->op->hung_up = true;
 	}
 	serve(c);
 	return 0;

@@ -16,7 +16,6 @@
 #define AGAIN_MAX_MS	5000	/* ... growing up to this */
 #define LOOK_S		5	/* an event of the module's may get lost */
 #define KEEP_MAX_S	3600
-#define UUID_FILE	"/proc/sys/kernel/random/uuid"
 
 /*
  * Changed by the main loop alone. Other threads hold the lock, as readers, for as long as
@@ -40,20 +39,14 @@ static sd_event_source *keep_source, *look_source;
 
 /* --- sessions -------------------------------------------------------------- */
 
+const struct ftconfig *ftd_config(void)
+{
+	return config;
+}
+
 bool failover_decides(void)
 {
 	return arbiter && arbiter_decides(arbiter);
-}
-
-int failover_new(char *session, struct fterr *err)
-{
-	FILE *file = fopen(UUID_FILE, "re");
-	size_t n = file ? fread(session, 1, FT_SESSION_MAX, file) : 0;
-
-	if (file)
-		fclose(file);
-	session[n] = '\0';
-	return n == FT_SESSION_MAX ? 0 : ft_fail(err, -EIO, "cannot read " UUID_FILE);
 }
 
 int failover_begin(const char *session, const char *pair_name, struct fterr *err)

@@ -34,17 +34,8 @@ void failover_close(void);
 bool failover_decides(void);
 
 /**
- * failover_new() - the main loop's: a session for a guest that is to be paired
- * @session: gets a UUID (FT_SESSION_MAX + 1 bytes)
- *
- * The guest is to have it, on disk as well, before anything else happens.
- * Return: 0, or -errno with a text
- */
-int failover_new(char *session, struct fterr *err);
-
-/**
  * failover_begin() - the primary: let the arbiter know of it
- * @session: of failover_new()
+ * @session: of ft_uuid()
  * @pair_name: what both call the guest
  * Return: 0, or -errno with a text; then the guest is not to be paired
  */

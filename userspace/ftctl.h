@@ -28,6 +28,7 @@ struct ftctl {
 	const char *peer, *peer_name;
 	struct ftsettings set;
 	bool force, disks;
+	void (*progress)(const struct ftctl *ctl);	/* of an order that may take hours; NULL */
 	uint64_t watch;		/* seconds; 0: once */
 
 	unsigned int verb;	/* of a command that has some: which; 0: none, or the first */
@@ -86,6 +87,9 @@ int cmd_detach(struct ftctl *ctl);
 int cmd_pair(struct ftctl *ctl);
 int cmd_unpair(struct ftctl *ctl);
 int cmd_fence(struct ftctl *ctl);
+int cmd_protect(struct ftctl *ctl);
+int cmd_pause(struct ftctl *ctl);
+int cmd_resume(struct ftctl *ctl);
 int cmd_promote(struct ftctl *ctl);
 int cmd_verify(struct ftctl *ctl);
 int cmd_status(struct ftctl *ctl);
@@ -109,6 +113,12 @@ int ftctl_print_json(json_t *json);
  */
 int ftctl_order(struct ftctl *ctl, json_t *request,
 		void (*said)(const struct ftctl *ctl, json_t *answer));
+
+/* An order about the guest. A new reference. */
+json_t *ftctl_request(const struct ftctl *ctl, const char *cmd);
+/* ... that joins it with a peer; as ftctl_order(). */
+int ftctl_order_pair(struct ftctl *ctl, const char *cmd,
+		     void (*said)(const struct ftctl *ctl, json_t *answer));
 
 /* The same file for ftd, whose directory is not ours; NULL with a text. */
 json_t *ftctl_path(const char *path, struct fterr *err);

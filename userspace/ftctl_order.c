@@ -15,6 +15,7 @@
 
 /* An operation may wait for the peer's QEMU, for a takeover, and for time-outs of both. */
 #define ANSWER_MS	180000
+#define PROGRESS_MS	500
 
 int ftctl_error(const struct fterr *err)
 {
@@ -68,7 +69,19 @@ static int connect_ftd(const char *path, struct fterr *err)
 	return -ENOTCONN;
 }
 
-static char *read_answer(int fd, struct fterr *err)
+/* As long as ftd has something to do; whoever waits sees it. 0 or -errno. */
+static int await_answer(const struct ftctl *ctl, int fd, int64_t deadline)
+{
+	int ret;
+
+	if (!ctl->progress)
+		return ft_poll(fd, POLLIN, deadline);
+	while ((ret = ft_poll(fd, POLLIN, ft_now_ms() + PROGRESS_MS)) == -ETIMEDOUT)
+		ctl->progress(ctl);
+	return ret;
+}
+
+static char *read_answer(const struct ftctl *ctl, int fd, struct fterr *err)
 {
 	int64_t deadline = ft_now_ms() + ANSWER_MS;
 	size_t have = 0, size = 0;
@@ -85,7 +98,7 @@ static char *read_answer(int fd, struct fterr *err)
 				abort();
 			buf = more;
 		}
-		ret = ft_poll(fd, POLLIN, deadline);
+		ret = await_answer(ctl, fd, deadline);
 		n = ret ? ret : recv(fd, buf + have, size - 1 - have, 0);
 		if (n < 0 && !ret)
 			ret = -errno;
@@ -117,7 +130,7 @@ json_t *ftctl_ask(const struct ftctl *ctl, json_t *request, struct fterr *err)
 	ret = ft_send_json(fd, request, ft_now_ms() + ANSWER_MS);
 	if (ret)
 		ft_fail(err, ret, "cannot ask ftd: %s", strerror(-ret));
-	line = ret ? NULL : read_answer(fd, err);
+	line = ret ? NULL : read_answer(ctl, fd, err);
 	close(fd);
 	if (!line)
 		return NULL;
@@ -158,7 +171,7 @@ int ftctl_order(struct ftctl *ctl, json_t *request,
 	return FTCTL_OK;
 }
 
-static json_t *request(const struct ftctl *ctl, const char *cmd)
+json_t *ftctl_request(const struct ftctl *ctl, const char *cmd)
 {
 	return json_pack("{s:s, s:s}", "cmd", cmd, "name", ctl->name);
 }
@@ -204,14 +217,18 @@ static int add_guest(const struct ftctl *ctl, json_t *json, struct fterr *err)
 
 static void said_attach(const struct ftctl *ctl, json_t *answer)
 {
-	(void)answer;
+	if (json_is_true(json_object_get(answer, "ran"))) {
+		printf("Guest %s is attached, and runs; it is not protected yet. To protect it, run:\n"
+		       "  ftctl protect %s --peer HOST\n", ctl->name, ctl->name);
+		return;
+	}
 	printf("Guest %s is attached; it is not protected yet. When it is attached on the other host as "
 	       "well, run:\n  ftctl pair %s --peer HOST\n", ctl->name, ctl->name);
 }
 
 int cmd_attach(struct ftctl *ctl)
 {
-	json_t *json = request(ctl, "attach");
+	json_t *json = ftctl_request(ctl, "attach");
 	struct fterr err;
 
 	if (!add_guest(ctl, json, &err))
@@ -228,9 +245,10 @@ static void said_pair(const struct ftctl *ctl, json_t *answer)
 	       ctl->name, ctl->peer, ctl->name);
 }
 
-int cmd_pair(struct ftctl *ctl)
+int ftctl_order_pair(struct ftctl *ctl, const char *cmd,
+		     void (*said)(const struct ftctl *ctl, json_t *answer))
 {
-	json_t *json = request(ctl, "pair"), *settings = ft_settings_json(&ctl->set);
+	json_t *json = ftctl_request(ctl, cmd), *settings = ft_settings_json(&ctl->set);
 	struct fterr err;
 
 	json_object_update(json, settings);
@@ -239,10 +257,15 @@ int cmd_pair(struct ftctl *ctl)
 	if (ctl->peer_name)
 		json_object_set_new(json, "peer_name", json_string(ctl->peer_name));
 	if (!ctl->qmp || !add_guest(ctl, json, &err))
-		return ftctl_order(ctl, json, said_pair);
+		return ftctl_order(ctl, json, said);
 	json_decref(json);
 	ftctl_error(&err);
 	return FTCTL_USAGE;
+}
+
+int cmd_pair(struct ftctl *ctl)
+{
+	return ftctl_order_pair(ctl, "pair", said_pair);
 }
 
 static void said_promote(const struct ftctl *ctl, json_t *answer)
@@ -257,7 +280,7 @@ static void said_promote(const struct ftctl *ctl, json_t *answer)
 
 int cmd_promote(struct ftctl *ctl)
 {
-	json_t *json = request(ctl, "promote");
+	json_t *json = ftctl_request(ctl, "promote");
 
 	json_object_set_new(json, "force", json_boolean(ctl->force));
 	return ftctl_order(ctl, json, said_promote);
@@ -289,7 +312,7 @@ static int order_or_tell(struct ftctl *ctl, const char *cmd,
 			 void (*said)(const struct ftctl *ctl, json_t *answer))
 {
 	struct fterr err, ignored;
-	json_t *answer = ftctl_ask(ctl, request(ctl, cmd), &err);
+	json_t *answer = ftctl_ask(ctl, ftctl_request(ctl, cmd), &err);
 	struct ftnl nl;
 	int ret;
 

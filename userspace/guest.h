@@ -6,9 +6,17 @@
 #include <systemd/sd-event.h>
 #include "console.h"
 
-#define FT_SESSION_MAX	36	/* a UUID */
+#define FT_SESSION_MAX	FT_UUID_MAX
 
 enum ftverdict { FT_NONE, FT_WON, FT_LOST };
+
+enum ftmoving { FT_STAYS, FT_LEAVES, FT_ARRIVES };
+
+/* How far a long operation is: which step, and how many bytes of how many. */
+struct ftprogress {
+	_Atomic(const char *) step;
+	_Atomic uint64_t done, total;
+};
 
 /**
  * struct guest - an attached guest
@@ -28,6 +36,9 @@ enum ftverdict { FT_NONE, FT_WON, FT_LOST };
  * @asking: ... which is under way
  * @asked: how often it was not decided since
  * @verdict: the arbiter's, to be acted on
+ * @moving: it is being moved into a second replica, or is that: what ftd has to mend if it
+ *	is killed meanwhile
+ * @progress: of that; any thread may read it
  * @gone: forget it as soon as it is not busy
  */
 struct guest {
@@ -45,6 +56,8 @@ struct guest {
 	unsigned int asked;
 	enum ftverdict verdict;
 	sd_event_source *again_source;
+	enum ftmoving moving;
+	struct ftprogress progress;
 
 	char qmp_path[108];
 	struct ftqmp qmp;

@@ -36,6 +36,7 @@ void op_free(struct op *op)
 	free(op->cons);
 	json_decref(op->result);
 	json_decref(op->others);
+	json_decref(op->request);
 	free(op);
 }
 
@@ -179,9 +180,9 @@ static void unpair_work(struct op *op)
 		op->ret = ftnl_unpair(op->name, &op->err);
 }
 
-static int start_simple(struct client *client, json_t *request, const char *what,
-			void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
-			struct fterr *err)
+int op_simple(struct client *client, json_t *request, const char *what,
+	      void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
+	      struct fterr *err)
 {
 	struct op *op = op_new(what, request_string(request, "name"), work);
 	int ret;
@@ -201,12 +202,12 @@ static int start_simple(struct client *client, json_t *request, const char *what
 
 int op_detach(struct client *client, json_t *request, struct fterr *err)
 {
-	return start_simple(client, request, "detach", detach_work, detach_settle, false, err);
+	return op_simple(client, request, "detach", detach_work, detach_settle, false, err);
 }
 
 int op_unpair(struct client *client, json_t *request, struct fterr *err)
 {
-	return start_simple(client, request, "unpair", unpair_work, NULL, false, err);
+	return op_simple(client, request, "unpair", unpair_work, NULL, false, err);
 }
 
 static void fence_work(struct op *op)
@@ -218,7 +219,7 @@ static void fence_work(struct op *op)
 
 int op_fence(struct client *client, json_t *request, struct fterr *err)
 {
-	return start_simple(client, request, "fence", fence_work, NULL, false, err);
+	return op_simple(client, request, "fence", fence_work, NULL, false, err);
 }
 
 static void check_work(struct op *op)
@@ -240,7 +241,7 @@ static void check_work(struct op *op)
 
 int op_check(struct client *client, json_t *request, struct fterr *err)
 {
-	return start_simple(client, request, "check", check_work, NULL, true, err);
+	return op_simple(client, request, "check", check_work, NULL, true, err);
 }
 
 /* --- what ftd does by itself ----------------------------------------------- */

@@ -6,6 +6,7 @@
 #ifndef FTKVM_OP_H
 #define FTKVM_OP_H
 
+#include <stdatomic.h>
 #include "guest.h"
 #include "job.h"
 
@@ -22,11 +23,13 @@ struct client;
  * @attached: the guest was attached by this operation
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
+ * @request: what the peer has asked for, or NULL
  * @device, @others: what is to be added, and all that there are, as device_config() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @refused: it can't be paired, as it is not idle
  * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
+ * @hung_up: who waited for the answer does not any more; any thread
  * @result: what the answer says beside "ok", or NULL
  */
 struct op {
@@ -47,8 +50,9 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, refused;
 	struct device *device;
-	json_t *others;
+	json_t *others, *request;
 	int sock;
+	atomic_bool hung_up;
 
 	int ret;
 	struct fterr err;
@@ -72,12 +76,19 @@ int op_attach(struct client *client, json_t *request, struct fterr *err);
 int op_detach(struct client *client, json_t *request, struct fterr *err);
 int op_pair(struct client *client, json_t *request, struct fterr *err);
 int op_unpair(struct client *client, json_t *request, struct fterr *err);
+int op_protect(struct client *client, json_t *request, struct fterr *err);
+int op_pause(struct client *client, json_t *request, struct fterr *err);
+int op_resume(struct client *client, json_t *request, struct fterr *err);
 int op_fence(struct client *client, json_t *request, struct fterr *err);
 int op_promote(struct client *client, json_t *request, struct fterr *err);
 int op_check(struct client *client, json_t *request, struct fterr *err);
 
 /* The peer wants to pair: takes @sock in any case. */
 void op_pair_backup(int sock, const char *from, json_t *request);
+/* The peer wants its running guest to have a backup here: as op_pair_backup(). */
+void op_receive(int sock, const char *from, json_t *request);
+/* A former ftd was killed as it moved the guest: mend what it left. */
+void protect_mend(struct guest *g);
 /* Connect to the guest's QEMU again. */
 void op_reconnect(struct guest *g);
 /* QEMU has ended: keep the final statistics, let the module forget the guest. */
@@ -103,6 +114,29 @@ int op_attach_guest(struct op *op, struct fterr *err);
 /* The guest, free to be worked on; @know: it must be one of ours. 0 or -errno. */
 int op_guest(struct op *op, bool know, struct fterr *err);
 const char *request_string(json_t *request, const char *key);
+/* A command on the guest that takes no more than its name: 0 or -errno. */
+int op_simple(struct client *client, json_t *request, const char *what,
+	      void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
+	      struct fterr *err);
+
+/* --- op_pair.c, for protecting a guest that runs: op_protect.c, op_receive.c --- */
+
+/* The main loop's: is there a session to be? On disk before anybody may come to need it. */
+int pair_session_new(struct op *op, struct fterr *err);
+/* ... at the backup: that of the primary's line. */
+int pair_session_join(struct op *op, json_t *request, struct fterr *err);
+/*
+ * Then, in the main loop: one that is not needed is ended; and where a peer has been lost
+ * already, the arbiter is asked.
+ */
+void pair_session_settle(struct op *op);
+/* Join all consoles to the world; mute them. 0 or -errno. */
+int pair_open_all(struct guest *g, struct fterr *err);
+int pair_mute_all(struct guest *g, struct fterr *err);
+/* Where the peer's ftd listens: for the operator, and for promoting. */
+void pair_peer_name(struct op *op, const char *from, json_t *request);
+/* "qmp" is a guest's that is to be attached now. */
+bool pair_wants_attach(struct op *op, json_t *request);
 /* What the peer is asked to pair: the line's beginning, a new reference. */
 json_t *pair_request(const struct op *op);
 

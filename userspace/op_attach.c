@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "device.h"
 #include "failover.h"
+#include "migrate.h"
 #include "op.h"
 
 /*
@@ -37,13 +38,13 @@ static int name_taken(struct op *op, int vm_fd, bool *adopted)
 	return ret ? ret : ftnl_attach(op->name, vm_fd, err);
 }
 
-static int attach_consoles(struct op *op, bool adopted)
+static int attach_consoles(struct op *op, bool may_live)
 {
 	struct guest *g = op->guest;
 	size_t i;
 
 	for (i = 0; i < g->ncons; i++) {
-		int ret = ftcon_verify(&g->qmp, &g->cons[i], adopted, &op->err);
+		int ret = ftcon_verify(&g->qmp, &g->cons[i], may_live, &op->err);
 
 		if (ret)
 			return ret;
@@ -67,24 +68,12 @@ static void keep_lines(struct op *op, bool adopted)
 	}
 }
 
-/* A remark, not a refusal: the module decides at pairing. */
-static void warn_if_ran(struct op *op)
-{
-	json_t *answer = ftqmp_run(&op->guest->qmp, "query-status", NULL, &op->err);
-	const char *status = NULL;
-
-	json_unpack(answer, "{s:s}", "status", &status);
-	if (status && strcmp(status, "prelaunch"))
-		op_warn(op, "the guest has run already (%s) and can't be paired; start it with -S on both hosts",
-			status);
-	json_decref(answer);
-}
-
 void attach_work(struct op *op)
 {
 	struct ftproblems p = { 0 };
 	struct guest *g = op->guest;
-	bool adopted = false;
+	bool adopted = false, ran;
+	char status[32];
 	int vm_fd = -1;
 
 	op->ret = ftqmp_open(&g->qmp, op->qmp_path, &op->err);
@@ -97,6 +86,8 @@ void attach_work(struct op *op)
 		goto out;
 	}
 	op->ret = ft_guest_problems(&g->qmp, false, &p, &op->err);
+	if (!op->ret)
+		op->ret = ftqmp_status(&g->qmp, status, sizeof(status), &op->err);
 	if (op->ret)
 		goto out;
 	if (p.n) {
@@ -111,14 +102,16 @@ void attach_work(struct op *op)
 		op->ret = name_taken(op, vm_fd, &adopted);
 	if (op->ret)
 		goto out;
-	op->ret = attach_consoles(op, adopted);
+	/* one that runs has been talking to somebody */
+	ran = strcmp(status, "prelaunch") && strcmp(status, "inmigrate");
+	op->ret = attach_consoles(op, adopted || ran);
 	if (op->ret && !adopted) {
 		struct fterr ignored;
 
 		ftnl_detach(op->name, &ignored);
 	}
-	if (!op->ret && !adopted)
-		warn_if_ran(op);
+	if (!op->ret && !op->result)
+		op->result = json_pack("{s:b}", "ran", ran);
 	op->attached = !op->ret;
 	op->adopted = adopted;
 	if (op->attached)
@@ -148,6 +141,7 @@ void attach_settle(struct op *op)
 	op->guest->attached = true;
 	op->guest->attached_pid = op->guest->pid;
 	devices_check_guest(op->guest);
+	protect_mend(op->guest);
 	/* a pairing that attaches first has made its session already */
 	if (!op->adopted && op->work == attach_work)
 		*op->guest->session = '\0';
@@ -230,6 +224,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->attached_pid = json_integer_value(json_object_get(request, "pid"));
 		op->guest->restored = op->guest->attached_pid > 0;
 		op->guest->leads = json_is_true(json_object_get(request, "leads"));
+		op->guest->moving = json_integer_value(json_object_get(request, "moving"));
 	}
 	op_start(op);
 	return 0;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "failover.h"
+#include "migrate.h"
 #include "op.h"
 #include "peer.h"
 #include "peer_call.h"
@@ -41,6 +42,19 @@ static int ask_peer(struct op *op)
 	return ret;
 }
 
+/* Two guests that ran apart are two. */
+static int must_be_fresh(struct op *op)
+{
+	char status[32];
+	int ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
+
+	if (ret || !strcmp(status, "prelaunch"))
+		return ret;
+	op->refused = true;
+	return ft_fail(&op->err, -EINVAL, "guest %s has run (QEMU says \"%s\"): to protect one that runs, ftctl protect; or "
+		       "start it again with -S on both hosts", op->name, status);
+}
+
 static int must_be_idle(struct op *op)
 {
 	struct ftreplica r;
@@ -51,19 +65,18 @@ static int must_be_idle(struct op *op)
 	op->refused = r.state != FTKVM_UAPI_STATE_IDLE;
 	switch (r.state) {
 	case FTKVM_UAPI_STATE_IDLE:
-		return 0;
+		return must_be_fresh(op);
 	case FTKVM_UAPI_STATE_SOLO:
 	case FTKVM_UAPI_STATE_STOPPED:
-		return ft_fail(&op->err, -EINVAL, "guest %s has run (its state is %s); a guest can be paired only "
-			       "before its first instruction: start it again with -S on both hosts", op->name,
-			       ft_state_name(r.state));
+		return ft_fail(&op->err, -EINVAL, "guest %s has run (its state is %s): to protect one that runs, ftctl "
+			       "protect; or start it again with -S on both hosts", op->name, ft_state_name(r.state));
 	default:
 		return ft_fail(&op->err, -EBUSY, "guest %s is paired already%s%s (its state is %s)", op->name,
 			       *r.peer ? " with " : "", r.peer, ft_state_name(r.state));
 	}
 }
 
-static int mute_all(struct guest *g, struct fterr *err)
+int pair_mute_all(struct guest *g, struct fterr *err)
 {
 	int ret = 0;
 	size_t i;
@@ -77,7 +90,7 @@ static int mute_all(struct guest *g, struct fterr *err)
 	return ret;
 }
 
-static int open_all(struct guest *g, struct fterr *err)
+int pair_open_all(struct guest *g, struct fterr *err)
 {
 	size_t i;
 	int ret;
@@ -115,7 +128,7 @@ static void pair_work(struct op *op)
 	if (op->ret)
 		return;
 	/* What may fail here must not fail when the peer counts on us. */
-	op->ret = open_all(g, &op->err);
+	op->ret = pair_open_all(g, &op->err);
 	if (op->ret)
 		goto mute;
 	if (*op->session) {
@@ -141,14 +154,10 @@ static void pair_work(struct op *op)
 	}
 	ftnl_unpair(op->name, &ignored);
 mute:
-	mute_all(g, &ignored);
+	pair_mute_all(g, &ignored);
 }
 
-/*
- * A session that is not needed is ended; and where a peer has been lost already, the
- * arbiter is asked.
- */
-static void session_settle(struct op *op)
+void pair_session_settle(struct op *op)
 {
 	if (!op->guest || op->guest->gone)
 		return;
@@ -163,11 +172,11 @@ static void pair_settle(struct op *op)
 {
 	if (*op->qmp_path)
 		attach_settle(op);
-	session_settle(op);
+	pair_session_settle(op);
 }
 
 /* --qmp once more, for a guest that is attached so already, does no harm. */
-static bool wants_attach(struct op *op, json_t *request)
+bool pair_wants_attach(struct op *op, json_t *request)
 {
 	const char *qmp = request_string(request, "qmp");
 	struct guest *g = guest_find(op->name);
@@ -177,8 +186,7 @@ static bool wants_attach(struct op *op, json_t *request)
 	return !(qmp && g && !g->ended && !strcmp(qmp, g->qmp_path));
 }
 
-/* On disk before anybody may come to need it. */
-static int session_new(struct op *op, struct fterr *err)
+int pair_session_new(struct op *op, struct fterr *err)
 {
 	char session[FT_SESSION_MAX + 1];
 	int ret;
@@ -191,7 +199,7 @@ static int session_new(struct op *op, struct fterr *err)
 			       "more: ftctl status %s", op->name, op->name);
 	if (op->set.on_loss == FTKVM_UAPI_LOSS_SOLO || !failover_decides())
 		return 0;
-	ret = failover_new(session, err);
+	ret = ft_uuid(session, err);
 	if (ret)
 		return ret;
 	op->set.on_loss = FTKVM_UAPI_LOSS_HOLD;
@@ -220,7 +228,7 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 	if (peer_name)
 		strcpy(op->peer_name, json_string_value(peer_name));
 	ret = ft_settings_from_json(request, &op->set, err);
-	if (!ret && wants_attach(op, request)) {
+	if (!ret && pair_wants_attach(op, request)) {
 		ret = attach_params(op, request, err);
 		if (!ret)
 			ret = op_attach_guest(op, err);
@@ -228,7 +236,7 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 		ret = op_guest(op, true, err);
 	}
 	if (!ret)
-		ret = session_new(op, err);
+		ret = pair_session_new(op, err);
 	if (ret) {
 		op_free(op);
 		return ret;
@@ -245,7 +253,7 @@ static void pair_backup_work(struct op *op)
 
 	op->ret = must_be_idle(op);
 	if (!op->ret)
-		op->ret = mute_all(op->guest, &op->err);
+		op->ret = pair_mute_all(op->guest, &op->err);
 	if (!op->ret)
 		op->ret = failover_join(op->session, &op->err);
 	if (op->ret) {
@@ -269,11 +277,37 @@ static void pair_backup_work(struct op *op)
 		ft_log(SD_NOTICE, "guest %s is paired with %s: backup here", op->name, op->peer);
 }
 
-void op_pair_backup(int sock, const char *from, json_t *request)
+void pair_peer_name(struct op *op, const char *from, json_t *request)
 {
 	json_int_t port = json_integer_value(json_object_get(request, "port"));
-	const char *name = request_string(request, "guest"), *pair = request_string(request, "pair");
+
+	if (port > 0 && port < 65536)
+		snprintf(op->peer, sizeof(op->peer), strchr(from, ':') ? "[%s]:%d" : "%s:%d", from, (int)port);
+	else
+		snprintf(op->peer, sizeof(op->peer), "%s", from);
+}
+
+int pair_session_join(struct op *op, json_t *request, struct fterr *err)
+{
 	char session[FT_SESSION_MAX + 1];
+	int ret;
+
+	if (*op->guest->session && !failover_decides())
+		failover_set(op->guest, "");
+	if (*op->guest->session)
+		return ft_fail(err, -EBUSY, "guest %s was paired before, and this host's arbiter has still to be told that it is "
+			       "not any more", op->name);
+	ret = failover_told(request, session, err);
+	if (ret)
+		return ret;
+	op->guest->leads = false;
+	failover_set(op->guest, session);
+	return 0;
+}
+
+void op_pair_backup(int sock, const char *from, json_t *request)
+{
+	const char *name = request_string(request, "guest"), *pair = request_string(request, "pair");
 	struct fterr err;
 	struct op *op;
 	int ret;
@@ -289,27 +323,17 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 		close(sock);
 		return;
 	}
-	op->settle = session_settle;
+	op->settle = pair_session_settle;
 	op->sock = sock;
 	if (pair)
 		strcpy(op->peer_name, pair);
-	if (port > 0 && port < 65536)
-		snprintf(op->peer, sizeof(op->peer), strchr(from, ':') ? "[%s]:%d" : "%s:%d", from, (int)port);
-	else
-		snprintf(op->peer, sizeof(op->peer), "%s", from);
+	pair_peer_name(op, from, request);
 	ret = ft_settings_from_json(request, &op->set, &err);
 	if (!ret)
 		ret = op_guest(op, true, &err);
-	if (!ret && *op->guest->session && !failover_decides())
-		failover_set(op->guest, "");
-	if (!ret && *op->guest->session)
-		ret = ft_fail(&err, -EBUSY, "guest %s was paired before, and this host's arbiter has still to be told that it "
-			      "is not any more", name);
 	if (!ret)
-		ret = failover_told(request, session, &err);
+		ret = pair_session_join(op, request, &err);
 	if (!ret) {
-		op->guest->leads = false;
-		failover_set(op->guest, session);
 		op_start(op);
 		return;
 	}

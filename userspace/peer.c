@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "op.h"
 #include "peer.h"
+#include "stream.h"
 
 #define PEERS_MAX	16
 #define LINE_SECONDS	5
@@ -67,14 +68,24 @@ static void whole_line(struct peer *p)
 {
 	struct fterr err;
 	json_t *request = peer_parse(p->line, &err);
+	const char *token;
 	int fd = p->fd;
 
 	if (!request) {
 		refuse(p, err.text);
 		return;
 	}
+	token = request_string(request, "stream");
+	if (token && !stream_give(token, fd)) {
+		json_decref(request);
+		refuse(p, "nobody here waits for that");
+		return;
+	}
 	p->fd = -1;
-	op_pair_backup(fd, p->from, request);
+	if (!token && json_is_true(json_object_get(request, "live")))
+		op_receive(fd, p->from, request);
+	else if (!token)
+		op_pair_backup(fd, p->from, request);
 	json_decref(request);
 	peer_free(p);
 }

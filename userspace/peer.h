@@ -2,9 +2,14 @@
 /*
  * The TCP port for the other hosts' ftd. A peer sends one line:
  *
- *	{"ftd": 1, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
+ *	{"ftd": 2, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
  *	 ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}
  *
+ * or, further on in what another connection is for,
+ *
+ *	{"ftd": 2, "stream": TOKEN}
+ *
+ * With "live": true the guest runs, and more is said: op_protect.c.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
  * connection belongs to the modules; not a byte of it is read before.
@@ -14,7 +19,7 @@
 
 #include "util.h"
 
-#define PEER_VERSION	1
+#define PEER_VERSION	2
 #define PEER_LINE_MAX	4096
 
 /* Listen at "ADDR:PORT", ":PORT" or "PORT"-less ADDR. 0 or -errno with a text. */

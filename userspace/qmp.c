@@ -93,7 +93,36 @@ static int lost(struct fterr *err, int code, const char *doing)
 		       strerror(-code));
 }
 
-json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fterr *err)
+/* With a descriptor, which goes with the order's first byte. Steals @order. */
+static int send_order(int to, json_t *order, int fd, int64_t deadline)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = "{", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	char *text;
+	int ret;
+
+	if (fd < 0)
+		return ft_send_json(to, order, deadline);
+	text = json_dumps(order, JSON_COMPACT);
+	json_decref(order);
+	if (!text)
+		return -ENOMEM;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	do {
+		ret = sendmsg(to, &msg, MSG_NOSIGNAL);
+	} while (ret < 0 && errno == EINTR);
+	ret = ret < 0 ? -errno : ft_write_all(to, text + 1, strlen(text + 1), deadline);
+	free(text);
+	return ret;
+}
+
+static json_t *run(struct ftqmp *q, const char *command, json_t *args, int fd, struct fterr *err)
 {
 	int64_t deadline = ft_now_ms() + FTQMP_TIMEOUT_MS;
 	json_t *order, *message, *value;
@@ -107,7 +136,7 @@ json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fte
 	order = json_pack("{s:s, s:i}", "execute", command, "id", ++q->id);
 	if (args)
 		json_object_set_new(order, "arguments", args);
-	ret = ft_send_json(q->fd, order, deadline);
+	ret = send_order(q->fd, order, fd, deadline);
 	while (!ret) {
 		ret = next_message(q, &message, deadline);
 		if (ret < 0)
@@ -130,6 +159,21 @@ json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fte
 	}
 	lost(err, ret, command);
 	return NULL;
+}
+
+json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fterr *err)
+{
+	return run(q, command, args, -1, err);
+}
+
+int ftqmp_give(struct ftqmp *q, int fd, const char *name, struct fterr *err)
+{
+	json_t *value = run(q, "getfd", json_pack("{s:s}", "fdname", name), fd, err);
+
+	if (!value)
+		return err->code;
+	json_decref(value);
+	return 0;
 }
 
 int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *err)

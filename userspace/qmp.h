@@ -39,6 +39,9 @@ json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fte
 /* The same for those that return nothing of interest: 0 or -errno. */
 int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *err);
 
+/* Give QEMU a copy of a descriptor, which it knows as @name then. 0 or -errno. */
+int ftqmp_give(struct ftqmp *q, int fd, const char *name, struct fterr *err);
+
 /**
  * ftqmp_read_events() - what QEMU says unasked; never blocks
  * Return: 0, or -errno when the connection is gone

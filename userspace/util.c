@@ -18,6 +18,8 @@
 #include <linux/un.h>
 #include "util.h"
 
+#define UUID_FILE	"/proc/sys/kernel/random/uuid"
+
 int ft_fail(struct fterr *err, int code, const char *fmt, ...)
 {
 	va_list args;
@@ -313,4 +315,15 @@ int ft_split_host(const char *text, char *host, size_t host_size,
 	if (!isdigit((unsigned char)*port) || !ft_parse_u64(port, 0, 65535, &number))
 		return -EINVAL;
 	return 0;
+}
+
+int ft_uuid(char *uuid, struct fterr *err)
+{
+	FILE *file = fopen(UUID_FILE, "re");
+	size_t n = file ? fread(uuid, 1, FT_UUID_MAX, file) : 0;
+
+	if (file)
+		fclose(file);
+	uuid[n] = '\0';
+	return n == FT_UUID_MAX ? 0 : ft_fail(err, -EIO, "cannot read " UUID_FILE);
 }

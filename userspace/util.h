@@ -91,6 +91,11 @@ int ft_unix_give(int fd, uid_t uid, struct fterr *err);
 /* A guest's name: letters, digits, '-', '_', '.', not more than FTKVM_NAME_MAX. */
 bool ft_name_ok(const char *name);
 
+#define FT_UUID_MAX	36
+
+/* A new one, in FT_UUID_MAX + 1 bytes. 0 or -errno with a text. */
+int ft_uuid(char *uuid, struct fterr *err);
+
 /* Parse a number (decimal, 0x..., or r... for a raw event); false if it is none. */
 bool ft_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
 

@@ -387,7 +387,7 @@ static bool run_case(const char *dir, unsigned int number, unsigned int seed)
 	world->unheard = draw(&d.seed, 3) ? 0 : 400;
 	atomic_store(&world->r[0].state, FTKVM_UAPI_STATE_PRIMARY);
 	atomic_store(&world->r[1].state, FTKVM_UAPI_STATE_BACKUP);
-	if (arbiter_new(configuration(d.config), &arbiter, &err) || failover_new(world->session, &err) ||
+	if (arbiter_new(configuration(d.config), &arbiter, &err) || ft_uuid(world->session, &err) ||
 	    arbiter_begin(arbiter, world->session, "guest", &err)) {
 		fprintf(stderr, "failover-sim: %s\n", err.text);
 		return false;

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Protect a guest that runs. Its state is moved into a second QEMU on the peer's host as
+ * by a live migration; but where that would let the guest go on there alone, both modules
+ * are paired, while it stands still, and it goes on at both. Until then nothing has
+ * happened to it: whatever fails, it runs on as before.
+ *
+ *	us						the peer's ftd: op_receive.c
+ *	"guest", "live": true ------------------------>
+ *						<------ "ok"
+ *	"argv", "exe", "cwd", "qmp", "consoles" ------>	starts a QEMU that waits, unless there is one
+ *						<------ "ok", "stream": TOKEN
+ *	(a second connection) "stream": TOKEN -------->	hands it to that QEMU
+ *	QEMU sends memory, and stops the guest
+ *	"arm" ---------------------------------------->
+ *						<------ "ok"
+ *	the connection is the modules' now; both are told to pair
+ *	QEMU sends the rest, both let the guest go on: the modules compare first
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "cmdline.h"
+#include "failover.h"
+#include "migrate.h"
+#include "op.h"
+#include "peer.h"
+#include "peer_call.h"
+#include "replica_json.h"
+#include "text.h"
+
+#define POLL_US		10000
+#define START_MS	60000	/* a QEMU that starts on a busy host */
+#define COMPARE_MS	30000	/* ... and for each ... */
+#define COMPARE_RAM	(512ULL << 20)
+
+/* What is to be undone. */
+struct protect {
+	bool migrating, armed;
+	struct ftmigration m;
+	int64_t completed_at;
+	uint64_t downtime_ms;
+};
+
+static void step(struct op *op, const char *what)
+{
+	op->guest->progress.done = 0;
+	op->guest->progress.total = 0;
+	op->guest->progress.step = what;
+}
+
+/* --- may it? --------------------------------------------------------------- */
+
+static int must_run_alone(struct op *op)
+{
+	struct ftreplica r;
+	char status[32];
+	int ret = ftnl_get(op->name, &r, &op->err);
+
+	if (ret)
+		return ret;
+	if (r.state != FTKVM_UAPI_STATE_IDLE && r.state != FTKVM_UAPI_STATE_SOLO) {
+		op->refused = true;
+		if (r.state == FTKVM_UAPI_STATE_STOPPED)
+			return ft_fail(&op->err, -EINVAL, "guest %s does not run here any more (%s): protect it on the host where "
+				       "it does", op->name, r.detail);
+		return ft_fail(&op->err, -EBUSY, "guest %s is %s already%s%s", op->name, ft_state_name(r.state),
+			       *r.peer ? ", its peer is " : "", r.peer);
+	}
+	ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
+	if (ret)
+		return ret;
+	if (!strcmp(status, "running"))
+		return 0;
+	if (!strcmp(status, "prelaunch"))
+		return ft_fail(&op->err, -EINVAL, "guest %s has not begun to run: start it on both hosts with -S, and run: "
+			       "ftctl pair %s", op->name, op->name);
+	return ft_fail(&op->err, -EINVAL, "guest %s does not run (QEMU says \"%s\"): let it go on first, ftctl resume %s",
+		       op->name, status, op->name);
+}
+
+/* --- the peer -------------------------------------------------------------- */
+
+static json_t *how_to_start(struct op *op)
+{
+	struct guest *g = op->guest;
+	json_t *how = cmdline_read(g->pid, &op->err), *argv, *cons;
+	size_t i;
+
+	if (!how)
+		return NULL;
+	argv = cmdline_incoming(json_object_get(how, "argv"), g->cons, g->ncons, &op->err);
+	if (!argv) {
+		json_decref(how);
+		return NULL;
+	}
+	cons = json_array();
+	for (i = 0; i < g->ncons; i++) {
+		char text[400];
+		int at = snprintf(text, sizeof(text), "%s=", g->cons[i].id);
+
+		ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
+		json_array_append_new(cons, json_string(text));
+	}
+	json_object_set_new(how, "argv", argv);
+	json_object_set_new(how, "consoles", cons);
+	json_object_set_new(how, "qmp", json_string(g->qmp_path));
+	return how;
+}
+
+/* A second connection, for QEMU. -errno, or a socket. */
+static int open_stream(struct op *op, const char *token)
+{
+	int fd = peer_connect(op->peer, &op->err), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = peer_say(fd, json_pack("{s:i, s:s}", "ftd", PEER_VERSION, "stream", token));
+	if (!ret)
+		return fd;
+	close(fd);
+	return ft_fail(&op->err, ret, "cannot talk to ftd at %s: %s", op->peer, strerror(-ret));
+}
+
+/* The peer has a QEMU that waits; a stream leads to it. */
+static int prepare_peer(struct op *op, int *stream)
+{
+	json_t *line, *answer = NULL;
+	const char *token;
+	int ret;
+
+	op->sock = peer_connect(op->peer, &op->err);
+	if (op->sock < 0)
+		return op->sock;
+	line = pair_request(op);
+	json_object_set_new(line, "live", json_true());
+	ret = peer_ask(op->sock, op->peer, line, &answer, &op->err);
+	if (ret)
+		return ret;
+	line = json_is_true(json_object_get(answer, "have")) ? json_object() : how_to_start(op);
+	json_decref(answer);
+	if (!line)
+		return op->err.code;
+	ret = peer_say(op->sock, line);
+	if (ret)
+		return ft_fail(&op->err, ret, "cannot talk to ftd at %s: %s", op->peer, strerror(-ret));
+	ret = peer_answer(op->sock, op->peer, START_MS, &answer, &op->err);
+	if (ret)
+		return ret;
+	token = json_string_value(json_object_get(answer, "stream"));
+	*stream = token ? open_stream(op, token) :
+			  ft_fail(&op->err, -EPROTO, "ftd at %s answers in a way that is not understood", op->peer);
+	json_decref(answer);
+	return *stream < 0 ? *stream : 0;
+}
+
+/* The peer says nothing unasked, but that it has failed. */
+static int hear_peer(struct op *op)
+{
+	json_t *answer = NULL;
+	int ret;
+
+	if (ft_poll(op->sock, POLLIN, 0))
+		return 0;
+	ret = peer_answer(op->sock, op->peer, PEER_ANSWER_MS, &answer, &op->err);
+	json_decref(answer);
+	return ret ? ret : ft_fail(&op->err, -EPROTO, "ftd at %s speaks out of turn", op->peer);
+}
+
+/* --- the move -------------------------------------------------------------- */
+
+/* Look at QEMU until it has come to @to. */
+static int migrate_until(struct op *op, struct protect *p, enum ftmigrate to)
+{
+	struct guest *g = op->guest;
+	int ret;
+
+	for (;;) {
+		ret = ftmigrate_look(&g->qmp, &p->m, &op->err);
+		if (ret)
+			return ret;
+		g->progress.total = p->m.total;
+		g->progress.done = p->m.done;
+		if (p->m.step == to)
+			return 0;
+		if (p->m.step == FTMIGRATE_FAILED || p->m.step == FTMIGRATE_COMPLETED)
+			return ft_fail(&op->err, -EIO, "the guest's state could not be copied: %s", p->m.why);
+		if (to == FTMIGRATE_READY) {
+			ret = hear_peer(op);
+			if (!ret && op->hung_up)
+				ret = ft_fail(&op->err, -ECANCELED, "nobody waits for it any more: given up");
+			if (ret)
+				return ret;
+		}
+		usleep(POLL_US);
+	}
+}
+
+/* It stands still: the modules take over the connection. */
+static int arm(struct op *op, struct protect *p)
+{
+	json_t *answer = NULL;
+	int ret = peer_ask(op->sock, op->peer, json_pack("{s:b}", "arm", 1), &answer, &op->err);
+
+	json_decref(answer);
+	if (ret)
+		return ret;
+	peer_ready(op->sock);
+	ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set, &op->err);
+	p->armed = !ret;
+	return ret;
+}
+
+/* Both modules compare what they have: reading all memory takes its time. */
+static int await_lockstep(struct op *op, const struct protect *p)
+{
+	int64_t deadline = ft_now_ms() + COMPARE_MS * (1 + p->m.total / COMPARE_RAM);
+	struct ftreplica r;
+	int ret;
+
+	for (;;) {
+		ret = ftnl_get(op->name, &r, &op->err);
+		if (ret)
+			return ret;
+		switch (r.state) {
+		case FTKVM_UAPI_STATE_PRIMARY:
+			return 0;
+		case FTKVM_UAPI_STATE_ARMED:
+			break;
+		case FTKVM_UAPI_STATE_UNDECIDED:
+			return ft_fail(&op->err, -EIO, "the peer was lost as the guest was about to go on: who goes on is to be "
+				       "decided: ftctl status %s", op->name);
+		default:
+			return ft_fail(&op->err, -EIO, "%s", *r.detail ? r.detail : "the pairing has ended");
+		}
+		if (ft_now_ms() >= deadline)
+			return ft_fail(&op->err, -ETIMEDOUT, "host %s does not let its replica go on", op->peer);
+		usleep(POLL_US);
+	}
+}
+
+static int move(struct op *op, struct protect *p)
+{
+	struct guest *g = op->guest;
+	int stream = -1, ret;
+
+	step(op, "waiting for the peer's QEMU");
+	ret = prepare_peer(op, &stream);
+	if (ret)
+		return ret;
+	step(op, "copying memory");
+	peer_ready(stream);
+	p->migrating = true;
+	ret = ftmigrate_to(&g->qmp, stream, &op->err);
+	close(stream);
+	if (!ret)
+		ret = migrate_until(op, p, FTMIGRATE_READY);
+	if (ret)
+		return ret;
+	step(op, "pairing");
+	ret = arm(op, p);
+	if (!ret)
+		ret = ftmigrate_complete(&g->qmp, &op->err);
+	if (!ret)
+		ret = migrate_until(op, p, FTMIGRATE_COMPLETED);
+	if (ret)
+		return ret;
+	p->completed_at = ft_now_ms();
+	step(op, "comparing");
+	ret = ftqmp_do(&g->qmp, "cont", NULL, &op->err);
+	if (!ret)
+		ret = await_lockstep(op, p);
+	p->downtime_ms = p->m.downtime_ms + (ft_now_ms() - p->completed_at);
+	return ret;
+}
+
+/* It goes on as if nothing had been tried. */
+static void run_on(struct op *op, struct protect *p)
+{
+	struct ftqmp *q = &op->guest->qmp;
+	struct fterr err;
+	char status[32];
+
+	if (p->armed)
+		ftnl_unpair(op->name, &err);
+	if (!p->migrating)
+		return;
+	ftmigrate_end(q);
+	if (ftqmp_status(q, status, sizeof(status), &err) ||
+	    (strcmp(status, "running") && ftqmp_do(q, "cont", NULL, &err)))
+		op_warn(op, "it does not go on by itself (%s): ftctl resume %s", err.text, op->name);
+}
+
+static void protect_work(struct op *op)
+{
+	struct protect p = { 0 };
+	char text[32];
+
+	if (*op->qmp_path) {
+		attach_work(op);
+		if (op->ret)
+			return;
+	}
+	op->ret = must_run_alone(op);
+	if (!op->ret)
+		op->ret = pair_open_all(op->guest, &op->err);
+	if (!op->ret && *op->session)
+		op->ret = failover_begin(op->session, op->name, &op->err);
+	if (op->ret)
+		return;
+	op->ret = move(op, &p);
+	if (op->ret) {
+		run_on(op, &p);
+		return;
+	}
+	ftmigrate_end(&op->guest->qmp);
+	ft_log(SD_NOTICE, "guest %s is protected: primary here, backup at %s; it stood still for %s", op->name, op->peer,
+	       ft_format_ns(p.downtime_ms * 1000000, text, sizeof(text)));
+	json_decref(op->result);
+	op->result = json_pack("{s:I, s:I}", "downtime_ms", (json_int_t)p.downtime_ms,
+			       "memory", (json_int_t)p.m.total);
+}
+
+static void protect_settle(struct op *op)
+{
+	struct guest *g = op->guest;
+
+	g->progress.step = NULL;
+	g->moving = FT_STAYS;
+	if (*op->qmp_path)
+		attach_settle(op);
+	if (g->gone)
+		return;
+	guests_save();
+	pair_session_settle(op);
+}
+
+int op_protect(struct client *client, json_t *request, struct fterr *err)
+{
+	const char *peer = request_string(request, "peer");
+	json_t *peer_name = json_object_get(request, "peer_name");
+	struct op *op;
+	int ret;
+
+	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer))
+		return ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
+	if (peer_name && !ft_name_ok(json_string_value(peer_name)))
+		return ft_fail(err, -EINVAL, "the guest's name at the peer is no guest's name");
+	op = op_new("protect", request_string(request, "name"), protect_work);
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->client = client;
+	op->settle = protect_settle;
+	strcpy(op->peer, peer);
+	if (peer_name)
+		strcpy(op->peer_name, json_string_value(peer_name));
+	ret = ft_settings_from_json(request, &op->set, err);
+	if (!ret && pair_wants_attach(op, request)) {
+		ret = attach_params(op, request, err);
+		if (!ret)
+			ret = op_attach_guest(op, err);
+	} else if (!ret) {
+		ret = op_guest(op, true, err);
+	}
+	if (!ret)
+		ret = pair_session_new(op, err);
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	op->guest->moving = FT_LEAVES;
+	guests_save();
+	op_start(op);
+	return 0;
+}
+
+/* --- ftd was killed meanwhile ---------------------------------------------- */
+
+static void mend_source_work(struct op *op)
+{
+	struct protect p = { .migrating = true };
+	struct ftreplica r;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (op->ret || (r.state != FTKVM_UAPI_STATE_IDLE && r.state != FTKVM_UAPI_STATE_SOLO &&
+			r.state != FTKVM_UAPI_STATE_ARMED))
+		return;
+	p.armed = r.state == FTKVM_UAPI_STATE_ARMED;
+	run_on(op, &p);
+	ft_log(SD_NOTICE, "guest %s was to be protected when ftd ended: it runs on, unprotected", op->name);
+}
+
+/* One that never got to be a backup is of no use to anybody. */
+static void mend_target_work(struct op *op)
+{
+	struct ftreplica r;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (op->ret || ft_state_protected(r.state) || r.state == FTKVM_UAPI_STATE_ORPHAN ||
+	    r.state == FTKVM_UAPI_STATE_TAKEOVER || r.state == FTKVM_UAPI_STATE_SOLO)
+		return;
+	if (r.state == FTKVM_UAPI_STATE_ARMED)
+		ftnl_unpair(op->name, &op->err);
+	op->ret = ftqmp_do(&op->guest->qmp, "quit", NULL, &op->err);
+}
+
+static void mend_settle(struct op *op)
+{
+	if (op->ret)
+		return;
+	op->guest->moving = FT_STAYS;
+	guests_save();
+	failover_happened(op->guest);
+}
+
+void protect_mend(struct guest *g)
+{
+	if (g->moving != FT_STAYS)
+		op_own(g, "mend", g->moving == FT_LEAVES ? mend_source_work : mend_target_work, mend_settle);
+}
+
+/* --- pause, resume --------------------------------------------------------- */
+
+static void pause_work(struct op *op)
+{
+	op->ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
+}
+
+int op_pause(struct client *client, json_t *request, struct fterr *err)
+{
+	return op_simple(client, request, "pause", pause_work, NULL, true, err);
+}
+
+static void resume_work(struct op *op)
+{
+	op->ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+}
+
+int op_resume(struct client *client, json_t *request, struct fterr *err)
+{
+	return op_simple(client, request, "resume", resume_work, NULL, true, err);
+}

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The other side of op_protect.c: a guest that runs on the peer's host gets a backup
+ * here. Either its QEMU waits already (-incoming defer -S, attached), or it is started
+ * by the peer's command line, where [guests] start = yes allows that.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "cmdline.h"
+#include "failover.h"
+#include "migrate.h"
+#include "op.h"
+#include "peer.h"
+#include "peer_call.h"
+#include "replica_json.h"
+#include "stream.h"
+#include "text.h"
+
+#define START_MS	20000	/* QEMU has to make its monitor */
+#define QUIT_MS		10000
+#define COPY_MS		(24 * 3600 * 1000LL)
+#define POLL_US		20000
+#define LINE_MAX	262144
+
+/* --- its QEMU -------------------------------------------------------------- */
+
+/* What it complained of last, if it did. */
+static void last_words(const char *log, char *text, size_t size)
+{
+	FILE *file = fopen(log, "re");
+	char line[512];
+
+	*text = '\0';
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (*line)
+			snprintf(text, size, "%s", line);
+	}
+	if (file)
+		fclose(file);
+}
+
+static bool answers(const char *path)
+{
+	struct ftqmp q;
+	struct fterr ignored;
+
+	if (ftqmp_open(&q, path, &ignored))
+		return false;
+	ftqmp_close(&q);
+	return true;
+}
+
+static int start_qemu(struct op *op, json_t *how)
+{
+	int64_t deadline = ft_now_ms() + START_MS;
+	char log[sizeof(ftd_state_path) + FTKVM_NAME_MAX + 16], said[512];
+	pid_t pid;
+	int ret;
+
+	snprintf(log, sizeof(log), "%s.%s.qemu", ftd_state_path, op->name);
+	if (answers(op->qmp_path))
+		return ft_fail(&op->err, -EEXIST, "a QEMU that is not attached here has the monitor %s: end it, or, if it "
+			       "waits with -incoming defer -S, run: ftctl attach %s --qmp %s", op->qmp_path, op->name,
+			       op->qmp_path);
+	ret = cmdline_start(how, log, &pid, &op->err);
+	if (ret)
+		return ret;
+	ft_log(SD_NOTICE, "guest %s: QEMU (process %d) was started to take it in", op->name, pid);
+	while (!answers(op->qmp_path)) {
+		if (ft_process_gone(pid)) {
+			last_words(log, said, sizeof(said));
+			return ft_fail(&op->err, -EIO, "QEMU ended as it started: %s (%s)",
+				       *said ? said : "it did not say why", log);
+		}
+		if (ft_now_ms() >= deadline) {
+			kill(pid, SIGKILL);
+			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer",
+				       op->qmp_path);
+		}
+		usleep(POLL_US);
+	}
+	return 0;
+}
+
+/* What the primary has attached, this host has as well. */
+static int take_consoles(struct op *op, json_t *list)
+{
+	struct guest *g = op->guest;
+	json_t *one;
+	size_t i;
+	int ret;
+
+	g->cons = calloc(json_array_size(list) + 1, sizeof(*g->cons));
+	if (!g->cons)
+		return ft_fail(&op->err, -ENOMEM, "ftd is out of memory");
+	json_array_foreach(list, i, one) {
+		const char *text = json_string_value(one);
+
+		ret = ftcon_parse(text ? text : "", &g->cons[i], &op->err);
+		if (ret)
+			return ret;
+		g->ncons++;
+	}
+	return 0;
+}
+
+static int make_guest(struct op *op, json_t *how)
+{
+	const char *qmp = request_string(how, "qmp");
+	json_t *cons = json_object_get(how, "consoles");
+	int ret;
+
+	if (!qmp || *qmp != '/' || strlen(qmp) >= sizeof(op->qmp_path) || json_array_size(cons) > 16)
+		return ft_fail(&op->err, -EINVAL, "the primary's ftd does not tell how its QEMU is started");
+	strcpy(op->qmp_path, qmp);
+	strcpy(op->guest->qmp_path, qmp);
+	ret = take_consoles(op, cons);
+	if (!ret)
+		ret = start_qemu(op, how);
+	if (ret)
+		return ret;
+	attach_work(op);
+	return op->ret;
+}
+
+/* --- the steps ------------------------------------------------------------- */
+
+static int read_json(struct op *op, json_t **json, int64_t timeout_ms)
+{
+	char *line = malloc(LINE_MAX);
+	ssize_t ret;
+
+	*json = NULL;
+	if (!line)
+		return ft_fail(&op->err, -ENOMEM, "ftd is out of memory");
+	ret = ft_read_line(op->sock, line, LINE_MAX, ft_now_ms() + timeout_ms);
+	if (ret >= 0)
+		*json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	free(line);
+	if (ret < 0)
+		return ft_fail(&op->err, ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-ret));
+	return json_is_object(*json) ? 0 : ft_fail(&op->err, -EBADMSG, "the primary's ftd talks nonsense");
+}
+
+/* A dead replica of it may still be here, of before the host was lost. */
+static int clear_away(struct op *op)
+{
+	struct guest *g = op->guest;
+	int64_t deadline = ft_now_ms() + QUIT_MS;
+	struct ftreplica r;
+	int ret = ftnl_get(op->name, &r, &op->err);
+
+	if (ret)
+		return ret;
+	if (r.state != FTKVM_UAPI_STATE_STOPPED)
+		return ft_fail(&op->err, -EBUSY, "guest %s is attached here, and is %s; its QEMU was not started with "
+			       "-incoming defer -S: end it, or detach it", op->name, ft_state_name(r.state));
+	ftqmp_do(&g->qmp, "quit", NULL, &op->err);
+	while (!ft_process_gone(g->pid) && ft_now_ms() < deadline)
+		usleep(POLL_US);
+	if (!ft_process_gone(g->pid))
+		return ft_fail(&op->err, -EBUSY, "the stopped replica of %s is still here: its QEMU (process %d) does not "
+			       "quit; end it", op->name, g->pid);
+	ftqmp_close(&g->qmp);
+	ret = ftnl_detach(op->name, &op->err);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* Is a QEMU here that waits for it? 1, 0, or -errno. */
+static int waits_here(struct op *op)
+{
+	char status[32];
+	int ret;
+
+	if (!op->guest->attached || op->guest->ended || op->guest->qmp.fd < 0)
+		return 0;
+	ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
+	return ret ? ret : !strcmp(status, "inmigrate");
+}
+
+/* The primary's ftd has nothing to say but that it has failed. */
+static int await_stream(struct op *op)
+{
+	char token[FT_UUID_MAX + 1];
+	int ret = stream_expect(token, &op->err), fd;
+
+	if (ret)
+		return ret;
+	ret = peer_say(op->sock, json_pack("{s:b, s:s}", "ok", 1, "stream", token));
+	fd = ret ? ret : stream_take(token, PEER_ANSWER_MS);
+	stream_drop(token);
+	if (fd < 0)
+		return ft_fail(&op->err, fd, "the primary's ftd at %s sends nothing: %s", op->peer, strerror(-fd));
+	peer_ready(fd);
+	ret = ftmigrate_from(&op->guest->qmp, fd, &op->err);
+	close(fd);
+	return ret;
+}
+
+/* Look at QEMU until the primary says that its guest stands still. */
+static int await_arm(struct op *op)
+{
+	struct guest *g = op->guest;
+	json_t *line = NULL;
+	struct ftmigration m;
+	int ret;
+
+	while (ft_poll(op->sock, POLLIN, ft_now_ms() + 200)) {
+		ret = ftmigrate_look(&g->qmp, &m, &op->err);
+		if (ret)
+			return ret;
+		if (m.step == FTMIGRATE_FAILED)
+			return ft_fail(&op->err, -EIO, "QEMU could not take the guest in: %s", m.why);
+	}
+	ret = read_json(op, &line, PEER_ANSWER_MS);
+	if (!ret && !json_is_true(json_object_get(line, "arm")))
+		ret = ft_fail(&op->err, -EBADMSG, "the primary's ftd talks nonsense");
+	json_decref(line);
+	return ret;
+}
+
+static int await_completed(struct op *op)
+{
+	struct ftmigration m;
+	struct ftreplica r;
+	int ret;
+
+	for (;;) {
+		ret = ftmigrate_look(&op->guest->qmp, &m, &op->err);
+		if (ret)
+			return ret;
+		if (m.step == FTMIGRATE_COMPLETED)
+			return 0;
+		if (m.step == FTMIGRATE_FAILED)
+			return ft_fail(&op->err, -EIO, "QEMU could not take the guest in: %s", m.why);
+		ret = ftnl_get(op->name, &r, &op->err);
+		if (ret)
+			return ret;
+		if (r.state != FTKVM_UAPI_STATE_ARMED)
+			return ft_fail(&op->err, -EIO, "the pairing has ended: %s", r.detail);
+		usleep(POLL_US / 4);
+	}
+}
+
+static int receive(struct op *op)
+{
+	struct fterr ignored;
+	int ret = pair_mute_all(op->guest, &op->err);
+
+	if (!ret)
+		ret = failover_join(op->session, &op->err);
+	if (!ret)
+		ret = await_stream(op);
+	if (!ret)
+		ret = await_arm(op);
+	if (ret)
+		return ret;
+	ret = peer_say(op->sock, json_pack("{s:b}", "ok", 1));
+	if (ret)
+		return ft_fail(&op->err, ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-ret));
+	peer_ready(op->sock);
+	ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, op->peer_name, &op->set,
+			&op->err);
+	/* from here on the connection is the modules' */
+	close(op->sock);
+	op->sock = -1;
+	if (ret)
+		return ret;
+	ret = await_completed(op);
+	if (!ret)
+		ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+	if (ret)
+		ftnl_unpair(op->name, &ignored);
+	else
+		ft_log(SD_NOTICE, "guest %s has a backup here; its primary is at %s", op->name, op->peer);
+	return ret;
+}
+
+/* Tell the primary; and a QEMU that was started for nothing goes. */
+static void give_up(struct op *op)
+{
+	struct fterr ignored;
+
+	if (op->sock >= 0)
+		peer_say(op->sock, json_pack("{s:s}", "error", op->err.text));
+	if (!op->attached)
+		return;
+	ftqmp_do(&op->guest->qmp, "quit", NULL, &ignored);
+	ftnl_detach(op->name, &ignored);
+}
+
+static void receive_work(struct op *op)
+{
+	json_t *how = NULL;
+	int have = waits_here(op);
+
+	op->ret = have < 0 ? have : 0;
+	if (!op->ret && !have && op->guest->attached) {
+		op->ret = clear_away(op);
+		if (!op->ret) {
+			/* and now once more, as if nothing had been here */
+			op->ret = -EAGAIN;
+			return;
+		}
+	}
+	if (!op->ret)
+		op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", have, "version",
+						       FTKVM_VERSION));
+	if (!op->ret)
+		op->ret = read_json(op, &how, PEER_ANSWER_MS);
+	if (!op->ret && !have)
+		op->ret = make_guest(op, how);
+	json_decref(how);
+	if (!op->ret)
+		op->ret = receive(op);
+	if (op->ret)
+		give_up(op);
+}
+
+static void receive_start(struct op *op);
+
+static void receive_settle(struct op *op)
+{
+	struct guest *g = op->guest;
+	struct op *again;
+
+	g->moving = FT_STAYS;
+	if (op->ret == -EAGAIN) {
+		g->gone = true;
+		again = op_new("receive", op->name, receive_work);
+		if (!again)
+			return;
+		again->sock = op->sock;
+		op->sock = -1;
+		again->request = json_incref(op->request);
+		again->set = op->set;
+		strcpy(again->peer, op->peer);
+		strcpy(again->peer_name, op->peer_name);
+		receive_start(again);
+		return;
+	}
+	if (op->attached) {
+		attach_settle(op);
+		/* it has ended by now, or soon will */
+		g->gone |= op->ret;
+	} else if (!g->attached) {
+		g->gone = true;
+	}
+	if (g->gone)
+		return;
+	guests_save();
+	pair_session_settle(op);
+}
+
+/* Begin, or tell why not; takes the op. */
+static void receive_start(struct op *op)
+{
+	struct guest *g = guest_find(op->name);
+	struct fterr err = { 0 };
+	int ret = 0;
+
+	op->settle = receive_settle;
+	if (g && g->ended && !g->busy) {
+		guest_drop(g);
+		g = NULL;
+	}
+	if (!g && !ftd_config()->guests.start)
+		ret = ft_fail(&err, -EPERM, "guest %s is not attached here, and ftd may not start it: say start = yes in "
+			      "[guests] of %s, or start its QEMU here with -incoming defer -S and run: ftctl attach %s",
+			      op->name, FT_CONFIG_FILE, op->name);
+	else if (!g && !guest_new(op->name))
+		ret = ft_fail(&err, -ENOMEM, "ftd is out of memory");
+	if (!ret)
+		ret = op_guest(op, true, &err);
+	if (!ret)
+		ret = pair_session_join(op, op->request, &err);
+	if (!ret) {
+		op->guest->moving = FT_ARRIVES;
+		guests_save();
+		op_start(op);
+		return;
+	}
+	if (op->guest && !op->guest->attached)
+		guest_drop(op->guest);
+	ft_log(SD_WARNING, "%s asks for a backup of guest %s: refused: %s", op->peer, op->name, err.text);
+	peer_say(op->sock, json_pack("{s:s}", "error", err.text));
+	op_free(op);
+}
+
+void op_receive(int sock, const char *from, json_t *request)
+{
+	const char *name = request_string(request, "guest"), *pair = request_string(request, "pair");
+	struct op *op = op_new("receive", name, receive_work);
+	struct fterr err;
+
+	if (!op) {
+		close(sock);
+		return;
+	}
+	op->sock = sock;
+	op->request = json_incref(request);
+	if (pair)
+		strcpy(op->peer_name, pair);
+	pair_peer_name(op, from, request);
+	if (!ft_settings_from_json(request, &op->set, &err)) {
+		receive_start(op);
+		return;
+	}
+	peer_say(op->sock, json_pack("{s:s}", "error", err.text));
+	op_free(op);
+}
