@@ -170,7 +170,10 @@ class Test:
 
     def json(self, host, *words):
         """The answer of ftctl -j; its exit status may say that all is not well."""
-        result = self.ftctl(host, "-j", *words, check=False)
+        return self.json_of(self.ftctl(host, "-j", *words, check=False))
+
+    @staticmethod
+    def json_of(result):
         try:
             return json.loads(result.out)
         except ValueError:
