@@ -380,7 +380,7 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 			ftkvm_go_live(r);
 			break;
 		}
-		if (!r->snap_after && !r->env_more &&
+		if (!r->snap_after && !r->env_more && !r->verify.first &&
 		    ftkvm_backup_free(&r->epoch, r->now.count, r->margin,
 				      &left) == FTKVM_STEP_RUN) {
 			follow_run(r, left);

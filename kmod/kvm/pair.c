@@ -736,8 +736,8 @@ static int pair_starting(struct ftkvm_replica *r)
 		ftkvm_vendor()->set_hidden(r->vcpu, r->peer_start.hidden);
 	} else {
 		r->last_tsc = le64_to_cpu(r->our_start.tsc);
-		r->verify.first = true;
 	}
+	r->verify.first = true;
 	/* accessed and dirty bits are set by what the TLB has not: the backup's is empty */
 	kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, r->vcpu);
 	r->now = ftkvm_here(r);

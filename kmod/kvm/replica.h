@@ -116,7 +116,7 @@ struct ftkvm_dirty {
  * @wanted: the operator asked for one of all memory
  * @whole: this one is
  * @first: the registers of every kind are to be compared before the guest goes on: what
- *	START compares are few
+ *	START compares are few. The backup waits for them
  * @next: first page to come; in the background, where the next slice begins
  * @written: written pages that this one has still to do, before the slice
  * @left: pages that this one has still to do

@@ -57,13 +57,15 @@ static void svm_set_icpt(struct vmcb *b, u32 bit, bool on)
 	b->control.clean &= ~CLEAN_INTERCEPTS;
 }
 
-/* KVM writes it as it enters the guest, if it was set since it left. */
+/* KVM writes these as it enters the guest. */
 static void svm_ready(struct kvm_vcpu *vcpu)
 {
 	struct vmcb *b = svm_vmcb(vcpu);
 
 	b->save.cr3 = vcpu->arch.cr3;
-	b->control.clean &= ~CLEAN_CR;
+	if (!(vcpu->arch.switch_db_regs & KVM_DEBUGREG_WONT_EXIT))
+		b->save.dr6 = DR6_ACTIVE_LOW;
+	b->control.clean &= ~(CLEAN_CR | CLEAN_DR);
 }
 
 static void svm_regs(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs)

@@ -58,6 +58,7 @@ void ftkvm_go_live(struct ftkvm_replica *r)
 	r->snap_after = false;
 	r->env_more = false;
 	r->verify.left = 0;
+	r->verify.first = false;
 	r->st.takeover_ns = ktime_to_ns(ktime_sub(ktime_get(), r->promote_at));
 	ftkvm_replica_event(r, FTKVM_EV_DRAINED, FTKVM_REASON_PROMOTED,
 			    "live since epoch %llu", r->epoch.nr);

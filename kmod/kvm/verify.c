@@ -329,6 +329,7 @@ void ftkvm_verify_first(struct ftkvm_replica *r)
 	ret = verify_registers(r, 0, 0);
 	if (ret)
 		verify_failed(r, ret);
+	ftkvm_log_flush(r);
 }
 
 static void verify_end(struct ftkvm_replica *r)
@@ -442,6 +443,7 @@ int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 			ftkvm_follow_diverged(r, "%s differs (here %#llx)", img.name, img.value);
 			ret = -ESTALE;
 		}
+		v->first = false;
 		v->left = rec->image.page;
 		v->whole = v->left == verify_total(r->kvm);
 		v->words = img.n;
