@@ -207,10 +207,23 @@ static void put_unreachable(struct reading *r, const struct key *k, const char *
 		complain(r, r->line, "when-unreachable = %s is no choice; say freeze or solo", value);
 }
 
+static void append(struct reading *r, char ***list, size_t *n, const char *text)
+{
+	char **more = reallocarray(*list, *n + 1, sizeof(*more));
+
+	if (more) {
+		*list = more;
+		more[*n] = strdup(text);
+	}
+	if (!more || !more[*n])
+		r->oom = true;
+	else
+		++*n;
+}
+
 static void put_endpoint(struct reading *r, char *url)
 {
 	size_t len = strlen(url), scheme = !strncmp(url, "https://", 8) ? 8 : !strncmp(url, "http://", 7) ? 7 : 0;
-	char **list;
 
 	while (len && url[len - 1] == '/')
 		url[--len] = '\0';
@@ -220,33 +233,47 @@ static void put_endpoint(struct reading *r, char *url)
 			 url);
 		return;
 	}
-	list = reallocarray(r->c->arbiter.endpoints, r->c->arbiter.n_endpoints + 1, sizeof(*list));
-	if (list) {
-		r->c->arbiter.endpoints = list;
-		list[r->c->arbiter.n_endpoints] = strdup(url);
-	}
-	if (!list || !list[r->c->arbiter.n_endpoints])
+	append(r, &r->c->arbiter.endpoints, &r->c->arbiter.n_endpoints, url);
+}
+
+/* Each of those between commas. */
+static void put_each(struct reading *r, const char *value, void (*put)(struct reading *r, char *one))
+{
+	char *copy = strdup(value), *rest = copy, *one;
+
+	if (!copy)
 		r->oom = true;
-	else
-		r->c->arbiter.n_endpoints++;
+	while ((one = strsep(&rest, ","))) {
+		size_t len;
+
+		one += strspn(one, " \t");
+		for (len = strlen(one); len && isspace((unsigned char)one[len - 1]); len--)
+			one[len - 1] = '\0';
+		put(r, one);
+	}
+	free(copy);
 }
 
 static void put_endpoints(struct reading *r, const struct key *k, const char *value)
 {
-	char *copy = strdup(value), *rest = copy, *url;
-
 	(void)k;
-	if (!copy)
-		r->oom = true;
-	while ((url = strsep(&rest, ","))) {
-		size_t len;
+	put_each(r, value, put_endpoint);
+}
 
-		url += strspn(url, " \t");
-		for (len = strlen(url); len && isspace((unsigned char)url[len - 1]); len--)
-			url[len - 1] = '\0';
-		put_endpoint(r, url);
-	}
-	free(copy);
+static void put_host(struct reading *r, char *host)
+{
+	char name[256], port[8];
+
+	if (ft_split_host(host, name, sizeof(name), port, sizeof(port), FT_PEER_PORT) || !*name)
+		complain(r, r->line, "standby: \"%s\" is no host; say HOST or HOST:PORT, more of them behind commas", host);
+	else
+		append(r, &r->c->guests.standby, &r->c->guests.n_standby, host);
+}
+
+static void put_standby(struct reading *r, const struct key *k, const char *value)
+{
+	(void)k;
+	put_each(r, value, put_host);
 }
 
 /* --- keys ------------------------------------------------------------------ */
@@ -273,6 +300,8 @@ static const struct key keys[] = {
 	{ "arbiter", "lease-s", put_number, AT(arbiter.lease_s), .min = 2, .max = 31536000 },
 	{ "arbiter", "when-unreachable", put_unreachable, 0, 0, 0 },
 	{ "guests", "start", put_yes_no, AT(guests.start) },
+	{ "guests", "protect-again", put_yes_no, AT(guests.protect_again) },
+	{ "guests", "standby", put_standby, 0, 0, 0 },
 	{ "ftd", "control", put_path, AT(control) },
 	{ "ftd", "listen", put_listen, AT(listen) },
 	{ "ftd", "state", put_path, AT(state) },
@@ -467,6 +496,9 @@ void ftconfig_free(struct ftconfig *c)
 	for (i = 0; i < c->arbiter.n_endpoints; i++)
 		free(c->arbiter.endpoints[i]);
 	free(c->arbiter.endpoints);
+	for (i = 0; i < c->guests.n_standby; i++)
+		free(c->guests.standby[i]);
+	free(c->guests.standby);
 	free(c->file);
 	free(c->control);
 	free(c->listen);

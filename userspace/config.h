@@ -30,7 +30,7 @@ enum ftunreachable {
  * @control, @listen, @state: as ftd's options have them; NULL: not said
  * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question
  * @fence: [fence]; @hook is NULL if there is none
- * @guests: [guests]; @start: a peer may have QEMUs started here
+ * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
  *
  * Does not change once it is made, so any thread may read it.
  */
@@ -52,7 +52,9 @@ struct ftconfig {
 		unsigned int timeout_s;
 	} fence;
 	struct {
-		bool start;
+		bool start, protect_again;
+		char **standby;
+		size_t n_standby;
 	} guests;
 };
 

@@ -140,6 +140,7 @@ static const struct {
 	{ "pair", false, op_pair },
 	{ "unpair", false, op_unpair },
 	{ "protect", false, op_protect },
+	{ "switchover", false, op_switchover },
 	{ "pause", false, op_pause },
 	{ "resume", false, op_resume },
 	{ "fence", false, op_fence },

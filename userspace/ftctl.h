@@ -88,6 +88,7 @@ int cmd_pair(struct ftctl *ctl);
 int cmd_unpair(struct ftctl *ctl);
 int cmd_fence(struct ftctl *ctl);
 int cmd_protect(struct ftctl *ctl);
+int cmd_switchover(struct ftctl *ctl);
 int cmd_pause(struct ftctl *ctl);
 int cmd_resume(struct ftctl *ctl);
 int cmd_promote(struct ftctl *ctl);

@@ -65,6 +65,18 @@ int cmd_protect(struct ftctl *ctl)
 	return ftctl_order_pair(ctl, "protect", said_protect);
 }
 
+static void said_switchover(const struct ftctl *ctl, json_t *answer)
+{
+	(void)answer;
+	printf("Guest %s is live here now. It will be protected again as soon as its former host has a QEMU for it; "
+	       "to watch that:\n  ftctl status %s\n", ctl->name, ctl->name);
+}
+
+int cmd_switchover(struct ftctl *ctl)
+{
+	return ftctl_order(ctl, ftctl_request(ctl, "switchover"), said_switchover);
+}
+
 static void said_pause(const struct ftctl *ctl, json_t *answer)
 {
 	(void)answer;

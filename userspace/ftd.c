@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "again.h"
 #include "config.h"
 #include "control.h"
 #include "device.h"
@@ -53,7 +54,7 @@ static void on_guest_event(const struct ftevent *e)
 	case FTKVM_UAPI_EVENT_PEER_LOST:
 	case FTKVM_UAPI_EVENT_UNPAIRED:
 		/* Paired, told to run, and then not: nothing holds it back now. */
-		if (e->state != FTKVM_UAPI_STATE_IDLE || g->ended)
+		if (e->state != FTKVM_UAPI_STATE_IDLE || g->ended || g->moving == FT_LEAVES)
 			break;
 		g->must_stop = true;
 		if (!g->busy)
@@ -338,6 +339,8 @@ static int start(struct ftconfig *config, const char *control, const char *where
 	ret = watch_events(err);
 	if (!ret)
 		ret = failover_init(config, err);
+	if (!ret)
+		ret = again_init(err);
 	if (!ret)
 		ret = peer_listen(where, err);
 	if (!ret)

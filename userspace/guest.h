@@ -39,6 +39,9 @@ struct ftprogress {
  * @moving: it is being moved into a second replica, or is that: what ftd has to mend if it
  *	is killed meanwhile
  * @progress: of that; any thread may read it
+ * @peer_guest: its name at the peer, if it has another there
+ * @again: it is to be protected again; @again_tries times that did not work, and at
+ *	@again_at (ft_now_ms()) it is tried next, first with @again_peer
  * @gone: forget it as soon as it is not busy
  */
 struct guest {
@@ -58,6 +61,11 @@ struct guest {
 	sd_event_source *again_source;
 	enum ftmoving moving;
 	struct ftprogress progress;
+	char peer_guest[FTKVM_NAME_MAX + 1];
+	bool again;
+	unsigned int again_tries;
+	int64_t again_at;
+	char again_peer[256];
 
 	char qmp_path[108];
 	struct ftqmp qmp;

@@ -87,7 +87,7 @@ static void finished(struct job *job)
 	if (g)
 		g->busy = NULL;
 	/* one that is tried again and again has been told once */
-	if (op->ret && !(g && g->retry_logged && op->work == attach_work))
+	if (op->ret && !op->quiet && !(g && g->retry_logged && op->work == attach_work))
 		ft_log(SD_WARNING, "%s %s failed: %s", op->what, op->name, op->err.text);
 	if (op->settle)
 		op->settle(op);

@@ -27,6 +27,7 @@ struct client;
  * @device, @others: what is to be added, and all that there are, as device_config() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @refused: it can't be paired, as it is not idle
+ * @quiet: that it failed was said before, the last time
  * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
  * @hung_up: who waited for the answer does not any more; any thread
@@ -48,7 +49,7 @@ struct op {
 	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, refused;
+	bool force, attached, adopted, refused, quiet;
 	struct device *device;
 	json_t *others, *request;
 	int sock;
@@ -77,6 +78,7 @@ int op_detach(struct client *client, json_t *request, struct fterr *err);
 int op_pair(struct client *client, json_t *request, struct fterr *err);
 int op_unpair(struct client *client, json_t *request, struct fterr *err);
 int op_protect(struct client *client, json_t *request, struct fterr *err);
+int op_switchover(struct client *client, json_t *request, struct fterr *err);
 int op_pause(struct client *client, json_t *request, struct fterr *err);
 int op_resume(struct client *client, json_t *request, struct fterr *err);
 int op_fence(struct client *client, json_t *request, struct fterr *err);
@@ -87,6 +89,8 @@ int op_check(struct client *client, json_t *request, struct fterr *err);
 void op_pair_backup(int sock, const char *from, json_t *request);
 /* The peer wants its running guest to have a backup here: as op_pair_backup(). */
 void op_receive(int sock, const char *from, json_t *request);
+/* ftd by itself: 0: it is being tried, and again_tried() will be told; -errno with a text. */
+int protect_again(struct guest *g, const char *peer, bool loud, struct fterr *err);
 /* A former ftd was killed as it moved the guest: mend what it left. */
 void protect_mend(struct guest *g);
 /* Connect to the guest's QEMU again. */

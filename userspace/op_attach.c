@@ -200,10 +200,16 @@ int op_attach_guest(struct op *op, struct fterr *err)
 	return 0;
 }
 
+static void restore_text(char *to, size_t size, json_t *request, const char *key)
+{
+	const char *text = request_string(request, key);
+
+	snprintf(to, size, "%s", text ? text : "");
+}
+
 int op_attach(struct client *client, json_t *request, struct fterr *err)
 {
 	struct op *op = op_new("attach", request_string(request, "name"), attach_work);
-	const char *session;
 	int ret;
 
 	if (!op)
@@ -217,14 +223,16 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op_free(op);
 		return ret;
 	}
-	session = request_string(request, "session");
 	if (!client) {
 		/* of a former ftd's list; a session only where it is still the module's: attach_settle() */
-		snprintf(op->guest->session, sizeof(op->guest->session), "%s", session ? session : "");
+		restore_text(op->guest->session, sizeof(op->guest->session), request, "session");
 		op->guest->attached_pid = json_integer_value(json_object_get(request, "pid"));
 		op->guest->restored = op->guest->attached_pid > 0;
 		op->guest->leads = json_is_true(json_object_get(request, "leads"));
 		op->guest->moving = json_integer_value(json_object_get(request, "moving"));
+		op->guest->again = json_is_true(json_object_get(request, "again"));
+		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
+		restore_text(op->guest->again_peer, sizeof(op->guest->again_peer), request, "again_peer");
 	}
 	op_start(op);
 	return 0;

@@ -241,6 +241,7 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 		op_free(op);
 		return ret;
 	}
+	strcpy(op->guest->peer_guest, op->peer_name);
 	op_start(op);
 	return 0;
 }
@@ -301,6 +302,7 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 	if (ret)
 		return ret;
 	op->guest->leads = false;
+	strcpy(op->guest->peer_guest, op->peer_name);
 	failover_set(op->guest, session);
 	return 0;
 }

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "again.h"
 #include "cmdline.h"
 #include "failover.h"
 #include "migrate.h"
@@ -227,7 +228,10 @@ static int await_lockstep(struct op *op, const struct protect *p)
 			return ret;
 		switch (r.state) {
 		case FTKVM_UAPI_STATE_PRIMARY:
-			return 0;
+			/* the first thing in the log are registers of every kind: it found them so */
+			if (r.stats[FTKVM_STAT_LOG_BYTES] > r.stats[FTKVM_STAT_LAG_BYTES])
+				return 0;
+			break;
 		case FTKVM_UAPI_STATE_ARMED:
 			break;
 		case FTKVM_UAPI_STATE_UNDECIDED:
@@ -334,8 +338,17 @@ static void protect_settle(struct op *op)
 		attach_settle(op);
 	if (g->gone)
 		return;
+	again_tried(g, !op->ret);
 	guests_save();
 	pair_session_settle(op);
+}
+
+static void leave(struct op *op)
+{
+	op->guest->moving = FT_LEAVES;
+	strcpy(op->guest->peer_guest, op->peer_name);
+	guests_save();
+	op_start(op);
 }
 
 int op_protect(struct client *client, json_t *request, struct fterr *err)
@@ -371,10 +384,64 @@ int op_protect(struct client *client, json_t *request, struct fterr *err)
 		op_free(op);
 		return ret;
 	}
-	op->guest->moving = FT_LEAVES;
-	guests_save();
-	op_start(op);
+	leave(op);
 	return 0;
+}
+
+int protect_again(struct guest *g, const char *peer, bool loud, struct fterr *err)
+{
+	struct op *op = op_new("protect", g->name, protect_work);
+	int ret;
+
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->settle = protect_settle;
+	op->quiet = !loud;
+	snprintf(op->peer, sizeof(op->peer), "%s", peer);
+	strcpy(op->peer_name, g->peer_guest);
+	ret = op_guest(op, true, err);
+	if (!ret)
+		ret = pair_session_new(op, err);
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	leave(op);
+	return 0;
+}
+
+/* --- switchover ------------------------------------------------------------ */
+
+static void switch_work(struct op *op)
+{
+	struct ftreplica r;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (op->ret)
+		return;
+	if (r.state != FTKVM_UAPI_STATE_BACKUP) {
+		op->ret = ft_fail(&op->err, -EINVAL, r.state == FTKVM_UAPI_STATE_PRIMARY ?
+				  "guest %s is %s here: run it on the host of its backup, %s" :
+				  "guest %s is %s: only a backup, whose primary lives, can take its place%s", op->name,
+				  ft_state_name(r.state), r.state == FTKVM_UAPI_STATE_PRIMARY ? r.peer : "");
+		return;
+	}
+	strcpy(op->peer, r.peer);
+	op->force = true;
+	promote_any(op);
+}
+
+static void switch_settle(struct op *op)
+{
+	if (op->ret)
+		return;
+	snprintf(op->guest->again_peer, sizeof(op->guest->again_peer), "%s", op->peer);
+	again_wanted(op->guest);
+}
+
+int op_switchover(struct client *client, json_t *request, struct fterr *err)
+{
+	return op_simple(client, request, "switchover", switch_work, switch_settle, true, err);
 }
 
 /* --- ftd was killed meanwhile ---------------------------------------------- */

@@ -2,12 +2,12 @@
 /*
  * The TCP port for the other hosts' ftd. A peer sends one line:
  *
- *	{"ftd": 2, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
+ *	{"ftd": 1, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
  *	 ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}
  *
  * or, further on in what another connection is for,
  *
- *	{"ftd": 2, "stream": TOKEN}
+ *	{"ftd": 1, "stream": TOKEN}
  *
  * With "live": true the guest runs, and more is said: op_protect.c.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
@@ -19,7 +19,7 @@
 
 #include "util.h"
 
-#define PEER_VERSION	2
+#define PEER_VERSION	1
 #define PEER_LINE_MAX	4096
 
 /* Listen at "ADDR:PORT", ":PORT" or "PORT"-less ADDR. 0 or -errno with a text. */

@@ -41,19 +41,24 @@ static int print(json_t *json)
 
 static int show(const struct ftconfig *c)
 {
-	json_t *endpoints = json_array();
+	json_t *endpoints = json_array(), *standby = json_array();
 	size_t i;
+
+	for (i = 0; i < c->guests.n_standby; i++)
+		json_array_append_new(standby, json_string(c->guests.standby[i]));
 
 	for (i = 0; i < c->arbiter.n_endpoints; i++)
 		json_array_append_new(endpoints, json_string(c->arbiter.endpoints[i]));
-	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si}}",
+	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si} s{sb sb so}}",
 			       "ftd", "control", c->control, "listen", c->listen, "state", c->state,
 			       "arbiter", "type", c->arbiter.type, "path", c->arbiter.path, "endpoints", endpoints,
 			       "ca", c->arbiter.ca, "cert", c->arbiter.cert, "key", c->arbiter.key,
 			       "user", c->arbiter.user, "password-file", c->arbiter.password_file,
 			       "timeout-ms", c->arbiter.timeout_ms, "lease-s", c->arbiter.lease_s,
 			       "solo", c->arbiter.unreachable == FTUNREACHABLE_SOLO,
-			       "fence", "hook", c->fence.hook, "timeout-s", c->fence.timeout_s));
+			       "fence", "hook", c->fence.hook, "timeout-s", c->fence.timeout_s,
+			       "guests", "start", c->guests.start, "protect-again", c->guests.protect_again,
+			       "standby", standby));
 }
 
 static json_t *answer(int ret, const bool *won, const struct fterr *err)

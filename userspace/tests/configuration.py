@@ -22,7 +22,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
     return w.path(name)
 
 
-DEFAULTS = {"ftd": {}, "fence": {"timeout-s": 30},
+DEFAULTS = {"ftd": {}, "fence": {"timeout-s": 30}, "guests": {"start": False, "protect-again": False, "standby": []},
             "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
 
 
@@ -45,6 +45,8 @@ def configuration_taken(w):
                           "ca": hook}}),
             ("[arbiter]\ntype = manual\npath = /for/later\nwhen-unreachable = freeze",
              {"arbiter": {"path": "/for/later"}}),
+            ("[guests]\nstart = yes\nprotect-again = no\nstandby = b, [::1]:70 ,c:7",
+             {"guests": {"start": True, "standby": ["b", "[::1]:70", "c:7"]}}),
             (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
         conf = write(w, text)
         code, out, err = run(w, "ftd", "--check", "--config", conf)
@@ -101,6 +103,9 @@ def configuration_refused(w):
             ("[arbiter]\nlease-s = 99999999999999999999999", 2, "give a number"),
             ("[arbiter]\nwhen-unreachable = never", 2, "is no choice; say freeze or solo"),
             (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
+            ("[guests]\nstart = maybe", 2, "start = maybe is no choice; say yes or no"),
+            ("[guests]\nstandby = a,,b", 2, '"" is no host; say'),
+            ("[guests]\nstandby = :70", 2, "is no host; say"),
             ("[fence]\nhook = sh", 2, "not an absolute path"),
             (f"[fence]\nhook = {w.dir}", 2, "is no file"),
             ("[fence]\nhook = /nix/nix", 2, "can't be run: No such file"),

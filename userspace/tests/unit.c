@@ -342,6 +342,7 @@ static void peers_lines(void)
 		"{\"ftd\": 1, \"ftd\": 1, \"guest\": \"a\"}",
 		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": \"../x\"}",
 		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": 5}",
+		"{\"ftd\": 1, \"stream\": \"0a1b\"}", "{\"ftd\": 1, \"guest\": \"a\", \"stream\": 5}",
 	};
 	struct fterr err;
 	json_t *json = peer_parse("{\"ftd\": 1, \"guest\": \"web\", \"new\": true}", &err);
@@ -540,6 +541,6 @@ int main(int argc, char **argv)
 		return unit_collect(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
-	return run_all(unit_tests) + run_all(unit_ftctl_tests) + run_all(unit_nl_tests) +
+	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_ftctl_tests) + run_all(unit_nl_tests) +
 	       run_all(unit_vhost_tests) + run_all(unit_view_tests) ? 1 : 0;
 }

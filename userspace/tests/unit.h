@@ -21,7 +21,7 @@ void unit_complain(const char *file, int line, const char *what);
 	} while (0)
 
 /* Each ends with an empty one. */
-extern const struct unit_test unit_tests[], unit_ftctl_tests[], unit_nl_tests[], unit_vhost_tests[],
+extern const struct unit_test unit_tests[], unit_cmdline_tests[], unit_ftctl_tests[], unit_nl_tests[], unit_vhost_tests[],
 	unit_view_tests[];
 
 /* Drive the functions for consoles on the chardev "con0" of a QEMU. */

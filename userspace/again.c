@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "again.h"
+#include "config.h"
+#include "job.h"
+#include "journal.h"
+#include "op.h"
+#include "text.h"
+
+#define LOOK_US		1000000
+#define WAIT_MS		2000	/* between one try and the next ... */
+#define WAIT_MAX_MS	60000	/* ... growing up to this */
+
+void again_wanted(struct guest *g)
+{
+	g->again = true;
+	g->again_tries = 0;
+	g->again_at = 0;
+	guests_save();
+}
+
+void again_tried(struct guest *g, bool good)
+{
+	int64_t wait = WAIT_MS << (g->again_tries < 5 ? g->again_tries : 5);
+
+	if (good) {
+		g->again = false;
+		g->again_tries = 0;
+		return;
+	}
+	g->again_tries++;
+	g->again_at = ft_now_ms() + (wait < WAIT_MAX_MS ? wait : WAIT_MAX_MS);
+}
+
+/* It lost its peer. One that was unpaired is alone as somebody wants it so, or must be seen to. */
+static bool lost_peer(const struct ftreplica *r)
+{
+	return r->state == FTKVM_UAPI_STATE_SOLO && r->reason != FTKVM_REASON_UNPAIRED &&
+	       r->reason != FTKVM_REASON_DIVERGED;
+}
+
+static void look_at(struct guest *g, const struct ftreplica *r)
+{
+	const struct ftconfig *c = ftd_config();
+	size_t n = c->guests.n_standby + 1, turn;
+	const char *peer;
+	struct fterr err;
+
+	if (!g->again && c->guests.protect_again && lost_peer(r) && *r->peer) {
+		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
+		again_wanted(g);
+	}
+	/* the arbiter is told of the last pairing's end first */
+	if (!g->again || g->busy || g->ended || !g->attached || *g->session || ft_now_ms() < g->again_at)
+		return;
+	if (r->state != FTKVM_UAPI_STATE_SOLO && r->state != FTKVM_UAPI_STATE_IDLE) {
+		g->again = false;
+		return;
+	}
+	if (!*g->again_peer)
+		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
+	turn = g->again_tries % n;
+	peer = turn ? c->guests.standby[turn - 1] : g->again_peer;
+	if (protect_again(g, peer, !g->again_tries, &err)) {
+		ft_log(SD_WARNING, "guest %s can't be protected again: %s", g->name, err.text);
+		again_tried(g, false);
+	}
+}
+
+/* --- all of them, by the module -------------------------------------------- */
+
+struct look {
+	struct job job;
+	struct ftreplica *list;
+	size_t n;
+};
+
+static void look_work(struct job *job)
+{
+	struct look *l = (struct look *)job;
+	struct fterr ignored;
+
+	if (ftnl_dump(&l->list, &l->n, &ignored))
+		l->n = 0;
+}
+
+static void look_done(struct job *job)
+{
+	struct look *l = (struct look *)job;
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		struct guest *g = guest_find(l->list[i].name);
+
+		if (g)
+			look_at(g, &l->list[i]);
+	}
+	free(l->list);
+	free(l);
+}
+
+/* Is there one of which the module is to be asked? */
+static bool any(void)
+{
+	struct guest *g;
+
+	for (g = ftd_guests; g; g = g->next)
+		if (g->again || ftd_config()->guests.protect_again)
+			return true;
+	return false;
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct look *l = any() ? calloc(1, sizeof(*l)) : NULL;
+
+	(void)arg;
+	if (l) {
+		l->job.work = look_work;
+		l->job.done = look_done;
+		if (job_start(&l->job))
+			free(l);
+	}
+	sd_event_source_set_time(s, usec + LOOK_US);
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+int again_init(struct fterr *err)
+{
+	sd_event_source *source;
+	int ret = sd_event_add_time_relative(ftd_loop, &source, CLOCK_MONOTONIC, LOOK_US, 0, on_look, NULL);
+
+	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : 0;
+}

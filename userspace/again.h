@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Protecting a guest again that has lost its peer: with the host that was its peer, when it
+ * is back, or with another one ([guests] protect-again, standby).
+ */
+#ifndef FTKVM_AGAIN_H
+#define FTKVM_AGAIN_H
+
+#include "guest.h"
+
+/* The main loop's, once. 0 or -errno with a text. */
+int again_init(struct fterr *err);
+
+/* The main loop's: this guest is to be protected again, whatever the configuration says. */
+void again_wanted(struct guest *g);
+
+/* The main loop's: a try to protect it is over. */
+void again_tried(struct guest *g, bool good);
+
+#endif
