@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """A guest that runs gets a backup, without its noticing."""
+import json
 import re
 import shlex
+import time
 
 from ftbed.guest import CONSOLE, DRIVER_QMP, QMP, Guest
-from harness import Pair, need, need_match, pairing, paths, test
+from harness import SLACK, Pair, add, need, need_match, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
 CONF = "/run/ftd.protect.conf"
@@ -65,6 +67,40 @@ class Live(Pair):
             words += ["--" + key.replace("_", "-"), value]
         result = pairing.ftctl(of, *words, check=check, timeout=120 * paths.SLOWNESS)
         return result if result.code else self.test.json_of(result)
+
+    def wait_busy(self, host, step):
+        """ftd is at that step of an operation."""
+        self._until(lambda: any(g.get("progress", {}).get("step") == step for g in self._asked(host)),
+                    f"ftd of {host.name} does not come to {step}")
+
+    def wait_idle(self, host):
+        """ftd has nothing to do with the guest."""
+        self._until(lambda: not any(g.get("busy") for g in self._asked(host)), f"ftd of {host.name} is busy")
+
+    def wait_gone(self, host):
+        """The guest is not here any more."""
+        self._until(lambda: not self._asked(host), f"{self.label} is still on {host.name}")
+
+    def _asked(self, host):
+        order = '{"cmd": "info"}'
+        out = host.run(f"echo '{order}' | timeout 10 socat -t5 - UNIX-CONNECT:{pairing.CONTROL}", check=False).out
+        guests = json.loads(out)["guests"] if out.strip() else [{"busy": "?"}]
+        return [g for g in guests if g.get("name", self.label) == self.label]
+
+    @staticmethod
+    def _until(true, text, timeout=30):
+        end = time.monotonic() + SLACK * timeout
+        while not true():
+            need(time.monotonic() < end, text)
+            time.sleep(0.02)
+
+    def repair(self, host):
+        """Its power is back; nothing of before is left there."""
+        host.power_on()
+        host.wait_up()
+        host.run(f"printf %s {shlex.quote(self._conf[host.name])} > {CONF}")
+        pairing.up([host])
+        self.guests[host.name] = Arrived(host, self.machine, self.args, paired=True)
 
     def hosts_in_turn(self):
         """Those that it was live on."""
@@ -135,3 +171,176 @@ def protect_refused(t):
     need_match(r"start = yes", result.out + result.err, "remedy")
     pair.goes_on(t.a, 20)
     need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
+
+
+# --- what the guest is at ---------------------------------------------------------
+
+@test(timeout=240)
+def protect_timer(t):
+    """A guest that checks its timer's interrupts, and halts between them."""
+    pair = _live(t, "timer", append="ticks=600")
+    pair.wait_live(t.a, r"timer: x2apic")
+    pair.protect()
+    pair.same()
+    pair.wait_live(t.a, r"timer: done", 120)
+
+
+def _linux(machine):
+    def run(t):
+        pair = _live(t, "linux", append="ftdemo.lines=4000", machine=machine)
+        pair.wait_live(t.a, r"ftdemo 000003", 120)
+        pair.protect()
+        pair.same()
+        t.a.power_off()
+        pairing.promote(t.b)
+        pair.goes_on(t.b, 3)
+    return run
+
+
+# --- one that waits, in place of one that is started --------------------------------
+
+def _waiting(pair):
+    """A QEMU on B that was started by hand."""
+    t = pair.test
+    one = Guest(t.b, pair.machine, [*pair.args, "-incoming", "defer"], paired=True)
+    pair.guests["b"] = one
+    one.start()
+    one.wait_ready(one.await_ready())
+    t.b.run(pairing.attach_command(pair.label))
+
+
+@test()
+def protect_by_one_that_waits(t):
+    """B's operator has started it; ftd need not be allowed to."""
+    pair = _live(t, conf=("", ""))
+    pair.goes_on(t.a, 5)
+    _waiting(pair)
+    pair.protect()
+    pair.same()
+
+
+# --- again ---------------------------------------------------------------------------
+
+AGAIN = START + "protect-again = yes\n"
+
+
+@test(timeout=400)
+def protect_in_turn(t):
+    """Its QEMU is killed on one host and then on the other, time and again; it never stops."""
+    pair = _live(t, conf=(AGAIN, AGAIN))
+    pair.goes_on(t.a, 20)
+    pair.protect()
+    one, other = t.a, t.b
+    for _ in range(4):
+        pair.wait_state(other, "backup")
+        pair.goes_on(one, 20)
+        pair.guests[one.name].kill()
+        pairing.promote(other)
+        one, other = other, one
+        pair.guests[other.name] = Arrived(other, pair.machine, pair.args, paired=True)
+        # nobody asks for it: the survivor's ftd sees to that
+        pair.wait_state(one, "primary", timeout=60)
+    pair.goes_on(one, 20)
+    pair.same(one)
+
+
+@test(timeout=300)
+def switchover(t):
+    """The hosts change places, and again."""
+    pair = _live(t, conf=(START, START))
+    pair.goes_on(t.a, 20)
+    pair.protect()
+    t.refused(t.a, "switchover", pair.label, cause="primary here", remedy="backup")
+    for one, other in ((t.a, t.b), (t.b, t.a)):
+        pair.goes_on(one, 10)
+        pairing.ftctl(other, "switchover", pair.label)
+        pair.guests[one.name] = Arrived(one, pair.machine, pair.args, paired=True)
+        pair.wait_state(other, "primary", timeout=60)
+        pair.wait_state(one, "backup")
+        pair.goes_on(other, 10)
+    _one_count(pair)
+
+
+@test(timeout=300, kills=True)
+def protect_after_repair(t):
+    """The power is cut at A, and comes back: it is A that the guest is protected by then."""
+    pair = _live(t, conf=(AGAIN, AGAIN))
+    pair.goes_on(t.a, 20)
+    pair.protect()
+    t.a.power_off()
+    pairing.promote(t.b)
+    pair.goes_on(t.b, 10)
+    pair.repair(t.a)
+    pair.wait_state(t.b, "primary", timeout=90)
+    pair.goes_on(t.b, 10)
+    t.b.power_off()
+    pairing.promote(t.a)
+    pair.goes_on(t.a, 10)
+
+
+# --- what goes wrong -----------------------------------------------------------------
+
+@test()
+def pause_and_resume(t):
+    """A pair stands still and goes on."""
+    pair = t.pair("loop", append=LONG)
+    pair.join()
+    pair.lockstep()
+    pairing.ftctl(t.a, "pause", pair.label)
+    t.a.run("sleep 1")
+    mark = t.a.live.mark()
+    t.a.run("sleep 1")
+    need(not t.a.live.text(mark), "it prints while it is paused")
+    need(pair.state(t.a) == "primary" and pair.state(t.b) == "backup", "the pairing has ended")
+    pairing.ftctl(t.a, "resume", pair.label)
+    pair.goes_on(t.a, 10)
+    pair.one_machine()
+
+
+def _spoilt(spoil):
+    """The copy is spoilt while it is under way: the guest runs on, and can be protected then."""
+    def run(t):
+        # what it dirties takes longer than a copy
+        pair = _live(t, append=LONG)
+        pair.goes_on(t.a, 5)
+        job = t.job(t.a, f"exec {pairing.paths.ftctl()} protect {pair.label} --peer "
+                         f"{t.b.address}:{pairing.PORT}")
+        pair.wait_busy(t.a, "copying memory")
+        spoil(pair, job)
+        pair.wait_idle(t.a)
+        need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
+        pair.goes_on(t.a, 10)
+        t.hosts.wire.restore()
+        pair.wait_gone(t.b)
+        pair.protect()
+        pair.goes_on(t.a, 10)
+        _one_count(pair)
+    return run
+
+
+def _hang_up(_pair, job):
+    job.kill(2)
+
+
+def _end_peers_qemu(pair, _job):
+    pair.guests["b"].kill()
+
+
+def _crash(name):
+    def spoil(pair, _job):
+        host = pair.test.hosts[name]
+        pairing.kill_daemon(host)
+        pairing.start_daemon(host)
+    return spoil
+
+
+def _cut(pair, _job):
+    pair.test.hosts.wire.cut()
+    time.sleep(1)
+
+
+for _name, _how in (("hung_up", _hang_up), ("qemu_ended", _end_peers_qemu),
+                    ("ftd_crashed", _crash("a")), ("peers_ftd_crashed", _crash("b"))):
+    add("protect_spoilt_" + _name, _spoilt(_how), timeout=240)
+for _machine in ("pc", "q35", "microvm"):
+    add("protect_linux_" + _machine, _linux(_machine), timeout=400, kills=True)

@@ -54,10 +54,15 @@ static void line(const char *text)
 		const char *guest = json_string_value(json_object_get(json, "guest"));
 
 		REQUIRE(json_integer_value(json_object_get(json, "ftd")) == PEER_VERSION);
-		REQUIRE(guest && name_ok(guest));
-		settings(json);
+		if (json_object_get(json, "stream")) {
+			REQUIRE(json_string_length(json_object_get(json, "stream")) == FT_UUID_MAX);
+			REACHED("a further connection");
+		} else {
+			REQUIRE(guest && name_ok(guest));
+			settings(json);
+			REACHED("a request to pair");
+		}
 		json_decref(json);
-		REACHED("a request to pair");
 	} else {
 		REQUIRE(err.code && *err.text);
 		if (err.code == -93)
@@ -113,6 +118,7 @@ void fuzz_seeds(void)
 		"{\"ftd\": 1, \"version\": \"0.1\", \"guest\": \"db1\", \"port\": 7411}",
 		("{\"ftd\": 1, \"guest\": \"a.b-c_9\", \"period_min\": 1000, \"period_max\": 5000, "
 		 "\"margin\": 512, \"counter\": 192, \"timeout\": 3000}"),
+		"{\"ftd\": 1, \"stream\": \"0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f\"}",
 		"{\"ftd\": 2, \"guest\": \"db1\"}",
 		"{\"ftd\": 1, \"guest\": \"../x\"}",
 	};

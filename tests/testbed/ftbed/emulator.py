@@ -104,7 +104,10 @@ class Emulator:
         return self._process is not None and self.exit_status is None
 
     def power_on(self):
-        with open(os.path.join(self.log_dir, f"{self.name}.emulator.log"), "wb") as log:
+        # after a loss of power, too: nothing is left of before
+        self.exit_status = self.killed_at = None
+        self.prepared = False
+        with open(os.path.join(self.log_dir, f"{self.name}.emulator.log"), "ab") as log:
             log.write((" ".join(self.command) + "\n").encode())
             log.flush()
             # An emulator must not outlive its driver, however that ends.
