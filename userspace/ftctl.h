@@ -30,6 +30,10 @@ struct ftctl {
 	bool force, disks;
 	void (*progress)(const struct ftctl *ctl);	/* of an order that may take hours; NULL */
 	uint64_t watch;		/* seconds; 0: once */
+	struct {
+		uint64_t delay_ms, count;	/* 0: as by default; for ever */
+		bool batch;
+	} top;
 
 	unsigned int verb;	/* of a command that has some: which; 0: none, or the first */
 	struct {
@@ -52,6 +56,7 @@ enum {
 	OPT_WATCH	= 1 << 5,
 	OPT_DEVICE	= 1 << 6,
 	OPT_DISKS	= 1 << 7,
+	OPT_TOP		= 1 << 8,
 };
 
 enum ftctl_name { NAME_NONE, NAME_MAY, NAME_MUST };
@@ -96,6 +101,7 @@ int cmd_verify(struct ftctl *ctl);
 int cmd_status(struct ftctl *ctl);
 int cmd_list(struct ftctl *ctl);
 int cmd_stats(struct ftctl *ctl);
+int cmd_top(struct ftctl *ctl);
 int cmd_monitor(struct ftctl *ctl);
 int cmd_set(struct ftctl *ctl);
 int cmd_check(struct ftctl *ctl);

@@ -9,6 +9,9 @@
 			"[--timeout MS] [--verify-every N] [--on-loss solo|hold]"
 #define CONSOLES	"[--console ID=BACKEND]..."
 
+#define TOP_DELAY_MIN_MS	100
+#define TOP_DELAY_MAX_MS	86400000
+
 #define DEVICE		"[show [NAME]] | device del NAME | device add NAME guest GUEST kind blk no N " \
 			"socket PATH file PATH [readonly] [discard] [user USER] | device add NAME " \
 			"guest GUEST kind net no N socket PATH tap NAME [user USER] | " \
@@ -46,6 +49,8 @@ const struct ftctl_command ftctl_commands[] = {
 	  "compare all of the guest's registers and memory, or its disks, with the backup's", NULL },
 	{ "stats", NAME_MAY, OPT_WATCH, cmd_stats, "stats [NAME] [--watch [SECONDS]]",
 	  "what was counted since the pairing", NULL },
+	{ "top", NAME_NONE, OPT_TOP, cmd_top, "top [-d SECONDS] [-n COUNT] [-b]",
+	  "how fast the guests go, again and again; q ends it", NULL },
 	{ "monitor", NAME_NONE, 0, cmd_monitor, "monitor", "what happens to the guests, as it happens", NULL },
 	{ "set", NAME_MUST, OPT_SETTINGS, cmd_set, "set NAME " SETTINGS, "change settings", NULL },
 	{ "check", NAME_MAY, OPT_QMP, cmd_check, "check [NAME | --qmp PATH]",
@@ -227,6 +232,39 @@ static int take_watch(struct ftctl *ctl, const char *value, struct fterr *err)
 	return value ? number("--watch (seconds)", value, 1, 86400, &ctl->watch, err) : 0;
 }
 
+/* Seconds, to the millisecond; strtod() has it by the locale, and takes "nan". */
+static int take_delay(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	size_t whole = strspn(value, "0123456789"), part = 0;
+	uint64_t ms = 0, scale = 100;
+	size_t i;
+
+	if (value[whole] == '.')
+		part = strspn(value + whole + 1, "0123456789");
+	for (i = 0; i < whole && ms <= TOP_DELAY_MAX_MS; i++)
+		ms = ms * 10 + (value[i] - '0') * 1000;
+	for (i = 0; i < part; i++, scale /= 10)
+		ms += (value[whole + 1 + i] - '0') * scale;
+	if (!(whole + part) || value[whole + (value[whole] == '.') + part] || ms < TOP_DELAY_MIN_MS ||
+	    ms > TOP_DELAY_MAX_MS)
+		return ft_fail(err, -EINVAL, "--delay must be seconds from 0.1 to 86400, not \"%.40s\"", value);
+	ctl->top.delay_ms = ms;
+	return 0;
+}
+
+static int take_count(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return number("--count", value, 1, UINT32_MAX, &ctl->top.count, err);
+}
+
+static int take_batch(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->top.batch = true;
+	return 0;
+}
+
 static int take_guest(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	if (!ft_name_ok(value))
@@ -327,6 +365,9 @@ static const struct option options[] = {
 	{ "force", OPT_FORCE, NO_VALUE, take_force },
 	{ "disks", OPT_DISKS, NO_VALUE, take_disks },
 	{ "watch", OPT_WATCH, MAY_HAVE_VALUE, take_watch },
+	{ "delay", OPT_TOP, NEEDS_VALUE, take_delay },
+	{ "count", OPT_TOP, NEEDS_VALUE, take_count },
+	{ "batch", OPT_TOP, NO_VALUE, take_batch },
 	{ "guest", OPT_DEVICE, NEEDS_VALUE, take_guest },
 	{ "kind", OPT_DEVICE, NEEDS_VALUE, take_kind },
 	{ "no", OPT_DEVICE, NEEDS_VALUE, take_no },
@@ -377,6 +418,19 @@ static const struct option *find_option(const struct ftctl_command *c, const cha
 	return NULL;
 }
 
+/* What one letter stands for: those that top(1) has, too. */
+static const char *long_name(const struct ftctl_command *c, const char *word)
+{
+	static const char *const names[] = { "json", "delay", "count", "batch" };
+	const char *letter = strchr("jdnb", word[1]);
+	size_t i = letter ? letter - "jdnb" : 0;
+
+	if (!letter || !word[1] || word[2])
+		return NULL;
+	/* the only command that has them */
+	return !i || (c && c->options & OPT_TOP) ? names[i] : NULL;
+}
+
 /* An option at argv[0], with dashes or without; how many words it took, or -EINVAL. */
 static int parse_option(struct ftctl *ctl, const struct ftctl_command *c, int argc,
 			char *const *argv, struct fterr *err)
@@ -386,12 +440,12 @@ static int parse_option(struct ftctl *ctl, const struct ftctl_command *c, int ar
 	int used = 1, ret;
 	size_t len;
 
-	if (!strcmp(name, "-j"))
-		return take_json(ctl, NULL, err) ? : 1;
 	if (!strncmp(name, "--", 2))
 		name += 2;
 	else if (*name == '-')
-		return ft_fail(err, -EINVAL, "there is no option %.40s", name);
+		name = long_name(c, name);
+	if (!name)
+		return ft_fail(err, -EINVAL, "there is no option %.40s", argv[0]);
 	len = strcspn(name, "=");
 	o = find_option(c, name, len, err);
 	if (!o)

@@ -120,25 +120,6 @@ static bool in_ns(unsigned int stat)
 	       stat == FTKVM_STAT_TAKEOVER_NS || stat == FTKVM_STAT_VERIFY_NS;
 }
 
-/* Not a count: a rate of it says nothing. */
-static bool is_level(unsigned int stat)
-{
-	switch (stat) {
-	case FTKVM_STAT_LAG_EPOCHS:
-	case FTKVM_STAT_LAG_MEDIAN:
-	case FTKVM_STAT_LAG_MAX:
-	case FTKVM_STAT_LAG_BYTES:
-	case FTKVM_STAT_SILENCE_MS:
-	case FTKVM_STAT_LINKED:
-	case FTKVM_STAT_TAKEOVER_NS:
-	case FTKVM_STAT_GUEST_TSC:
-	case FTKVM_STAT_VERIFY_WORDS:
-	case FTKVM_STAT_VERIFY_NS:
-		return true;
-	}
-	return false;
-}
-
 /* @before: the same guest @seconds ago, or NULL */
 static void print_stats(const struct ftview *v, const struct ftview *before, double seconds)
 {
@@ -153,7 +134,7 @@ static void print_stats(const struct ftview *v, const struct ftview *before, dou
 		if (!ft_stat_words(i) || !v->r.has_stat[i])
 			continue;
 		printf("  %-36s %20llu", ft_stat_words(i), (unsigned long long)value);
-		if (before && !is_level(i) && value >= before->r.stats[i])
+		if (before && !ft_stat_is_level(i) && value >= before->r.stats[i])
 			printf(" %14.1f /s", (value - before->r.stats[i]) / seconds);
 		else if (in_bytes(i) && value >= 1000)
 			printf("   (%s)", ft_format_bytes(value, text, sizeof(text)));

@@ -194,6 +194,24 @@ const char *ft_stat_words(unsigned int stat)
 	return stat <= FTKVM_STAT_MAX ? stats[stat].words : NULL;
 }
 
+bool ft_stat_is_level(unsigned int stat)
+{
+	switch (stat) {
+	case FTKVM_STAT_LAG_EPOCHS:
+	case FTKVM_STAT_LAG_MEDIAN:
+	case FTKVM_STAT_LAG_MAX:
+	case FTKVM_STAT_LAG_BYTES:
+	case FTKVM_STAT_SILENCE_MS:
+	case FTKVM_STAT_LINKED:
+	case FTKVM_STAT_TAKEOVER_NS:
+	case FTKVM_STAT_GUEST_TSC:
+	case FTKVM_STAT_VERIFY_WORDS:
+	case FTKVM_STAT_VERIFY_NS:
+		return true;
+	}
+	return false;
+}
+
 const char *ft_dev_stat_name(unsigned int stat)
 {
 	return stat <= FTKVM_DEV_STAT_MAX ? dev_stats[stat] : NULL;

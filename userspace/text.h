@@ -16,6 +16,8 @@ uint32_t ft_loss_of(const char *name);
 const char *ft_event_name(uint32_t event);
 const char *ft_reason_name(uint32_t reason);
 const char *ft_stat_name(unsigned int stat);	/* NULL: no such statistic */
+/* Not a count: a rate of it says nothing. */
+bool ft_stat_is_level(unsigned int stat);
 const char *ft_dev_stat_name(unsigned int stat);
 const char *ft_dev_kind_name(uint32_t kind);
 

@@ -542,5 +542,5 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
 	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_ftctl_tests) + run_all(unit_nl_tests) +
-	       run_all(unit_vhost_tests) + run_all(unit_view_tests) ? 1 : 0;
+	       run_all(unit_top_tests) + run_all(unit_vhost_tests) + run_all(unit_view_tests) ? 1 : 0;
 }

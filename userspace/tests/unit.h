@@ -22,7 +22,7 @@ void unit_complain(const char *file, int line, const char *what);
 
 /* Each ends with an empty one. */
 extern const struct unit_test unit_tests[], unit_cmdline_tests[], unit_ftctl_tests[], unit_nl_tests[], unit_vhost_tests[],
-	unit_view_tests[];
+	unit_top_tests[], unit_view_tests[];
 
 /* Drive the functions for consoles on the chardev "con0" of a QEMU. */
 int unit_console(const char *qmp, const char *backend);

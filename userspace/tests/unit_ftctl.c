@@ -44,6 +44,17 @@ static void commands(void)
 	CHECK(!parse("promote web --force") && ctl.force);
 	CHECK(!parse("verify web") && command->run == cmd_verify && !ctl.disks);
 	CHECK(!parse("verify web --disks -j") && ctl.disks && ctl.json);
+	CHECK(!parse("t") && command->run == cmd_top && !ctl.top.delay_ms && !ctl.top.count && !ctl.top.batch);
+	CHECK(!parse("top -b -n 2 -d 1.5 -j") && ctl.top.batch && ctl.top.count == 2 && ctl.top.delay_ms == 1500);
+	CHECK(!parse("top --delay=.25 --count 7") && ctl.top.delay_ms == 250 && ctl.top.count == 7);
+	CHECK(!parse("top -d 86400") && ctl.top.delay_ms == 86400000);
+	CHECK(refuses("top -d 0", "--delay must be") && refuses("top -d 0.09", "--delay must be"));
+	CHECK(refuses("top -d 86400.001", "--delay must be") && refuses("top -d -1", "--delay must be"));
+	CHECK(refuses("top -d 1e3", "--delay must be") && refuses("top -d .", "--delay must be"));
+	CHECK(refuses("top -d nan", "--delay must be") && refuses("top -d 99999999999999999999", "--delay must be"));
+	CHECK(refuses("top -n 0", "--count must be") && refuses("top -n", "--count needs a value"));
+	CHECK(refuses("top web", "too much") && refuses("top -x", "no option -x") && refuses("top -bn", "no option -bn"));
+	CHECK(refuses("stats -b", "no option -b") && refuses("-n 2 top", "no option -n"));
 	CHECK(refuses("verify web --disks=2", "takes no value"));
 	CHECK(refuses("status web --disks", "status takes no --disks"));
 	CHECK(!parse("p web --peer b") && command->run == cmd_pair && !strcmp(ctl.peer, "b"));
