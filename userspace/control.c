@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "control.h"
 #include "device.h"
+#include "failover.h"
 #include "op.h"
 #include "peer.h"
 #include "replica_json.h"
@@ -76,12 +77,30 @@ static json_t *consoles_json(const struct guest *g)
 	return list;
 }
 
+/* Who decides when a host is lost, and what it said. */
+static json_t *arbiter_json(const struct guest *g)
+{
+	json_t *json = json_pack("{s:s}", "type", failover_type()), *detail;
+
+	if (!*g->session)
+		return json;
+	json_object_set_new(json, "session", json_string(g->session));
+	json_object_set_new(json, "heard", json_string(heard_name(g->heard.what)));
+	json_object_set_new(json, "heard_ns", json_integer(g->heard.at_ns));
+	detail = json_string(g->heard.text);
+	json_object_set_new(json, "detail", detail ? detail : json_string("(not UTF-8)"));
+	json_object_set_new(json, "asking", json_boolean(g->asking || g->again_source));
+	json_object_set_new(json, "asked", json_integer(g->asked));
+	return json;
+}
+
 static json_t *guest_json(const struct guest *g)
 {
 	const char *step = g->progress.step;
 	json_t *json = json_pack("{s:s, s:s, s:b, s:b}", "name", g->name, "qmp", g->qmp_path,
 				 "ended", g->ended, "attached", g->attached);
 
+	json_object_set_new(json, "arbiter", arbiter_json(g));
 	if (g->busy) {
 		/* The rest is the operation's. */
 		json_object_set_new(json, "busy", json_string(g->busy));

@@ -15,7 +15,7 @@
 #define AGAIN_MS	200	/* between one question that was not answered and the next ... */
 #define AGAIN_MAX_MS	5000	/* ... growing up to this */
 #define LOOK_S		5	/* an event of the module's may get lost */
-#define KEEP_MAX_S	3600
+#define KEEP_MAX_S	60	/* a lease is longer; but that nobody answers is to be known before it matters */
 
 /*
  * Changed by the main loop alone. Other threads hold the lock, as readers, for as long as
@@ -47,6 +47,11 @@ const struct ftconfig *ftd_config(void)
 bool failover_decides(void)
 {
 	return arbiter && arbiter_decides(arbiter);
+}
+
+const char *failover_type(void)
+{
+	return arbiter ? arbiter_type(arbiter) : "manual";
 }
 
 int failover_begin(const char *session, const char *pair_name, struct fterr *err)
@@ -125,12 +130,19 @@ static void keep_done(struct job *job)
 	struct keep *k = (struct keep *)job;
 	struct guest *g = guest_find(k->name);
 	bool same = g && !strcmp(g->session, k->session);
+	enum ftheard_what what = heard_of(k->ret);
+	bool news;
 
-	if (same && k->ret == -ENOENT)
+	/* who asks who goes on hears more */
+	if (!same || g->asking)
+		goto out;
+	news = heard_note(&g->heard, what, k->ret ? k->err.text : NULL);
+	if (news && what == FT_FORGOTTEN)
 		ftjournal_say(SD_WARNING, FTMSG_FORGOTTEN, k->name, "guest %s: the arbiter has forgotten its pairing: when a "
 			      "host is lost, an operator will have to decide", k->name);
-	else if (same && k->ret && k->ret != -EALREADY)
+	else if (news && what == FT_NO_ANSWER)
 		ft_log(SD_WARNING, "guest %s: the arbiter: %s", k->name, k->err.text);
+out:
 	free(k);
 }
 
@@ -182,9 +194,28 @@ struct ask {
 	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
 	bool leads;	/* this host began it */
 	bool quiet;	/* it has been said already that there is no answer */
+	bool told;	/* the arbiter was asked: @heard, and @text more of it */
+	enum ftheard_what heard;
+	const char *text;
 	enum outcome outcome;
 	struct fterr err;
 };
+
+/* What it said; @text is constant, or NULL for that of the error. */
+static void tell(struct ask *a, enum ftheard_what heard, const char *text)
+{
+	a->told = true;
+	a->heard = heard;
+	a->text = text;
+}
+
+static void tell_claim(struct ask *a, int ret, bool won)
+{
+	if (ret)
+		tell(a, heard_of(ret), NULL);
+	else
+		tell(a, FT_DECIDED, won ? "the guest goes on here" : "the guest goes on at the other host");
+}
 
 static bool waits(const struct ftreplica *r)
 {
@@ -200,6 +231,14 @@ static int claim(const char *session, const struct ftreplica *r, bool *won, stru
 	return arbiter_claim(arbiter, session, who, won, err);
 }
 
+static enum outcome end(struct ask *a)
+{
+	if (!arbiter_end(arbiter, a->session, &a->err))
+		return OVER;
+	tell(a, FT_NO_ANSWER, NULL);
+	return AGAIN;
+}
+
 /* It lives, alone. Unless its peer has said that it stopped, nobody else may come to. */
 static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 {
@@ -208,8 +247,9 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 	int ret;
 
 	if (told && r->role == FTKVM_UAPI_ROLE_PRIMARY)
-		return arbiter_end(arbiter, a->session, &a->err) ? AGAIN : OVER;
+		return end(a);
 	ret = claim(a->session, r, &won, &a->err);
+	tell_claim(a, ret, won);
 	if (ret && ret != -ENOENT)
 		return AGAIN;
 	if (!won)
@@ -223,6 +263,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	bool won = false;
 	int ret = claim(a->session, r, &won, &a->err);
 
+	tell_claim(a, ret, won);
 	if (ret == -ENOENT) {
 		if (a->quiet)
 			return AGAIN;
@@ -273,7 +314,7 @@ static void ask_now(struct ask *a)
 		break;
 	case FTKVM_UAPI_STATE_IDLE:
 		/* it was not paired in the end; whether the primary was is for its host to know */
-		a->outcome = a->leads && arbiter_end(arbiter, a->session, &a->err) ? AGAIN : OVER;
+		a->outcome = a->leads ? end(a) : OVER;
 		break;
 	case FTKVM_UAPI_STATE_STOPPED:
 		a->outcome = OVER;
@@ -346,9 +387,14 @@ static void ask_done(struct job *job)
 	if (!g || strcmp(g->session, a->session))
 		goto out;
 	g->asking = false;
+	if (a->told)
+		heard_note(&g->heard, a->heard, a->text ? a->text : a->err.text);
 	switch (a->outcome) {
 	case NOTHING:
 		g->asked = 0;
+		/* paired a moment ago: the answer is as good as news */
+		if (g->heard.what == FT_UNHEARD)
+			keep_start(g);
 		break;
 	case AGAIN:
 		later(g);
@@ -415,6 +461,7 @@ void failover_set(struct guest *g, const char *session)
 	g->asking = false;
 	g->asked = 0;
 	g->verdict = FT_NONE;
+	memset(&g->heard, 0, sizeof(g->heard));
 	snprintf(g->session, sizeof(g->session), "%s", session);
 	guests_save();
 }

@@ -32,6 +32,8 @@ void failover_close(void);
 
 /* Is there an arbiter that decides? */
 bool failover_decides(void);
+/* The main loop's: "manual", "file" or "etcd". */
+const char *failover_type(void);
 
 /**
  * failover_begin() - the primary: let the arbiter know of it

@@ -5,6 +5,7 @@
 
 #include <systemd/sd-event.h>
 #include "console.h"
+#include "heard.h"
 
 #define FT_SESSION_MAX	FT_UUID_MAX
 
@@ -42,6 +43,7 @@ struct ftprogress {
  * @peer_guest: its name at the peer, if it has another there
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer
+ * @heard: what the arbiter said last
  * @gone: forget it as soon as it is not busy
  */
 struct guest {
@@ -58,6 +60,7 @@ struct guest {
 	bool leads, lost, asking;
 	unsigned int asked;
 	enum ftverdict verdict;
+	struct ftheard heard;
 	sd_event_source *again_source;
 	enum ftmoving moving;
 	struct ftprogress progress;

@@ -185,6 +185,7 @@ void ftviews_free(struct ftviews *v)
 json_t *ftview_json(const struct ftview *v)
 {
 	json_t *json = ft_replica_json(&v->r), *consoles = json_object_get(v->info, "consoles");
+	json_t *arbiter = json_object_get(v->info, "arbiter");
 	const char *busy = json_string_value(json_object_get(v->info, "busy"));
 	char text[512];
 
@@ -203,6 +204,8 @@ json_t *ftview_json(const struct ftview *v)
 		json_object_set_new(json, "last_event", ft_event_json(&v->event));
 	if (consoles)
 		json_object_set(json, "consoles", consoles);
+	if (arbiter)
+		json_object_set(json, "arbiter", arbiter);
 	ft_next_step(&v->r, v->ended, text, sizeof(text));
 	json_object_set_new(json, "next_step", json_string(text));
 	return json;
@@ -292,6 +295,54 @@ static void print_disks(const struct ftview *v, FILE *to)
 			json_string_value(name), ft_storage_meaning(&v->r));
 }
 
+/* Who decides when a host is lost, where there is something to be decided, or may be. */
+static void print_arbiter(const struct ftview *v, FILE *to)
+{
+	static const struct {
+		const char *heard, *words;
+	} said[] = {
+		{ "unasked", "was not asked about this pairing yet" },
+		{ "known", "knows the pairing, nothing is decided" },
+		{ "decided", "has decided" },
+		{ "forgotten", "DOES NOT KNOW the pairing (any more): an operator decides" },
+		{ "no-answer", "DOES NOT ANSWER" },
+	};
+	json_t *json = json_object_get(v->info, "arbiter");
+	const char *type = json_string_value(json_object_get(json, "type"));
+	const char *heard = json_string_value(json_object_get(json, "heard"));
+	const char *detail = json_string_value(json_object_get(json, "detail"));
+	uint64_t at = json_integer_value(json_object_get(json, "heard_ns")), now = ft_boottime_ns();
+	json_int_t asked = json_integer_value(json_object_get(json, "asked"));
+	bool waits = v->r.state == FTKVM_UAPI_STATE_ORPHAN || v->r.state == FTKVM_UAPI_STATE_UNDECIDED;
+	char age[32];
+	size_t i;
+
+	if (!type || v->ended || (!heard && !waits && !ftview_protected(v)))
+		return;
+	fprintf(to, "    arbiter  ");
+	if (!strcmp(type, "manual")) {
+		fprintf(to, heard ? "there is none in ftd's configuration any more: an operator decides\n" :
+			"none (manual): an operator decides\n");
+		return;
+	}
+	if (!heard) {
+		fprintf(to, "%s, but it is not asked about this pairing: %s\n", type,
+			v->r.on_loss == FTKVM_UAPI_LOSS_SOLO ? "its primary goes on alone (--on-loss solo)" :
+			"an operator decides");
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(said) - 1 && strcmp(said[i].heard, heard); i++)
+		;
+	fprintf(to, "%s, %s", type, said[i].words);
+	if (detail && *detail)
+		fprintf(to, " (%s)", detail);
+	if (at && at <= now)
+		fprintf(to, ", %s ago", ft_format_age((now - at) / 1000000, age, sizeof(age)));
+	if (asked)
+		fprintf(to, "; asked %s, and again", ft_format_count(asked, "time", (char[48]){ 0 }, 48));
+	fputc('\n', to);
+}
+
 void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 {
 	const char *busy = json_string_value(json_object_get(v->info, "busy"));
@@ -303,6 +354,7 @@ void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 	print_why(&v->r, to);
 	print_since(v, to);
 	print_link(&v->r, to);
+	print_arbiter(v, to);
 	print_disks(v, to);
 	print_qemu(v, ftd_runs, to);
 	ft_next_step(&v->r, v->ended, next, sizeof(next));

@@ -193,6 +193,18 @@ def arbiter_backup_dies(t):
     need("it goes on here, says the arbiter" in _log(t.a), _log(t.a))
 
 
+def _wait_heard(pair, host, what):
+    """What the arbiter said last, as ftctl tells it."""
+    end = time.monotonic() + paths.SLOWNESS * 20
+    while True:
+        arbiter = pair.status(host)["arbiter"]
+        need(arbiter["type"] == "file" and len(arbiter["session"]) == 36, f"status: {arbiter}")
+        if arbiter["heard"] == what:
+            return
+        need(time.monotonic() < end, f"the arbiter is not {what}: {arbiter}")
+        time.sleep(0.1)
+
+
 def _one_lives(t, pair):
     """Exactly one of them, the other one has stopped, and the output is one machine's."""
     for host in t.hosts:
@@ -231,10 +243,15 @@ def arbiter_partition_one_way(t):
 def arbiter_out_of_reach(t):
     """Nobody is promoted, and nothing leaves; once it can be asked again one of them lives."""
     pair, where = _protected(t)
+    for host in t.hosts:
+        _wait_heard(pair, host, "known")
     os.rename(where, where + ".away")
     _lose_each_other(t, pair)
     for host in t.hosts:
         _stands_still(pair, host)
+        _wait_heard(pair, host, "no-answer")
+        text = t.ftctl(host, "status", pair.label).out
+        need("arbiter  file, DOES NOT ANSWER (" in text, text)
         need("does not say who goes on" in _log(host), _log(host))
     need(pair.state(t.a) == "undecided" and pair.state(t.b) == "orphan", "somebody went on")
     os.rename(where + ".away", where)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What status says; and, for tests/check, consoles of a real QEMU. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "heard.h"
 #include "replica_json.h"
 #include "tests/unit.h"
 #include "text.h"
@@ -194,10 +196,64 @@ static void replica_there_and_back(void)
 	json_decref(json);
 }
 
+/* @json: what ftd tells of the arbiter; whether @what is said of it. NULL: nothing is. */
+static bool arbiter_says(uint32_t state, uint32_t on_loss, const char *json, const char *what)
+{
+	struct ftviews v = { 0 };
+	struct ftreplica *r = replica(&v, "web", state);
+	char *text;
+	bool good;
+
+	r->on_loss = on_loss;
+	ftviews_merge(&v, json_pack("{s:[{s:s, s:o}]}", "guests", "name", "web", "arbiter",
+				    json_loads(json, 0, NULL)));
+	text = printed(v.list, true);
+	good = what ? strstr(text, what) != NULL : !strstr(text, "arbiter");
+	if (!good)
+		printf("  no \"%s\" in: %s", what ? what : "(nothing)", text);
+	free(text);
+	ftviews_free(&v);
+	return good;
+}
+
+static void arbiter_words(void)
+{
+	static const char *const names[] = { "unasked", "known", "decided", "forgotten", "no-answer" };
+	const uint32_t hold = FTKVM_UAPI_LOSS_HOLD, solo = FTKVM_UAPI_LOSS_SOLO;
+	const uint32_t primary = FTKVM_UAPI_STATE_PRIMARY, held = FTKVM_UAPI_STATE_UNDECIDED;
+	char json[200];
+	size_t i;
+
+	CHECK(arbiter_says(primary, solo, "{\"type\": \"manual\"}", "arbiter  none (manual): an operator"));
+	CHECK(arbiter_says(held, hold, "{\"type\": \"manual\"}", "arbiter  none (manual)"));
+	CHECK(arbiter_says(FTKVM_UAPI_STATE_IDLE, 0, "{\"type\": \"etcd\"}", NULL));
+	CHECK(arbiter_says(FTKVM_UAPI_STATE_SOLO, hold, "{\"type\": \"etcd\"}", NULL));
+	CHECK(arbiter_says(primary, solo, "{\"type\": \"etcd\"}", "etcd, but it is not asked about this pairing: its "
+			   "primary goes on alone"));
+	CHECK(arbiter_says(primary, hold, "{\"type\": \"etcd\"}", "not asked about this pairing: an operator"));
+	CHECK(arbiter_says(primary, hold, "{\"type\": \"manual\", \"heard\": \"known\"}", "there is none in ftd's"));
+	CHECK(arbiter_says(held, hold, "{\"type\": \"file\", \"heard\": \"no-answer\", \"heard_ns\": 1, "
+			   "\"detail\": \"it is away\", \"asked\": 3}", "file, DOES NOT ANSWER (it is away), "));
+	CHECK(arbiter_says(held, hold, "{\"type\": \"file\", \"heard\": \"no-answer\", \"asked\": 3}",
+			   "; asked 3 times, and again\n"));
+	CHECK(arbiter_says(primary, hold, "{\"type\": \"file\", \"heard\": \"known\", \"asked\": 0}",
+			   "knows the pairing, nothing is decided\n"));
+	/* each has words of its own, and ftd says no other */
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		CHECK(!strcmp(heard_name(i), names[i]));
+		snprintf(json, sizeof(json), "{\"type\": \"file\", \"heard\": \"%s\"}", names[i]);
+		CHECK(arbiter_says(primary, hold, json, "arbiter  file, "));
+		CHECK((i == FT_NO_ANSWER) == arbiter_says(primary, hold, json, "DOES NOT ANSWER"));
+	}
+	CHECK(heard_of(0) == FT_KNOWN && heard_of(-EALREADY) == FT_DECIDED);
+	CHECK(heard_of(-ENOENT) == FT_FORGOTTEN && heard_of(-ETIMEDOUT) == FT_NO_ANSWER);
+}
+
 const struct unit_test unit_view_tests[] = {
 	{ "order", order },
 	{ "orphan_words", orphan_words },
 	{ "every_trouble_has_a_next_step", every_trouble_has_a_next_step },
+	{ "arbiter_words", arbiter_words },
 	{ "merge", merge },
 	{ "merge_stale_event", merge_stale_event },
 	{ "replica_there_and_back", replica_there_and_back },
