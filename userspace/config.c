@@ -160,6 +160,19 @@ static void put_listen(struct reading *r, const struct key *k, const char *value
 		put_text(r, k, value);
 }
 
+/* Not beyond this host unless somebody says so: the port has no default, the address may be left out. */
+static void put_metrics(struct reading *r, const struct key *k, const char *value)
+{
+	char host[256], port[8];
+
+	if (!strncmp(value, "unix:/", 6) ||
+	    (strncmp(value, "unix:", 5) && !ft_split_host(value, host, sizeof(host), port, sizeof(port), "")))
+		put_text(r, k, value);
+	else
+		complain(r, r->line, "listen = %s is no place for metrics; say ADDRESS:PORT, [IPV6]:PORT, :PORT or "
+			 "unix:/PATH", value);
+}
+
 static void put_number(struct reading *r, const struct key *k, const char *value)
 {
 	unsigned long n;
@@ -305,6 +318,7 @@ static const struct key keys[] = {
 	{ "ftd", "control", put_path, AT(control) },
 	{ "ftd", "listen", put_listen, AT(listen) },
 	{ "ftd", "state", put_path, AT(state) },
+	{ "metrics", "listen", put_metrics, AT(metrics.listen) },
 };
 
 /* seen[] is long enough. */
@@ -510,6 +524,7 @@ void ftconfig_free(struct ftconfig *c)
 	free(c->arbiter.user);
 	free(c->arbiter.password_file);
 	free(c->fence.hook);
+	free(c->metrics.listen);
 	free(c);
 }
 

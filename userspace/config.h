@@ -31,6 +31,7 @@ enum ftunreachable {
  * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question
  * @fence: [fence]; @hook is NULL if there is none
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
+ * @metrics: [metrics]; @listen is NULL where none are served
  *
  * Does not change once it is made, so any thread may read it.
  */
@@ -56,6 +57,9 @@ struct ftconfig {
 		char **standby;
 		size_t n_standby;
 	} guests;
+	struct {
+		char *listen;
+	} metrics;
 };
 
 /* The one that counts now; the main loop's. */

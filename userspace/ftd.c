@@ -19,6 +19,7 @@
 #include "device.h"
 #include "failover.h"
 #include "journal.h"
+#include "metrics_http.h"
 #include "op.h"
 #include "peer.h"
 #include "text.h"
@@ -244,7 +245,7 @@ static void reload_take(struct reload *r)
 		ft_log(SD_ERR, "the configuration stays as it was: %s", err.text);
 		ftconfig_free(r->config);
 	} else {
-		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] needs a restart");
+		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] and [metrics] needs a restart");
 	}
 	free(r);
 	sd_notify(0, "READY=1");
@@ -343,6 +344,8 @@ static int start(struct ftconfig *config, const char *control, const char *where
 		ret = again_init(err);
 	if (!ret)
 		ret = peer_listen(where, err);
+	if (!ret && config->metrics.listen)
+		ret = metrics_listen(config->metrics.listen, err);
 	if (!ret)
 		/* Last: who sees the socket may use it. */
 		ret = control_listen(control, err);
@@ -427,6 +430,7 @@ int main(int argc, char **argv)
 		ft_log(SD_ERR, "the event loop broke: %s", strerror(-ret));
 
 	control_close();
+	metrics_close();
 	failover_close();
 	devices_close();
 	forget_guests();

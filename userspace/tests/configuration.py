@@ -22,7 +22,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
     return w.path(name)
 
 
-DEFAULTS = {"ftd": {}, "fence": {"timeout-s": 30}, "guests": {"start": False, "protect-again": False, "standby": []},
+DEFAULTS = {"ftd": {}, "metrics": {}, "fence": {"timeout-s": 30}, "guests": {"start": False, "protect-again": False, "standby": []},
             "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
 
 
@@ -43,6 +43,9 @@ def configuration_taken(w):
             (f"[arbiter]\ntype = etcd\nendpoints = https://{'a' * 300}\ncert = {hook}\nkey = {secret}\nca = {hook}",
              {"arbiter": {"type": 2, "endpoints": ["https://" + "a" * 300], "cert": hook, "key": secret,
                           "ca": hook}}),
+            ("[metrics]\nlisten = 127.0.0.1:9710\n[ftd]\nlisten = :1",
+             {"metrics": {"listen": "127.0.0.1:9710"}, "ftd": {"listen": ":1"}}),
+            ("[metrics]\nlisten = unix:/run/m.sock", {"metrics": {"listen": "unix:/run/m.sock"}}),
             ("[arbiter]\ntype = manual\npath = /for/later\nwhen-unreachable = freeze",
              {"arbiter": {"path": "/for/later"}}),
             ("[guests]\nstart = yes\nprotect-again = no\nstandby = b, [::1]:70 ,c:7",
@@ -74,6 +77,10 @@ def configuration_refused(w):
             ("[ftd]\nlisten = :1\n\nlisten = :2", 4, "given in line 2 already; leave"),
             ("[ftd]\nlisten = :1 # all", 2, "a comment behind a value; give"),
             ("[ftd]\nlisten = a:b", 2, "listen = a:b is no address; say"),
+            ("[metrics]\nlisten = localhost", 2, "listen = localhost is no place for metrics; say"),
+            ("[metrics]\nlisten = unix:m.sock", 2, "is no place for metrics; say"),
+            ("[metrics]\nlisten = :x", 2, "is no place for metrics; say"),
+            ("[metrics]\nport = 1", 2, r"\[metrics\] has no key port"),
             ("[ftd]\ncontrol = c", 2, "not an absolute path; begin"),
             ('[ftd]\nstate = "/c"', 2, "not an absolute path; begin it with a slash, without quotes"),
             ("[ftd]\nlisten = \033[7m", 2, "a control character.*take it out"),

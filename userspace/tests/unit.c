@@ -528,7 +528,7 @@ static int run_all(const struct unit_test *test)
 
 /*
  * "unit": all tests; "unit console QMP BACKEND", "unit collect QMP HOW",
- * "unit journal", "unit vhost SOCKET KIND": see tests/check.
+ * "unit journal", "unit metrics", "unit vhost SOCKET KIND": see tests/check.
  */
 int main(int argc, char **argv)
 {
@@ -537,6 +537,8 @@ int main(int argc, char **argv)
 		return unit_console(argv[2], argv[3]);
 	if (argc == 2 && !strcmp(argv[1], "journal"))
 		return unit_journal();
+	if (argc == 2 && !strcmp(argv[1], "metrics"))
+		return unit_metrics();
 	if (argc == 4 && !strcmp(argv[1], "collect"))
 		return unit_collect(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))

@@ -24,6 +24,9 @@ void unit_complain(const char *file, int line, const char *what);
 extern const struct unit_test unit_tests[], unit_cmdline_tests[], unit_ftctl_tests[], unit_nl_tests[], unit_vhost_tests[],
 	unit_top_tests[], unit_view_tests[];
 
+/* Print metrics of strange guests, for tests/check to read. */
+int unit_metrics(void);
+
 /* Drive the functions for consoles on the chardev "con0" of a QEMU. */
 int unit_console(const char *qmp, const char *backend);
 /* Empty its ring buffer; @how "killed": and be killed before that is kept. */
