@@ -5,6 +5,7 @@
  */
 #include "../fault/fault.h"
 #include "replica.h"
+#include "trace.h"
 
 /*
  * A primary may have run, by itself or after an earlier pairing: its QEMU has stopped it,
@@ -201,6 +202,8 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 		ret = 0;
 		ftkvm_fault(FTKVM_FAULT_PROMOTE);
 		r->promote_at = ktime_get();
+		if (state != FTKVM_STATE_UNDECIDED)
+			trace_ftkvm_takeover_begin(r);
 		/* held: nobody has said that the backup stopped, whatever ended the pairing */
 		ftkvm_replica_event(r, FTKVM_EV_PROMOTE, state == FTKVM_STATE_UNDECIDED ?
 				    FTKVM_REASON_PROMOTED : FTKVM_REASON_NONE,

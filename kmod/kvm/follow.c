@@ -10,6 +10,7 @@
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 
 /**
@@ -29,6 +30,7 @@ void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...)
 	vaf.fmt = fmt;
 	vaf.va = &args;
 	r->st.divergences++;
+	trace_ftkvm_diverged(r, &at);
 	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_DIVERGED,
 			    "epoch %llu, point %llu/%#llx: %pV", r->epoch.nr, at.count, at.rip,
 			    &vaf);
@@ -140,6 +142,7 @@ static int follow_end(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		r->st.landed++;
 	else
 		r->st.skipped++;
+	trace_ftkvm_epoch_end(r, rec);
 	ftkvm_fault(FTKVM_FAULT_FOLLOW_END);
 	ftkvm_inputs_apply(r, rec->end.inputs, rec->end.ninputs);
 	ftkvm_fault(FTKVM_FAULT_FOLLOW_APPLIED);
@@ -239,6 +242,7 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 			left = ftkvm_backup_missed(here.count, here.count, r->margin);
 		}
 		if (step == FTKVM_STEP_LANDED) {
+			trace_ftkvm_landed(r, rec);
 			ftkvm_fault(FTKVM_FAULT_LANDED);
 			*again = true;
 			return follow_arrived(r, rec);
@@ -421,6 +425,7 @@ static int follow_take(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 		r->tsc_ahead = max_t(s64, r->tsc_ahead,
 				     rec->tsc - kvm_read_l1_tsc(r->vcpu, rdtsc()));
 		r->st.env[FTKVM_ENV_TSC]++;
+		trace_ftkvm_env_read(r, FTKVM_ENV_TSC, &rec->tsc, sizeof(rec->tsc));
 		break;
 	}
 	if (rec->flags & FTKVM_RECF_SNAP)

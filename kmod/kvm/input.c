@@ -9,6 +9,7 @@
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 #include "layout.h"
 
@@ -23,6 +24,7 @@ static void inputs_note(struct ftkvm_replica *r, const struct ftkvm_input *i)
 	struct ftkvm_inputs *in = &r->in;
 
 	r->st.inputs_local++;
+	trace_ftkvm_input_note(r, i);
 	switch (i->kind) {
 	case FTKVM_INPUT_FIXED:
 		__set_bit(i->vector, in->noted);
@@ -72,8 +74,11 @@ static void inputs_answered(struct ftkvm_replica *r, const struct ftkvm_input *i
 	raw_spin_unlock_irqrestore(&in->lock, flags);
 }
 
-static void inputs_queue(struct ftkvm_inputs *in, const struct ftkvm_input *i)
+static void inputs_queue(struct ftkvm_replica *r, const struct ftkvm_input *i)
 {
+	struct ftkvm_inputs *in = &r->in;
+
+	trace_ftkvm_input_queue(r, i);
 	switch (i->kind) {
 	case FTKVM_INPUT_FIXED:
 		__set_bit(i->vector, in->vec);
@@ -116,12 +121,12 @@ bool ftkvm_input_offer(struct ftkvm_replica *r, const struct ftkvm_input *i)
 		}
 		fallthrough;
 	case FTKVM_MODE_LEAD:
-		inputs_queue(&r->in, i);
+		inputs_queue(r, i);
 		wake = true;
 		break;
 	case FTKVM_MODE_HOLD:
 		/* it may be let go on */
-		inputs_queue(&r->in, i);
+		inputs_queue(r, i);
 		wake = true;
 		break;
 	case FTKVM_MODE_FOLLOW:
@@ -228,6 +233,7 @@ void ftkvm_inputs_apply(struct ftkvm_replica *r, const struct ftkvm_input *list,
 	int k;
 
 	for (k = 0; k < n; k++) {
+		trace_ftkvm_input_deliver(r, &list[k]);
 		/* its interrupts are inputs of their own */
 		if (ftkvm_input_of_device(&list[k]))
 			continue;

@@ -9,6 +9,7 @@
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 #include "layout.h"
 
@@ -26,6 +27,12 @@ static const char * const env_names[FTKVM_ENV_KINDS] = {
 	[FTKVM_ENV_IRQCHIP] = "interrupt controller",
 };
 
+static void env_count(struct ftkvm_replica *r, u8 kind, const void *val, u32 len)
+{
+	r->st.env[kind]++;
+	trace_ftkvm_env_read(r, kind, val, len);
+}
+
 static void env_lead(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
 {
 	int ret = -EINVAL;
@@ -39,7 +46,7 @@ static void env_lead(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
 				    (u64)r->vcpu->arch.regs[VCPU_REGS_RIP], len,
 				    env_names[kind]);
 	else
-		r->st.env[kind]++;
+		env_count(r, kind, val, len);
 }
 
 static void env_follow(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
@@ -54,7 +61,7 @@ static void env_follow(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
 	}
 	if (!ret) {
 		ftkvm_fault_data(FTKVM_FAULT_ENV_REPLACED, val, len);
-		r->st.env[kind]++;
+		env_count(r, kind, val, len);
 		return;
 	}
 	/* the primary died within this instruction: the shadow device answers */

@@ -8,6 +8,7 @@
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 
 static __always_inline void lead_fill(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
@@ -112,6 +113,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags, bool may_sleep)
 		else
 			r->st.landed++;
 		lead_count_lag(r);
+		trace_ftkvm_epoch_end(r, rec);
 		ftkvm_lockstep_logged(r);
 		ftkvm_log_flush_batch(r);
 	}
@@ -345,6 +347,7 @@ bool ftkvm_lead_tsc(struct ftkvm_replica *r, u64 *tsc)
 	}
 	r->last_tsc = *tsc;
 	r->st.env[FTKVM_ENV_TSC]++;
+	trace_ftkvm_env_read(r, FTKVM_ENV_TSC, tsc, sizeof(*tsc));
 	return !ftkvm_log_append(r, rec);
 }
 

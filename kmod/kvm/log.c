@@ -146,11 +146,13 @@ static bool log_over(const struct ftkvm_replica *r)
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 {
 	ktime_t t;
+	s64 ns;
 	int ret;
 
 	if (log_committed(r))
 		return 0;
 	ftkvm_log_flush(r);
+	trace_ftkvm_commit_begin(r);
 	ftkvm_fault(FTKVM_FAULT_COMMIT_WAIT);
 	t = ktime_get();
 	if (killable) {
@@ -161,7 +163,9 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 		ret = ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || log_committed(r));
 	}
 	r->st.commit_waits++;
-	r->st.commit_ns += ktime_to_ns(ktime_sub(ktime_get(), t));
+	ns = ktime_to_ns(ktime_sub(ktime_get(), t));
+	r->st.commit_ns += ns;
+	trace_ftkvm_commit_end(r, ns, ret);
 	ftkvm_fault(FTKVM_FAULT_COMMIT_WAITED);
 	return ret;
 }

@@ -10,6 +10,7 @@
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 
 /* userspace sees the core's enumerations as they are */
@@ -215,6 +216,7 @@ static void pair_down(void *priv, int reason, const char *detail)
 
 	/* behind the last log byte: ftkvm_follow_drained() */
 	smp_store_release(&r->log_closed, true);
+	trace_ftkvm_link_down(r, reason, detail);
 	ftkvm_fault(FTKVM_FAULT_LINK_DOWN);
 	if (READ_ONCE(r->unpairing))
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED, "%s", UNPAIRED);
@@ -616,6 +618,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		ftkvm_replica_event(r, FTKVM_EV_REFUSE, FTKVM_REASON_LOCAL, "%s", why);
 	} else {
 		*reason = FTKVM_REASON_NONE;
+		trace_ftkvm_link_up(r);
 		ftkvm_fault(FTKVM_FAULT_PAIR_RUNS);
 	}
 out:

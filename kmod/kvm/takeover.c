@@ -7,6 +7,7 @@
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 #include "layout.h"
 
@@ -60,6 +61,7 @@ void ftkvm_go_live(struct ftkvm_replica *r)
 	r->verify.left = 0;
 	r->verify.first = false;
 	r->st.takeover_ns = ktime_to_ns(ktime_sub(ktime_get(), r->promote_at));
+	trace_ftkvm_takeover_end(r);
 	ftkvm_replica_event(r, FTKVM_EV_DRAINED, FTKVM_REASON_PROMOTED,
 			    "live since epoch %llu", r->epoch.nr);
 	ftkvm_fault(FTKVM_FAULT_LIVE_DONE);

@@ -18,6 +18,7 @@
 #include <asm/fpu/xcr.h>
 #include "hooks.h"
 #include "replica.h"
+#include "trace.h"
 #include "vendor.h"
 #include "layout.h"
 
@@ -260,6 +261,7 @@ static int verify_begin(struct ftkvm_replica *r, u8 flags)
 	if (v->whole || v->next >= total)
 		v->next = 0;
 	v->epoch = r->epoch.nr;
+	trace_ftkvm_verify_begin(r, v->whole);
 	return verify_registers(r, flags, v->left);
 }
 
@@ -336,6 +338,7 @@ static void verify_end(struct ftkvm_replica *r)
 {
 	struct ftkvm_verify *v = &r->verify;
 
+	trace_ftkvm_verify_end(r, v->whole);
 	v->left = 0;
 	if (!v->whole)
 		return;
@@ -451,6 +454,8 @@ int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	srcu_read_unlock(&r->kvm->srcu, idx);
 	if (ret)
 		return -ESTALE;
+	if (!v->left)
+		trace_ftkvm_verify_end(r, v->whole);
 	if (v->whole && !v->left) {
 		v->whole = false;
 		v->done++;

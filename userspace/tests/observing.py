@@ -227,6 +227,17 @@ def metrics_are_documented(w):
     need(used and used <= set(types), f"alerts of what there is not: {used - set(types)}")
 
 
+@test
+def traces_are_documented(w):
+    """Each event of the module's has its line, and no line is of none."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = w.text(os.path.join(top, "kmod/kvm/trace.h"))
+    events = set(re.findall(r"^TRACE_EVENT\((\w+),", code, re.M)) | set(re.findall(r"^DEFINE_EVENT\(\w+, (\w+),", code, re.M))
+    lines = re.findall(r"^``(ftkvm_\w+)`` ", w.text(os.path.join(top, "Documentation/ftkvm/tracing.rst")), re.M)
+    need("ftkvm_log" in events and "ftkvm_state" in events, f"only {events} were found")
+    need(sorted(events) == sorted(lines), f"not the same: {events ^ set(lines)}")
+
+
 def metrics_ftd(w, where):
     conf = w.path("ftd.conf")
     with open(conf, "w", encoding="utf-8") as file:
