@@ -11,6 +11,7 @@ usage: hosttool COMMAND ...
   bad-peer NAME KIND    pair over a socket whose other end talks nonsense:
                         silent, close, noise, zeros, big, text
   poke PID MIB BYTE     change a byte of a guest's memory behind its QEMU's back
+  get URL               what a web server answers
   take-counters         hold all PMU counters until stdin ends
   proxy PORT TO-PORT    carry TCP connections to ftd's port; orders on stdin:
                         noise (inject bytes), flip (damage some that pass),
@@ -25,6 +26,7 @@ import struct
 import sys
 import threading
 import time
+import urllib.request
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 ATTACH, DETACH, PAIR, UNPAIR, PROMOTE, GET, SET, CHECK = range(1, 9)
@@ -245,6 +247,11 @@ def bad_peer(name, kind):
     return answer
 
 
+def get(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return {"type": answer.headers["Content-Type"], "body": answer.read().decode()}
+
+
 def take_counters():
     """All six, pinned to the CPU: nobody else gets one."""
     held = []
@@ -332,7 +339,7 @@ def main():
         {"take-counters": take_counters, "proxy": proxy}[command](*words)
         return
     known = {"unprivileged": unprivileged, "policy": policy, "attach-fd": attach_fd,
-             "attach": attach, "bad-peer": bad_peer, "poke": poke}
+             "attach": attach, "bad-peer": bad_peer, "poke": poke, "get": get}
     if command not in known:
         sys.exit(__doc__)
     print(json.dumps(known[command](*words)))
