@@ -72,6 +72,13 @@ void ftkvm_link_fail_wire(struct ftkvm_link *l, int err)
 		ftkvm_link_fail(l, FTKVM_REASON_PEER_GARBLED,
 				"the peer sent what is not a frame, or damaged");
 		return;
+	case -EINVAL:
+	case -EIO:
+	case -EMSGSIZE:
+		/* the kernel's TLS: no record, or one that is not for us */
+		ftkvm_link_fail(l, FTKVM_REASON_PEER_GARBLED,
+				"what came is not what the peer sent: the socket's TLS refuses it");
+		return;
 	case -EPROTONOSUPPORT:
 		ftkvm_link_fail(l, FTKVM_REASON_PEER_VERSION,
 				"the peer sent a frame of another protocol version");
