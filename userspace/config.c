@@ -234,6 +234,19 @@ static void append(struct reading *r, char ***list, size_t *n, const char *text)
 		++*n;
 }
 
+static void put_security(struct reading *r, const struct key *k, const char *value)
+{
+	(void)k;
+	if (!strcmp(value, "tls"))
+		r->c->link.security = FTLINK_TLS;
+	else if (!strcmp(value, "psk"))
+		r->c->link.security = FTLINK_PSK;
+	else if (!strcmp(value, "plain"))
+		r->c->link.security = FTLINK_PLAIN;
+	else
+		complain(r, r->line, "there is no security = %s; say tls, psk or plain", value);
+}
+
 static void put_endpoint(struct reading *r, char *url)
 {
 	size_t len = strlen(url), scheme = !strncmp(url, "https://", 8) ? 8 : !strncmp(url, "http://", 7) ? 7 : 0;
@@ -293,7 +306,8 @@ static void put_standby(struct reading *r, const struct key *k, const char *valu
 
 /* Those of which others, or their lines, are spoken of. */
 enum {
-	TYPE, PATH, ENDPOINTS, CA, CERT, KEY, USER, PASSWORD, HOOK, HOOK_TIME, NAMED,
+	TYPE, PATH, ENDPOINTS, CA, CERT, KEY, USER, PASSWORD, HOOK, HOOK_TIME,
+	SECURITY, LINK_CA, LINK_CERT, LINK_KEY, PEER_NAME, PSK_FILE, NAMED,
 };
 
 #define AT(member)	.at = offsetof(struct ftconfig, member)
@@ -309,6 +323,12 @@ static const struct key keys[] = {
 	[PASSWORD] = { "arbiter", "password-file", put_secret, AT(arbiter.password_file) },
 	[HOOK] = { "fence", "hook", put_program, AT(fence.hook) },
 	[HOOK_TIME] = { "fence", "timeout-s", put_number, AT(fence.timeout_s), .min = 1, .max = 3600 },
+	[SECURITY] = { "link", "security", put_security, 0, 0, 0 },
+	[LINK_CA] = { "link", "ca", put_readable, AT(link.ca) },
+	[LINK_CERT] = { "link", "cert", put_readable, AT(link.cert) },
+	[LINK_KEY] = { "link", "key", put_secret, AT(link.key) },
+	[PEER_NAME] = { "link", "peer-name", put_text, AT(link.peer_name) },
+	[PSK_FILE] = { "link", "psk-file", put_secret, AT(link.psk_file) },
 	{ "arbiter", "timeout-ms", put_number, AT(arbiter.timeout_ms), .min = 100, .max = 60000 },
 	{ "arbiter", "lease-s", put_number, AT(arbiter.lease_s), .min = 2, .max = 31536000 },
 	{ "arbiter", "when-unreachable", put_unreachable, 0, 0, 0 },
@@ -354,6 +374,40 @@ static void put_key(struct reading *r, const char *name, const char *value)
 			 r->section, name);
 }
 
+/* [link]: what each security wants, and what is for another one. */
+static void check_link(struct reading *r)
+{
+	static const char *const words[] = { "", "tls", "psk", "plain" };
+	static const struct {
+		int key;
+		enum ftlink_security of;
+		bool wanted;
+		const char *what;
+	} parts[] = {
+		{ LINK_CA, FTLINK_TLS, true, "FILE, the certificate of who signs both hosts'" },
+		{ LINK_CERT, FTLINK_TLS, true, "FILE, this host's certificate" },
+		{ LINK_KEY, FTLINK_TLS, true, "FILE, its private key" },
+		{ PEER_NAME, FTLINK_TLS, false, "" },
+		{ PSK_FILE, FTLINK_PSK, true, "FILE, a key that both hosts have" },
+	};
+	enum ftlink_security now = r->c->link.security;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		const char *name = keys[parts[i].key].name;
+		int line = r->seen[parts[i].key];
+
+		if (line && !r->seen[SECURITY])
+			complain(r, line, "%s is of no use without security; add security = %s", name, words[parts[i].of]);
+		else if (!line && parts[i].wanted && parts[i].of == now)
+			complain(r, r->seen[SECURITY], "security = %s has no %s; add %s = %s", words[now], name, name,
+				 parts[i].what);
+		else if (line && now && parts[i].of != now && now != FTLINK_PLAIN)
+			complain(r, line, "%s is not for security = %s; say security = %s, or leave it out", name, words[now],
+				 words[parts[i].of]);
+	}
+}
+
 /* What only all of it together tells. */
 static void check_together(struct reading *r)
 {
@@ -394,6 +448,7 @@ static void check_together(struct reading *r)
 	}
 	if (seen[HOOK_TIME] && !seen[HOOK])
 		complain(r, seen[HOOK_TIME], "timeout-s is of no use without hook; add it");
+	check_link(r);
 }
 
 /* --- lines ----------------------------------------------------------------- */
@@ -525,6 +580,11 @@ void ftconfig_free(struct ftconfig *c)
 	free(c->arbiter.password_file);
 	free(c->fence.hook);
 	free(c->metrics.listen);
+	free(c->link.ca);
+	free(c->link.cert);
+	free(c->link.key);
+	free(c->link.peer_name);
+	free(c->link.psk_file);
 	free(c);
 }
 

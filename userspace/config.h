@@ -23,6 +23,14 @@ enum ftunreachable {
 	FTUNREACHABLE_SOLO,
 };
 
+/* How connections between hosts are secured. */
+enum ftlink_security {
+	FTLINK_UNSET,		/* not at all: none are made */
+	FTLINK_TLS,
+	FTLINK_PSK,
+	FTLINK_PLAIN,
+};
+
 /**
  * struct ftconfig - what is in the file, or the defaults
  * @file: its name, for messages
@@ -32,6 +40,7 @@ enum ftunreachable {
  * @fence: [fence]; @hook is NULL if there is none
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
  * @metrics: [metrics]; @listen is NULL where none are served
+ * @link: [link]; what belongs to another security is NULL, and so is what was not said
  *
  * Does not change once it is made, so any thread may read it.
  */
@@ -60,6 +69,10 @@ struct ftconfig {
 	struct {
 		char *listen;
 	} metrics;
+	struct {
+		enum ftlink_security security;
+		char *ca, *cert, *key, *peer_name, *psk_file;
+	} link;
 };
 
 /* The one that counts now; the main loop's. */

@@ -22,6 +22,7 @@
 #include "metrics_http.h"
 #include "op.h"
 #include "peer.h"
+#include "secure.h"
 #include "text.h"
 
 #define STOP_MS		10000	/* for operations that are under way */
@@ -189,6 +190,7 @@ static void forget_guests(void)
 
 static const char usage[] =
 	"Usage: ftd [--config PATH] [--control PATH] [--listen [ADDR][:PORT]] [--state PATH]\n"
+	"           [--plain]\n"
 	"       ftd --check [--config PATH]\n"
 	"The daemon of ftkvm: see ftd(8).\n"
 	"\n"
@@ -200,6 +202,7 @@ static const char usage[] =
 	FT_PEER_PORT ")\n"
 	"  --state PATH     the list of attached guests (the control socket's path and \".guests\");\n"
 	"                   that of devices is beside it (\".devices\")\n"
+	"  --plain          neither encrypt nor authenticate connections to other hosts\n"
 	"\n"
 	"  --version, --help\n";
 
@@ -224,10 +227,12 @@ static void say_config(void *arg, const char *text)
 /* --- SIGHUP: the configuration is read again ------------------------------------ */
 
 static const char *config_path;
+static bool plain_link;
 
 struct reload {
 	struct job job;
 	struct ftconfig *config;
+	struct secure *secure;
 	bool good;
 };
 
@@ -244,7 +249,9 @@ static void reload_take(struct reload *r)
 	if (ret) {
 		ft_log(SD_ERR, "the configuration stays as it was: %s", err.text);
 		ftconfig_free(r->config);
+		secure_free(r->secure);
 	} else {
+		secure_use(r->secure);
 		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] and [metrics] needs a restart");
 	}
 	free(r);
@@ -264,8 +271,15 @@ static void reload_work(struct job *job)
 {
 	struct reload *r = (struct reload *)job;
 	bool check = false;
+	struct fterr err;
 
-	r->good = !ftconfig_read(config_path, &r->config, say_config, &check);
+	if (ftconfig_read(config_path, &r->config, say_config, &check))
+		return;
+	r->good = !secure_load(r->config, plain_link, &r->secure, &err);
+	if (r->good)
+		return;
+	say_config(&check, err.text);
+	ftconfig_free(r->config);
 }
 
 static void reload_done(struct job *job)
@@ -302,13 +316,35 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
 
 static int check_config(const char *path)
 {
+	struct secure *secure;
 	struct ftconfig *c;
 	bool check = true;
+	struct fterr err;
 
 	if (ftconfig_read(path, &c, say_config, &check))
 		return 1;
+	if (secure_load(c, false, &secure, &err)) {
+		say_config(&check, err.text);
+		ftconfig_free(c);
+		return 1;
+	}
+	secure_free(secure);
 	printf("%s: %s\n", c->file, c->there ? "good" : "good: it is not there, so all is as by default");
 	ftconfig_free(c);
+	return 0;
+}
+
+/* Without, ftd has enough to do: it is said, and again to who pairs. */
+static int start_link(const struct ftconfig *config, struct fterr *err)
+{
+	struct secure *secure;
+	int ret = secure_load(config, plain_link, &secure, err);
+
+	if (ret)
+		return ret;
+	secure_use(secure);
+	if (secure_probe(err))
+		ft_log(SD_WARNING, "no guest can be paired: %s", err->text);
 	return 0;
 }
 
@@ -341,6 +377,8 @@ static int start(struct ftconfig *config, const char *control, const char *where
 	if (!ret)
 		ret = failover_init(config, err);
 	if (!ret)
+		ret = start_link(config, err);
+	if (!ret)
 		ret = again_init(err);
 	if (!ret)
 		ret = peer_listen(where, err);
@@ -360,6 +398,7 @@ int main(int argc, char **argv)
 		{ "control", required_argument, NULL, 'c' },
 		{ "listen", required_argument, NULL, 'l' },
 		{ "state", required_argument, NULL, 's' },
+		{ "plain", no_argument, NULL, 'p' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
@@ -387,6 +426,9 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			state = optarg;
+			break;
+		case 'p':
+			plain_link = true;
 			break;
 		case 'V':
 			printf("ftd, ftkvm %s\n", FTKVM_VERSION);
@@ -422,8 +464,8 @@ int main(int argc, char **argv)
 	}
 	guests_restore();
 	devices_restore();
-	ft_log(SD_NOTICE, "version %s, peers' port %d, control socket %s", FTKVM_VERSION, peer_port(),
-	       control);
+	ft_log(SD_NOTICE, "version %s, peers' port %d by %s, control socket %s", FTKVM_VERSION, peer_port(),
+	       secure_words(), control);
 	sd_notify(0, "READY=1");
 	ret = sd_event_loop(ftd_loop);
 	if (ret)
@@ -434,6 +476,7 @@ int main(int argc, char **argv)
 	failover_close();
 	devices_close();
 	forget_guests();
+	secure_use(NULL);
 	ftnl_close(&events);
 	return ret ? 1 : 0;
 }

@@ -8,18 +8,29 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "job.h"
 #include "op.h"
 #include "peer.h"
+#include "secure.h"
 #include "stream.h"
 
 #define PEERS_MAX	16
 #define LINE_SECONDS	5
 #define LOGS_PER_MINUTE	20	/* about nonsense from the network */
 
-/* A connection that has not said its line yet. */
+/**
+ * struct peer - a connection that has not said its line yet
+ * @job: its handshake
+ * @begun: its first byte was looked at: it is plain, or secured
+ * @ret, @err: what came of the handshake
+ */
 struct peer {
+	struct job job;
 	int fd;
 	sd_event_source *io, *timer;
+	bool begun;
+	int ret;
+	struct fterr err;
 	size_t have;
 	char from[64];
 	char line[PEER_LINE_MAX];
@@ -90,6 +101,62 @@ static void whole_line(struct peer *p)
 	peer_free(p);
 }
 
+/* In a thread. */
+static void handshake_work(struct job *job)
+{
+	struct peer *p = (struct peer *)job;
+
+	p->ret = secure_accept(p->fd, p->from, SECURE_ACCEPT_MS, &p->err);
+}
+
+static void handshake_done(struct job *job)
+{
+	struct peer *p = (struct peer *)job;
+
+	if (p->ret) {
+		log_nonsense(p->from, p->err.text);
+		peer_free(p);
+	} else if (sd_event_source_set_enabled(p->io, SD_EVENT_ON) < 0 ||
+		   sd_event_source_set_time_relative(p->timer, LINE_SECONDS * 1000000ULL) < 0 ||
+		   sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT) < 0) {
+		peer_free(p);
+	}
+}
+
+/* What kind of connection this is: the line comes now, or after a handshake. False: not now. */
+static bool begin(struct peer *p)
+{
+	unsigned char first;
+	char waste[PEER_LINE_MAX];
+	ssize_t n = recv(p->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+	int ret;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		peer_free(p);
+		return false;
+	}
+	p->begun = true;
+	ret = secure_first(first, &p->err);
+	if (!ret)
+		return true;
+	if (ret < 0) {
+		/* closed with that unread, the socket would take the answer back */
+		while (recv(p->fd, waste, sizeof(waste), MSG_DONTWAIT) == sizeof(waste))
+			;
+		refuse(p, p->err.text);
+		return false;
+	}
+	p->job.work = handshake_work;
+	p->job.done = handshake_done;
+	sd_event_source_set_enabled(p->io, SD_EVENT_OFF);
+	sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
+	if (job_start(&p->job))
+		peer_free(p);
+	return false;
+}
+
 static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
 	struct peer *p = arg;
@@ -99,6 +166,8 @@ static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
 
 	(void)s;
 	(void)revents;
+	if (!p->begun && !begin(p))
+		return 0;
 	/* What follows the newline is for the module: look before taking. */
 	n = recv(fd, p->line + p->have, room, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The TCP port for the other hosts' ftd. A peer sends one line:
+ * The TCP port for the other hosts' ftd. Connections begin as [link] says (secure.h); then,
+ * a peer sends one line:
  *
  *	{"ftd": 1, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
  *	 ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}

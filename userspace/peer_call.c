@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "peer.h"
 #include "peer_call.h"
+#include "secure.h"
 
 #define CONNECT_MS	5000
 
@@ -53,10 +54,13 @@ int peer_connect(const char *peer, struct fterr *err)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *ai;
 	char host[256], port[8];
-	int ret;
+	int ret, fd;
 
 	if (ft_split_host(peer, host, sizeof(host), port, sizeof(port), FT_PEER_PORT) || !*host)
 		return ft_fail(err, -EINVAL, "\"%.100s\" is no HOST[:PORT]", peer);
+	ret = secure_probe(err);
+	if (ret)
+		return ret;
 	ret = getaddrinfo(host, port, &hints, &list);
 	if (ret)
 		return ft_fail(err, -EHOSTUNREACH, "the peer's name %s can't be resolved: %s", host,
@@ -71,7 +75,12 @@ int peer_connect(const char *peer, struct fterr *err)
 	if (ret < 0)
 		return ft_fail(err, ret, "cannot reach ftd at %s port %s: %s; is the host up, does ftd run there "
 			       "(systemctl start ftd), does a firewall close the port?", host, port, strerror(-ret));
-	peer_ready(ret);
+	fd = ret;
+	peer_ready(fd);
+	ret = secure_connect(fd, host, SECURE_CONNECT_MS, err);
+	if (!ret)
+		return fd;
+	close(fd);
 	return ret;
 }
 

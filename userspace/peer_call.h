@@ -11,6 +11,8 @@
  * peer_connect() - connect to a host's ftd
  * @peer: HOST[:PORT]
  *
+ * The connection is secured as [link] says (secure.h); it is used as if it were plain.
+ *
  * Return: a blocking socket, or -errno with a text
  */
 int peer_connect(const char *peer, struct fterr *err);

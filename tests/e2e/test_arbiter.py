@@ -152,7 +152,7 @@ def _arbitrated(t, more=""):
     for host in t.hosts:
         if host.prepared:
             t.down(host)
-        text = f"[arbiter]\ntype = file\npath = {THIRD}/sessions\n{more}"
+        text = f"{pairing.link_text()}[arbiter]\ntype = file\npath = {THIRD}/sessions\n{more}"
         host.run(f"mkdir -p {THIRD}; mount -t 9p -o trans=virtio,version=9p2000.L,cache=none third "
                  f"{THIRD}; mkdir -p {THIRD}/sessions; printf %s {shlex.quote(text)} > {CONF}")
         host.ftd_options = ("--config", CONF)
@@ -276,7 +276,7 @@ def arbiter_ftd_was_away(t):
 def arbiter_of_another_kind(t):
     """The backup's host has no such arbiter: the pairing is refused, and the guest may be tried again."""
     where = _arbitrated(t)
-    t.b.run(f"printf '[arbiter]\\ntype = manual\\n' > {CONF}")
+    t.b.run(f"printf '{pairing.link_text()}[arbiter]\\ntype = manual\\n' > {CONF}")
     pair = t.pair("loop", append=LONG)
     t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}", cause="arbiter",
               remedy="ftd.conf")

@@ -50,6 +50,7 @@ def configuration_taken(w):
              {"arbiter": {"path": "/for/later"}}),
             ("[guests]\nstart = yes\nprotect-again = no\nstandby = b, [::1]:70 ,c:7",
              {"guests": {"start": True, "standby": ["b", "[::1]:70", "c:7"]}}),
+            ("[link]\nsecurity = plain", {}), ("[link]\nca = {hook}\nsecurity = plain".format(hook=hook), {}),
             (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
         conf = write(w, text)
         code, out, err = run(w, "ftd", "--check", "--config", conf)
@@ -109,6 +110,15 @@ def configuration_refused(w):
             ("[arbiter]\ntimeout-ms = 1s", 2, "give a number"), ("[arbiter]\ntimeout-ms = -5", 2, "give a number"),
             ("[arbiter]\nlease-s = 99999999999999999999999", 2, "give a number"),
             ("[arbiter]\nwhen-unreachable = never", 2, "is no choice; say freeze or solo"),
+            ("[link]\nsecurity = ssl", 2, "no security = ssl; say tls, psk or plain"),
+            ("[link]\nsecurity = psk", 2, "security = psk has no psk-file; add psk-file = FILE"),
+            (f"[link]\npsk-file = {secret}", 2, "psk-file is of no use without security; add security = psk"),
+            (f"[link]\nsecurity = psk\npsk-file = {plain}", 3, "open to all users .mode 0644.; chmod o="),
+            (f"[link]\nsecurity = tls\nca = {plain}\ncert = {plain}", 2, "security = tls has no key; add key = FILE"),
+            (f"[link]\nsecurity = tls\nca = {plain}\ncert = {plain}\nkey = {plain}", 5, "open to all users"),
+            (f"[link]\nsecurity = psk\npsk-file = {secret}\npeer-name = x", 4,
+             "peer-name is not for security = psk; say security = tls, or leave it out"),
+            ("[arbiter]\npeer-name = x", 2, r"has no key peer-name; it belongs to \[link\]"),
             (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
             ("[guests]\nstart = maybe", 2, "start = maybe is no choice; say yes or no"),
             ("[guests]\nstandby = a,,b", 2, '"" is no host; say'),

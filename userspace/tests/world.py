@@ -70,11 +70,11 @@ class World:
         self.processes.append(process)
         return process
 
-    def ftd(self, name="ftd", *extra, env=None, wait=True, program="ftd"):
+    def ftd(self, name="ftd", *extra, env=None, wait=True, program="ftd", link=("--plain",)):
         control, log = self.path(name + ".sock"), self.path(name + ".log")
         with open(log, "ab") as out:
             process = self.start([*self.wrap, os.path.join(self.build, program), "--control", control,
-                                  "--listen", "127.0.0.1:0", *extra], stdout=out, stderr=out,
+                                  "--listen", "127.0.0.1:0", *link, *extra], stdout=out, stderr=out,
                                  env=dict(os.environ, **(env or {})))
         self.daemons.append((process, log))
         if wait:

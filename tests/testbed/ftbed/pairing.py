@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """ftkvm on the emulated hosts: module, daemon, attach, pair, promote."""
 import json
+import os
 import shlex
 import time
 
@@ -11,6 +12,11 @@ from .guest import CONSOLE, QMP
 CONTROL = "/run/ftkvm/ftd.sock"
 PORT = 7717
 NAME = "guest"
+
+# How the hosts' ftd are connected where a test does not say: "plain", or "psk": any test may be run
+# over TLS.
+LINK = os.environ.get("FTKVM_LINK") or "plain"
+LINK_CONF, LINK_KEY = "/run/ftd-link.conf", "/run/ftd-link.psk"
 
 
 def load_module_script(path=None):
@@ -25,11 +31,36 @@ def load_module(host, path=None):
     return host.run(load_module_script(path))
 
 
+def modules_script():
+    """The kernel finds its modules by itself, as on any host."""
+    where = f"/lib/modules/{paths.kernel_release()}"
+    kernel = os.path.join(paths.host_kernel_dir(), where[1:])
+    return f"mkdir -p /lib/modules; [ -e {where} ] || ln -s {shlex.quote(kernel)} {where}; "
+
+
+def link_text():
+    """[link] of a configuration file, as FTKVM_LINK says."""
+    if LINK == "psk":
+        return f"[link]\nsecurity = psk\npsk-file = {LINK_KEY}\n"
+    return f"[link]\nsecurity = {LINK}\n"
+
+
+def _link(host):
+    """Shell words that make what ftd needs, and its options."""
+    if host.ftd_link is not None:
+        return "", host.ftd_link
+    if LINK == "plain":
+        return "", ("--plain",)
+    return (modules_script() + f"(umask 077; echo ftkvm:{'a5' * 32} > {LINK_KEY}); "
+            f"printf %s {shlex.quote(link_text())} > {LINK_CONF}; "), ("--config", LINK_CONF)
+
+
 def start_daemon_script(host, extra=()):
     """ftd, with its output in /run/ftd.log and its process in /run/ftd.pid."""
+    before, link = _link(host)
     words = shlex.join([paths.ftd(), "--control", CONTROL, "--listen", f"{host.address}:{PORT}",
-                        *host.ftd_options, *extra])
-    return (f"mkdir -p /run/ftkvm; {words} >> /run/ftd.log 2>&1 < /dev/null & "
+                        *link, *host.ftd_options, *extra])
+    return (f"mkdir -p /run/ftkvm; {before}{words} >> /run/ftd.log 2>&1 < /dev/null & "
             "echo $! > /run/ftd.pid; "
             f"while ! [ -S {CONTROL} ]; do sleep 0.05; kill -0 $(cat /run/ftd.pid) || "
             "{ echo 'ftd does not come up:' >&2; cat /run/ftd.log >&2; exit 1; }; done")
