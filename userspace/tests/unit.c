@@ -541,6 +541,8 @@ int main(int argc, char **argv)
 		return unit_metrics();
 	if (argc == 4 && !strcmp(argv[1], "collect"))
 		return unit_collect(argv[2], argv[3]);
+	if (argc == 5 && !strcmp(argv[1], "secure"))
+		return unit_secure(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
 	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_ftctl_tests) + run_all(unit_nl_tests) +

@@ -33,6 +33,8 @@ int unit_console(const char *qmp, const char *backend);
 int unit_collect(const char *qmp, const char *how);
 /* Say something to the journal, and all identifiers to standard output. */
 int unit_journal(void);
+/* A handshake between what two configurations say; @client "-": the server with itself. */
+int unit_secure(const char *server, const char *client, const char *host);
 /* Be a vhost-user device, and say what a QEMU does with it. */
 int unit_vhost(const char *path, const char *kind);
 
