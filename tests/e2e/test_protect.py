@@ -33,7 +33,7 @@ class Live(Pair):
         for host in t.hosts:
             if host.prepared:
                 t.down(host)
-            host.run(f"printf %s {shlex.quote(self._conf[host.name])} > {CONF}")
+            host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
             host.ftd_options = ("--config", CONF)
         pairing.up(t.hosts)
 
@@ -98,7 +98,7 @@ class Live(Pair):
         """Its power is back; nothing of before is left there."""
         host.power_on()
         host.wait_up()
-        host.run(f"printf %s {shlex.quote(self._conf[host.name])} > {CONF}")
+        host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
         pairing.up([host])
         self.guests[host.name] = Arrived(host, self.machine, self.args, paired=True)
 
