@@ -239,8 +239,8 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 	}
 	switch (r->state) {
 	case FTKVM_UAPI_STATE_IDLE:
-		snprintf(buf, size, "to protect it, start the same guest (-S) on both hosts, attach both, "
-			 "then here: ftctl pair %s --peer HOST", n);
+		snprintf(buf, size, "to protect it, if it runs: ftctl protect %s --peer HOST; if it waits (-S) on both hosts, and is "
+			 "attached there too: ftctl pair %s --peer HOST", n, n);
 		break;
 	case FTKVM_UAPI_STATE_ORPHAN:
 		if (r->reason == FTKVM_REASON_GUEST_ENDED)
@@ -255,8 +255,8 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 			 "does, this one is out of date: ftctl fence %s", *r->peer ? " " : "", r->peer, n, n);
 		break;
 	case FTKVM_UAPI_STATE_SOLO:
-		snprintf(buf, size, "nothing is lost yet, but the next failure ends the guest: mend the other "
-			 "host; a guest that has run can be paired again only after a restart (-S on both hosts)");
+		snprintf(buf, size, "nothing is lost yet, but the next failure ends the guest: mend the other host%s%s, or take another "
+			 "one, and run: ftctl protect %s --peer HOST", *r->peer ? " " : "", r->peer, n);
 		break;
 	case FTKVM_UAPI_STATE_STOPPED:
 		if (r->reason == FTKVM_REASON_STORAGE)

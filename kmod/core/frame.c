@@ -274,7 +274,7 @@ static int ftkvm_compare_guests(const struct ftkvm_hello *us, const struct ftkvm
 				    le32_to_cpu(us->vcpus), le32_to_cpu(peer->vcpus));
 
 	/* what the firmware has done to it since, the peer's QEMU has yet to be told */
-	laid_out = us->slots_crc && peer->slots_crc;
+	laid_out = us->ram_bytes && peer->ram_bytes;
 	if (laid_out && us->ram_bytes != peer->ram_bytes)
 		return ftkvm_refuse(why, "start both guests with the same -m",
 				    "RAM differs: %llu bytes here, %llu at the peer",

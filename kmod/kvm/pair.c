@@ -601,7 +601,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 	pair_end_link(r);
 	pair_reset(r);
 	r->flow.window = le32_to_cpu(h[1].window);
-	r->moved = !h[0].slots_crc || !h[1].slots_crc;
+	r->moved = !h[0].ram_bytes || !h[1].ram_bytes;
 	spin_lock_irq(&r->lock);
 	r->role = p->role == FTKVM_UAPI_ROLE_PRIMARY ? FTKVM_ROLE_PRIMARY : FTKVM_ROLE_BACKUP;
 	spin_unlock_irq(&r->lock);

@@ -196,7 +196,7 @@ static bool fit(const struct ftkvm_hello *us, const struct ftkvm_hello *peer)
 	       le32_to_cpu(us->role) - 1 < 2 && le32_to_cpu(peer->role) - 1 < 2 &&
 	       us->role != peer->role &&
 	       us->vcpus == peer->vcpus && us->event == peer->event &&
-	       (!us->slots_crc || !peer->slots_crc ||
+	       (!us->ram_bytes || !peer->ram_bytes ||
 		(us->ram_bytes == peer->ram_bytes && us->slots_crc == peer->slots_crc)) &&
 	       us->cpuid_crc == peer->cpuid_crc && us->irqchip == peer->irqchip &&
 	       us->devices == peer->devices && us->devices_crc == peer->devices_crc &&
