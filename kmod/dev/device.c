@@ -215,7 +215,7 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 		return -ENOMEM;
 	ret = -EINVAL;
 	dev->kvm = ftkvm_replica_vm(p->vm_fd, why, size);
-	if (!dev->kvm)
+	if (!dev->kvm || !ftkvm_devq_can_write(dev->kvm, why, size))
 		goto put;
 	file = fget(p->backend_fd);
 	if (!file) {

@@ -120,6 +120,7 @@ struct ftkvm_devq {
  * @packet: room for one that comes
  * @merge: VIRTIO_NET_F_MRG_RXBUF was accepted
  * @mac: the guest's, as it was seen last; all zeros before
+ * @up: what came before its queue was started for the first time is dropped
  * @held: bytes of @packet, which waits for room; the receive queue's worker's
  * @announced: how often the network was told of a takeover
  * @announce: to tell it
@@ -130,6 +131,7 @@ struct ftkvm_devq {
 struct ftkvm_net {
 	void *packet;
 	bool merge;
+	bool up;
 	u8 mac[ETH_ALEN];
 	int held;
 	unsigned int announced;
@@ -277,6 +279,7 @@ void ftkvm_devs_gone(struct kvm *kvm);
 /* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */
 void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr);
 void ftkvm_devq_free(struct ftkvm_devq *q);
+bool ftkvm_devq_can_write(const struct kvm *kvm, char *why, size_t size);
 void ftkvm_devq_begin(struct ftkvm_devq *q, struct ftkvm_replica *r);
 void ftkvm_devq_end(struct ftkvm_devq *q);
 void ftkvm_devq_forget(struct ftkvm_devq *q);

@@ -215,6 +215,9 @@ u32 ftkvm_lockstep_stop(struct ftkvm_devq *q)
 		ftkvm_sum_stopped(r, q);
 	if (r)
 		ftkvm_replica_put(r);
+	/* not even begun: nothing was done since QEMU said where it is */
+	if (!q->vq.at.num)
+		return q->place.base;
 	if (follows)
 		return q->vq.used_idx;
 	ftkvm_devq_forget(q);
@@ -248,11 +251,50 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 			/* both count alike, whatever one of them did before */
 			q->starts = 0;
 			q->logged = 0;
+			/* of the time before, which nobody else shared */
+			q->host_fault = false;
 			clear_bit(FTKVM_DEVQ_KICKED, &q->todo);
 			mutex_unlock(&q->lock);
 		}
 		ftkvm_dev_put(dev);
 	}
+}
+
+/**
+ * ftkvm_lockstep_idle() - is each queue of a guest stopped?
+ * @kvm: the guest
+ * @why: if not, cause and remedy
+ * @size: of @why
+ *
+ * One that was started, and not stopped, has requests that only this host knows of. Where all
+ * are stopped, nothing is left of them but the rings, in memory that the two hosts compare; and
+ * what QEMU sets up from then on is started in lockstep, on both hosts at one point.
+ *
+ * So this is asked when a pairing begins, and by the vCPU thread when nobody but itself may
+ * start a queue any more.
+ * Context: process.
+ * Return: 0; -EBUSY: one is not.
+ */
+int ftkvm_lockstep_idle(const struct kvm *kvm, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+	int ret = 0;
+	s64 no = -1;
+
+	while (!ret && (dev = ftkvm_dev_next(kvm, &no))) {
+		ftkvm_for_each_devq(q, dev) {
+			mutex_lock(&q->lock);
+			if (q->vq.at.num)
+				ret = -EBUSY;
+			mutex_unlock(&q->lock);
+		}
+		if (ret)
+			snprintf(why, size, "device %s is in use by the guest, which runs: it is paired while its QEMU has stopped it",
+				 dev->name);
+		ftkvm_dev_put(dev);
+	}
+	return ret;
 }
 
 /**

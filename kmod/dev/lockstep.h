@@ -31,6 +31,9 @@ void ftkvm_lockstep_drain(struct ftkvm_devq *q);
 u32 ftkvm_lockstep_stop(struct ftkvm_devq *q);
 void ftkvm_lockstep_reset(struct ftkvm_replica *r);
 
+/* ... for pairing */
+int ftkvm_lockstep_idle(const struct kvm *kvm, char *why, size_t size);
+
 /* ... for the kick; any context but NMI */
 bool ftkvm_lockstep_kick(struct ftkvm_devq *q);
 

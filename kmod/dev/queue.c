@@ -69,6 +69,24 @@ static int guest_write(void *priv, u64 gpa, const void *buf, u32 len)
 	return 0;
 }
 
+/**
+ * ftkvm_devq_can_write() - does a migration find what is written into a VM's memory?
+ * @kvm: the VM
+ * @why: if not, cause and remedy
+ * @size: of @why
+ *
+ * A dirty ring belongs to a vCPU that runs, which a worker is not.
+ * Context: process.
+ * Return: whether it does.
+ */
+bool ftkvm_devq_can_write(const struct kvm *kvm, char *why, size_t size)
+{
+	if (!kvm->dirty_ring_size)
+		return true;
+	snprintf(why, size, "the guest's QEMU has a ring for pages that change, and would migrate without what its devices write: start it without dirty-ring-size at -accel kvm");
+	return false;
+}
+
 static const struct ftkvm_virtq_ops guest_memory = {
 	.read = guest_read,
 	.write = guest_write,

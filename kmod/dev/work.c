@@ -34,6 +34,21 @@ void ftkvm_devs_poke(struct kvm *kvm)
 	rcu_read_unlock();
 }
 
+/*
+ * What came to a card before its guest was here is not for it: where that is migrated from, it
+ * had these packets.
+ */
+static void work_start(struct ftkvm_devq *q)
+{
+	struct ftkvm_dev *dev = q->dev;
+
+	if (dev->kind == FTKVM_UAPI_DEV_NET && q->nr == FTKVM_VNET_RX && !dev->net.up) {
+		ftkvm_net_forget(dev);
+		dev->net.up = true;
+	}
+	ftkvm_devq_start(q);
+}
+
 /* The rings of a guest that is not in lockstep. Whether something was there. */
 static bool work_rings(struct ftkvm_devq *q)
 {
@@ -48,7 +63,7 @@ static bool work_rings(struct ftkvm_devq *q)
 	}
 	srcu = srcu_read_lock(&q->dev->kvm->srcu);
 	if (test_bit(FTKVM_DEVQ_START, &q->todo)) {
-		ftkvm_devq_start(q);
+		work_start(q);
 		any = true;
 	}
 	call = test_and_clear_bit(FTKVM_DEVQ_CALL, &q->todo);

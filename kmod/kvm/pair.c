@@ -563,7 +563,7 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 	int ret;
 
 	*reason = FTKVM_REASON_LOCAL;
-	ret = pair_settings(r, p, why, size);
+	ret = pair_settings(r, p, why, size) ?: ftkvm_lockstep_idle(r->kvm, why, size);
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_PAIR_BEGIN);
 	if (ret)
