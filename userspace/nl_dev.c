@@ -97,6 +97,64 @@ int ftnl_dev_stop(const char *name, uint32_t queue, uint32_t *base, struct fterr
 	return nlh ? ftnl_finish(&nl, nlh, on_base, base, err) : err->code;
 }
 
+/* An answer, and whether it was understood. */
+struct answer {
+	bool ok;
+	void *into;
+};
+
+static int whole(int ret, const struct answer *a, struct fterr *err)
+{
+	return ret || a->ok ? ret : ft_fail(err, -EBADMSG, "the kernel module's answer is not understood: is it of "
+					    "this version of ftkvm?");
+}
+
+static void on_track(const struct nlmsghdr *nlh, void *arg)
+{
+	struct answer *a = arg;
+
+	a->ok = nl_parse_track(nlh, a->into);
+}
+
+int ftnl_dev_track(const char *name, uint32_t *track, struct fterr *err)
+{
+	struct answer a = { .into = track };
+	struct ftnl nl;
+	struct nlmsghdr *nlh = begin(&nl, FTKVM_CMD_DEV_TRACK, name, err);
+
+	return nlh ? whole(ftnl_finish(&nl, nlh, on_track, &a, err), &a, err) : err->code;
+}
+
+int ftnl_dev_untrack(const char *name, uint32_t track, struct fterr *err)
+{
+	struct ftnl nl;
+	struct nlmsghdr *nlh = begin(&nl, FTKVM_CMD_DEV_TRACK, name, err);
+
+	if (!nlh)
+		return err->code;
+	mnl_attr_put_u32(nlh, FTKVM_A_TRACK, track);
+	return ftnl_finish(&nl, nlh, NULL, NULL, err);
+}
+
+static void on_dirty(const struct nlmsghdr *nlh, void *arg)
+{
+	struct answer *a = arg;
+
+	a->ok = nl_parse_dirty(nlh, a->into);
+}
+
+int ftnl_dev_dirty(const char *name, uint32_t track, struct ftdirty *d, struct fterr *err)
+{
+	struct answer a = { .into = d };
+	struct ftnl nl;
+	struct nlmsghdr *nlh = begin(&nl, FTKVM_CMD_DEV_DIRTY, name, err);
+
+	if (!nlh)
+		return err->code;
+	mnl_attr_put_u32(nlh, FTKVM_A_TRACK, track);
+	return whole(ftnl_finish(&nl, nlh, on_dirty, &a, err), &a, err);
+}
+
 static void on_device(const struct nlmsghdr *nlh, void *arg)
 {
 	nl_parse_device(nlh, arg);

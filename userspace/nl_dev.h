@@ -38,6 +38,13 @@ struct ftdev_queue {
 	int kick_fd, call_fd;
 };
 
+/* Some parts of a disk that have changed, and how many bytes of it have beside them. */
+struct ftdirty {
+	struct ftkvm_uapi_range ranges[FTKVM_RANGES_MAX];
+	size_t n;
+	uint64_t left;
+};
+
 /* As in nl.h: each with a socket of its own; 0, or -errno with a text. */
 int ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err);
 int ftnl_dev_del(const char *name, struct fterr *err);
@@ -48,6 +55,11 @@ int ftnl_dev_call(const char *name, uint32_t queue, int call_fd, struct fterr *e
 /* Blocks until nothing is in flight. */
 int ftnl_dev_stop(const char *name, uint32_t queue, uint32_t *base, struct fterr *err);
 int ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err);
+/* Have it noted which parts of a disk change, and no more; @track: of this copy of it. */
+int ftnl_dev_track(const char *name, uint32_t *track, struct fterr *err);
+int ftnl_dev_untrack(const char *name, uint32_t track, struct fterr *err);
+/* Some of them, which are forgotten; after an error the copy is to be begun anew. */
+int ftnl_dev_dirty(const char *name, uint32_t track, struct ftdirty *d, struct fterr *err);
 /* All of them; the caller frees *@list. */
 int ftnl_dev_dump(struct ftdev **list, size_t *n, struct fterr *err);
 

@@ -40,6 +40,9 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_DEV_STATS]	= MNL_TYPE_NESTED,
 	[FTKVM_A_DISKS_DETAIL]	= MNL_TYPE_STRING,
 	[FTKVM_A_STORAGE_DETAIL] = MNL_TYPE_STRING,
+	[FTKVM_A_TRACK]		= MNL_TYPE_U32,
+	[FTKVM_A_DIRTY]		= MNL_TYPE_U64,
+	[FTKVM_A_RANGES]	= MNL_TYPE_BINARY,
 };
 
 /* The type, or 0 for an attribute that is unknown or not as it should be. */
@@ -221,6 +224,51 @@ void nl_parse_base(const struct nlmsghdr *nlh, uint32_t *base)
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
 		if (attr_type(attr) == FTKVM_A_BASE)
 			*base = mnl_attr_get_u32(attr);
+}
+
+bool nl_parse_track(const struct nlmsghdr *nlh, uint32_t *track)
+{
+	const struct nlattr *attr;
+	bool there = false;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
+		if (attr_type(attr) != FTKVM_A_TRACK)
+			continue;
+		*track = mnl_attr_get_u32(attr);
+		there = true;
+	}
+	return there;
+}
+
+static bool parse_ranges(const struct nlattr *attr, struct ftdirty *d)
+{
+	size_t bytes = mnl_attr_get_payload_len(attr);
+
+	if (bytes > sizeof(d->ranges) || bytes % sizeof(d->ranges[0]))
+		return false;
+	memcpy(d->ranges, mnl_attr_get_payload(attr), bytes);
+	d->n = bytes / sizeof(d->ranges[0]);
+	return true;
+}
+
+bool nl_parse_dirty(const struct nlmsghdr *nlh, struct ftdirty *d)
+{
+	const struct nlattr *attr;
+	bool there = false, whole = true;
+
+	memset(d, 0, sizeof(*d));
+	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
+		switch (attr_type(attr)) {
+		case FTKVM_A_DIRTY:
+			d->left = mnl_attr_get_u64(attr);
+			there = true;
+			break;
+		case FTKVM_A_RANGES:
+			whole = parse_ranges(attr, d);
+			break;
+		}
+	}
+	return there && whole;
 }
 
 void ftproblem_add(struct ftproblems *p, uint32_t scope, const char *remedy,

@@ -9,6 +9,10 @@
 void nl_parse_replica(const struct nlmsghdr *nlh, struct ftreplica *r);
 void nl_parse_event(const struct nlmsghdr *nlh, struct ftevent *e);
 void nl_parse_device(const struct nlmsghdr *nlh, struct ftdev *d);
+/* What DEV_TRACK answers; false: nothing that is understood. */
+bool nl_parse_track(const struct nlmsghdr *nlh, uint32_t *track);
+/* What DEV_DIRTY answers; false: it is not whole. */
+bool nl_parse_dirty(const struct nlmsghdr *nlh, struct ftdirty *d);
 /* What DEV_STOP answers; @base is left alone if it says nothing. */
 void nl_parse_base(const struct nlmsghdr *nlh, uint32_t *base);
 /* Adds to what @p holds. */

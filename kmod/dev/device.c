@@ -32,6 +32,7 @@ static void dev_release(struct kref *ref)
 	ftkvm_for_each_devq(q, dev)
 		ftkvm_devq_free(q);
 	kvfree(dev->net.packet);
+	ftkvm_track_free(dev);
 	if (dev->file)
 		fput(dev->file);
 	if (dev->kvm)
@@ -138,6 +139,27 @@ static struct ftkvm_dev *dev_named(const char *name, char *why, size_t size)
 	return NULL;
 }
 
+/**
+ * ftkvm_dev_find() - the device of a name
+ * @name: the operator's
+ * @why: cause and remedy if there is none
+ * @size: of @why
+ *
+ * Context: process; sleeps.
+ * Return: the device with a reference, or NULL.
+ */
+struct ftkvm_dev *ftkvm_dev_find(const char *name, char *why, size_t size)
+{
+	struct ftkvm_dev *dev;
+
+	mutex_lock(&ftkvm_devs_lock);
+	dev = dev_named(name, why, size);
+	if (dev)
+		kref_get(&dev->ref);
+	mutex_unlock(&ftkvm_devs_lock);
+	return dev;
+}
+
 /* ---- come and go ---- */
 
 static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
@@ -149,6 +171,7 @@ static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
 		return NULL;
 	kref_init(&dev->ref);
 	mutex_init(&dev->cmd);
+	mutex_init(&dev->track_lock);
 	spin_lock_init(&dev->fault.lock);
 	strscpy(dev->name, p->name);
 	dev->no = p->no;
@@ -344,36 +367,20 @@ void ftkvm_devs_gone(struct kvm *kvm)
 
 /* ---- queues ---- */
 
-/* The queue of a command, with its device's reference. */
-static struct ftkvm_devq *queue_named(const char *name, u32 nr, int *err, char *why, size_t size)
-{
-	struct ftkvm_devq *q = NULL;
-	struct ftkvm_dev *dev;
-
-	*err = -ENOENT;
-	mutex_lock(&ftkvm_devs_lock);
-	dev = dev_named(name, why, size);
-	if (dev && nr < dev->queues) {
-		kref_get(&dev->ref);
-		q = &dev->q[nr];
-	} else if (dev) {
-		snprintf(why, size, "device %s has no queue %u", name, nr);
-		*err = -EINVAL;
-	}
-	mutex_unlock(&ftkvm_devs_lock);
-	return q;
-}
-
 /* A command's turn at a queue, until queue_done(); another may wait for storage. */
 static struct ftkvm_devq *queue_command(const char *name, u32 nr, int *err, char *why,
 					size_t size)
 {
-	struct ftkvm_devq *q = queue_named(name, nr, err, why, size);
-	struct ftkvm_dev *dev;
+	struct ftkvm_dev *dev = ftkvm_dev_find(name, why, size);
 
-	if (!q)
+	*err = -ENOENT;
+	if (!dev)
 		return NULL;
-	dev = q->dev;
+	if (nr >= dev->queues) {
+		snprintf(why, size, "device %s has no queue %u", name, nr);
+		*err = -EINVAL;
+		goto put;
+	}
 	*err = mutex_lock_killable(&dev->cmd) ? -EINTR : 0;
 	if (!*err && READ_ONCE(dev->removed)) {
 		mutex_unlock(&dev->cmd);
@@ -381,7 +388,8 @@ static struct ftkvm_devq *queue_command(const char *name, u32 nr, int *err, char
 		*err = -ENOENT;
 	}
 	if (!*err)
-		return q;
+		return &dev->q[nr];
+put:
 	ftkvm_dev_put(dev);
 	return NULL;
 }
@@ -540,15 +548,9 @@ static int dev_tell(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 /* see netlink.h */
 int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info)
 {
-	struct ftkvm_dev *dev;
 	char why[8];
 
-	mutex_lock(&ftkvm_devs_lock);
-	dev = dev_named(name, why, sizeof(why));
-	if (dev)
-		kref_get(&dev->ref);
-	mutex_unlock(&ftkvm_devs_lock);
-	return dev_tell(dev, info);
+	return dev_tell(ftkvm_dev_find(name, why, sizeof(why)), info);
 }
 
 /* see netlink.h */

@@ -30,6 +30,7 @@
 
 struct eventfd_ctx;
 struct ftkvm_replica;
+struct ftkvm_track;
 
 #define FTKVM_DEV_QUEUES	4
 
@@ -185,6 +186,9 @@ struct ftkvm_disk_fault {
  * @file: where the disk is stored; the host's interface
  * @through: a write is complete when it is durable
  * @removed: it is on its way out
+ * @track_lock: guards @track, @tracks
+ * @track: which parts of the disk change; NULL: nobody asks (track.c)
+ * @tracks: how often that was asked
  * @cmd: userspace's commands exclude each other
  * @queues: how many
  * @q: the queues
@@ -204,6 +208,9 @@ struct ftkvm_dev {
 	struct file *file;
 	bool through;
 	bool removed;
+	struct mutex track_lock;	/* @track, @tracks */
+	struct ftkvm_track *track;
+	u32 tracks;
 	struct mutex cmd;		/* one command at a time */
 	u32 queues;
 	struct ftkvm_devq q[FTKVM_DEV_QUEUES];
@@ -271,6 +278,7 @@ int ftkvm_devs_init(void);
 void ftkvm_devs_exit(void);
 struct ftkvm_dev *ftkvm_dev_get(const struct kvm *kvm, u32 no);
 struct ftkvm_dev *ftkvm_dev_next(const struct kvm *kvm, s64 *no);
+struct ftkvm_dev *ftkvm_dev_find(const char *name, char *why, size_t size);
 void ftkvm_dev_put(struct ftkvm_dev *dev);
 
 u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count);
@@ -314,6 +322,10 @@ int ftkvm_sum_follow(struct ftkvm_replica *r, struct ftkvm_devq *q,
 		     const struct ftkvm_vreq *req, const void *theirs, u32 len);
 void ftkvm_sum_stopped(struct ftkvm_replica *r, struct ftkvm_devq *q);
 void ftkvm_sums_logged(struct ftkvm_replica *r, u32 state, u64 left);
+
+/* ---- track.c ---- */
+void ftkvm_track_mark(struct ftkvm_dev *dev, u64 at, u64 bytes);
+void ftkvm_track_free(struct ftkvm_dev *dev);
 
 /* ---- net.c ---- */
 int ftkvm_net_open(struct ftkvm_dev *dev, struct file *file, char *why, size_t size);

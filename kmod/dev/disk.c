@@ -115,6 +115,7 @@ static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 			ret = req->blk.op == FTKVM_VBLK_DISCARD ? 0 : disk_zero(dev, pos, len);
 		else if (ret)
 			disk_failed(dev, "discard", pos, ret);
+		ftkvm_track_mark(dev, pos, len);
 		if (ret)
 			return ret;
 	}
@@ -143,6 +144,8 @@ u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
 		break;
 	case FTKVM_VBLK_OUT:
 		ret = disk_move(dev, req->blk.sector, req->data, req->blk.len, true);
+		/* whether it went well or not: some of it may be there */
+		ftkvm_track_mark(dev, req->blk.sector * DISK_SECTOR, req->blk.len);
 		break;
 	case FTKVM_VBLK_FLUSH:
 		ret = disk_sync(dev);

@@ -62,6 +62,12 @@ const struct nla_policy ftkvm_nl_dev_stop_policy[FTKVM_A_QUEUE + 1] = {
 	[FTKVM_A_QUEUE]		= NL_DEV_QUEUE,
 };
 
+/* TRACK, DIRTY */
+const struct nla_policy ftkvm_nl_dev_track_policy[FTKVM_A_TRACK + 1] = {
+	[FTKVM_A_DEV_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_TRACK]		= { .type = NLA_U32 },
+};
+
 static const char *nl_dev_name(struct genl_info *info)
 {
 	return nla_data(info->attrs[FTKVM_A_DEV_NAME]);
@@ -260,4 +266,81 @@ int ftkvm_nl_dev_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	/* The next call goes on with the one that did not fit. */
 	return ret && !skb->len ? ret : skb->len;
+}
+
+/* ---- what changes of a disk ---- */
+
+/* see internal.h */
+int ftkvm_nl_dev_track(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct sk_buff *msg;
+	u32 id = 0;
+	void *hdr;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME))
+		return -EINVAL;
+	if (info->attrs[FTKVM_A_TRACK]) {
+		ret = ftkvm_dev_untrack(nl_dev_name(info), nla_get_u32(info->attrs[FTKVM_A_TRACK]),
+					why, sizeof(why));
+		return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
+	}
+	msg = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	if (!msg)
+		return -ENOMEM;
+	ret = ftkvm_dev_track(nl_dev_name(info), &id, why, sizeof(why));
+	if (!ret)
+		ret = nla_put_u32(msg, FTKVM_A_TRACK, id);
+	if (ret) {
+		nlmsg_free(msg);
+		return ftkvm_nl_fail(info, ret, 0, why);
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+static int nl_dev_dirty(struct sk_buff *msg, struct genl_info *info,
+			struct ftkvm_uapi_range *ranges, char *why, size_t size)
+{
+	u32 n = FTKVM_RANGES_MAX;
+	u64 left = 0;
+	int ret;
+
+	ret = ftkvm_dev_dirty(nl_dev_name(info), nla_get_u32(info->attrs[FTKVM_A_TRACK]), ranges,
+			      &n, &left, why, size);
+	if (ret)
+		return ret;
+	if (nla_put_u64_64bit(msg, FTKVM_A_DIRTY, left, FTKVM_A_PAD) ||
+	    (n && nla_put(msg, FTKVM_A_RANGES, n * sizeof(*ranges), ranges)))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/*
+ * What was fetched is forgotten, whether the answer arrives or not: who gets none has to begin
+ * anew. So there is room for it first.
+ * see internal.h
+ */
+int ftkvm_nl_dev_dirty(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct ftkvm_uapi_range *ranges;
+	struct sk_buff *msg = NULL;
+	void *hdr;
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, DEV_NAME) || FTKVM_NL_MISSING(info, TRACK))
+		return -EINVAL;
+	ranges = kmalloc_array(FTKVM_RANGES_MAX, sizeof(*ranges), GFP_KERNEL);
+	if (ranges)
+		msg = ftkvm_nl_begin(info, GENLMSG_DEFAULT_SIZE, &hdr);
+	ret = msg ? nl_dev_dirty(msg, info, ranges, why, sizeof(why)) : -ENOMEM;
+	kfree(ranges);
+	if (ret) {
+		nlmsg_free(msg);
+		return ftkvm_nl_fail(info, ret, 0, why);
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
 }

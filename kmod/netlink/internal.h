@@ -30,12 +30,15 @@ extern const struct nla_policy ftkvm_nl_dev_name_policy[FTKVM_A_DEV_NAME + 1];
 extern const struct nla_policy ftkvm_nl_dev_start_policy[FTKVM_A_CALL_FD + 1];
 extern const struct nla_policy ftkvm_nl_dev_call_policy[FTKVM_A_CALL_FD + 1];
 extern const struct nla_policy ftkvm_nl_dev_stop_policy[FTKVM_A_QUEUE + 1];
+extern const struct nla_policy ftkvm_nl_dev_track_policy[FTKVM_A_TRACK + 1];
 int ftkvm_nl_dev_add(struct sk_buff *skb, struct genl_info *info);
 int ftkvm_nl_dev_del(struct sk_buff *skb, struct genl_info *info);
 int ftkvm_nl_dev_start(struct sk_buff *skb, struct genl_info *info);
 int ftkvm_nl_dev_call(struct sk_buff *skb, struct genl_info *info);
 int ftkvm_nl_dev_stop(struct sk_buff *skb, struct genl_info *info);
 int ftkvm_nl_dev_get(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_dev_track(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_dev_dirty(struct sk_buff *skb, struct genl_info *info);
 int ftkvm_nl_dev_dump(struct sk_buff *skb, struct netlink_callback *cb);
 
 #endif

@@ -568,6 +568,8 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 	FTKVM_NL_DO(FENCE, fence, name, NAME),
+	FTKVM_NL_DO(DEV_TRACK, dev_track, dev_track, TRACK),
+	FTKVM_NL_DO(DEV_DIRTY, dev_dirty, dev_track, TRACK),
 };
 
 static const struct genl_multicast_group ftkvm_nl_groups[] = {

@@ -219,6 +219,20 @@ int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t siz
 int ftkvm_dev_info(const char *name, struct ftkvm_dev_info *info);
 int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info);
 
+/*
+ * Note from now on which parts of a disk change; that ends one that is under way. @id: of
+ * this one, for the other two. -EINVAL: it is no disk.
+ */
+int ftkvm_dev_track(const char *name, u32 *id, char *why, size_t size);
+/* Note them no more. -ESTALE: another one was begun, or this one was ended. */
+int ftkvm_dev_untrack(const char *name, u32 id, char *why, size_t size);
+/*
+ * Fetch and forget up to @n of them, which becomes how many there were; @left: bytes that
+ * are still to be fetched. -ESTALE as above.
+ */
+int ftkvm_dev_dirty(const char *name, u32 id, struct ftkvm_uapi_range *ranges, u32 *n, u64 *left,
+		    char *why, size_t size);
+
 /* ---- what the family offers them ---- */
 
 /* Registered last, once commands may come; unregistered first. Can sleep. */

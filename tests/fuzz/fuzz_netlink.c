@@ -393,6 +393,8 @@ static void seed_dev(struct seed *s, u8 cmd, u16 without, u16 odd, u64 value)
 		{ FTKVM_CMD_DEV_CALL, FTKVM_A_QUEUE, 4, 1 },
 		{ FTKVM_CMD_DEV_CALL, FTKVM_A_CALL_FD, 4, 11 },
 		{ FTKVM_CMD_DEV_STOP, FTKVM_A_QUEUE, 4, 1 },
+		{ FTKVM_CMD_DEV_TRACK, FTKVM_A_TRACK, 4, 5 },
+		{ FTKVM_CMD_DEV_DIRTY, FTKVM_A_TRACK, 4, 5 },
 	};
 	u32 i;
 
@@ -467,6 +469,14 @@ static void seed_devs(struct seed *s)
 		for (by = -1; by <= 1; by++) {
 			seed_begin(s, 0, 0, limits[i].cmd);
 			seed_dev(s, limits[i].cmd, 0, limits[i].type, limits[i].at + by);
+		}
+	}
+	for (cmd = FTKVM_CMD_DEV_TRACK; cmd <= FTKVM_CMD_DEV_DIRTY; cmd++) {
+		for (ret = 0; ret < 4; ret++) {
+			seed_begin(s, ret, ret > 1, cmd);
+			seed_dev(s, cmd, 0, 0, 0);
+			seed_begin(s, ret, ret > 1, cmd);
+			seed_dev(s, cmd, FTKVM_A_TRACK, 0, 0);
 		}
 	}
 	/* a card without a capacity, and all there are */

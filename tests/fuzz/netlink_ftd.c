@@ -49,6 +49,31 @@ uint32_t ftd_hears_base(const void *nlh)
 	return base;
 }
 
+uint32_t ftd_hears_track(const void *nlh)
+{
+	uint32_t track = 0;
+
+	return nl_parse_track(nlh, &track) ? track : 0;
+}
+
+bool ftd_hears_dirty(const void *nlh, unsigned int n,
+		     void (*make)(uint32_t i, unsigned long long *at, unsigned long long *bytes),
+		     uint64_t left)
+{
+	unsigned long long at, bytes;
+	struct ftdirty d;
+	unsigned int i;
+
+	if (!nl_parse_dirty(nlh, &d) || d.n != n || d.left != left)
+		return false;
+	for (i = 0; i < n; i++) {
+		make(i, &at, &bytes);
+		if (d.ranges[i].at != at || d.ranges[i].bytes != bytes)
+			return false;
+	}
+	return true;
+}
+
 bool ftd_hears_event(const void *nlh, const struct world_replica *r)
 {
 	struct ftevent e;

@@ -33,6 +33,12 @@ bool ftd_hears_event(const void *nlh, const struct world_replica *r);
 bool ftd_hears_device(const void *nlh, const struct world_device *d);
 /* What DEV_STOP answers; ~0u: nothing that ftd understands. */
 uint32_t ftd_hears_base(const void *nlh);
+/* What DEV_TRACK answers. */
+uint32_t ftd_hears_track(const void *nlh);
+/* What DEV_DIRTY answers: @n parts, made by @make from their number. */
+bool ftd_hears_dirty(const void *nlh, unsigned int n,
+		     void (*make)(uint32_t i, unsigned long long *at, unsigned long long *bytes),
+		     uint64_t left);
 /* The only stat that PROMOTE's answer has. */
 bool ftd_hears_takeover(const void *nlh, uint64_t ns);
 /* The text before an error, and the error's own; room for FTKVM_ERROR_MAX + 1. */

@@ -89,6 +89,10 @@ static bool take_dev_attr(struct call *c, u16 type, const u8 *payload, size_t le
 	case FTKVM_A_CALL_FD:
 		c->q.call_fd = v;
 		return len == 4 && c->q.call_fd >= 0;
+	case FTKVM_A_TRACK:
+		c->track = v;
+		c->tracked = true;
+		return len == 4;
 	default:
 		return false;
 	}
@@ -191,6 +195,8 @@ static const struct {
 	[FTKVM_CMD_DEV_STOP] = { A(DEV_NAME) | A(QUEUE), 0 },
 	[FTKVM_CMD_DEV_GET] = { A(DEV_NAME), 0 },
 	[FTKVM_CMD_FENCE] = { A(NAME), 0 },
+	[FTKVM_CMD_DEV_TRACK] = { A(DEV_NAME), A(TRACK) },
+	[FTKVM_CMD_DEV_DIRTY] = { A(DEV_NAME) | A(TRACK), 0 },
 };
 
 /* Beside each attribute on its own: what must be there together. */

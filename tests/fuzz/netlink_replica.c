@@ -269,6 +269,54 @@ int ftkvm_dev_stop(const char *name, u32 queue, u32 *base, char *why, size_t siz
 	return done(why, size);
 }
 
+int ftkvm_dev_track(const char *name, u32 *id, char *why, size_t size)
+{
+	REQUIRE(!comes(FTKVM_CMD_DEV_TRACK, false, name)->tracked);
+	if (!w.ret)
+		*id = w.fill ^ 0x5a5a5a5a;
+	return done(why, size);
+}
+
+int ftkvm_dev_untrack(const char *name, u32 id, char *why, size_t size)
+{
+	const struct call *c = comes(FTKVM_CMD_DEV_TRACK, false, name);
+
+	REQUIRE(c->tracked && c->track == id);
+	REACHED("DEV_TRACK ended");
+	return done(why, size);
+}
+
+/* The @i-th part that has changed. */
+static void make_range(u32 i, u64 *at, u64 *bytes)
+{
+	*at = (u64)(w.fill + i) << 20;
+	*bytes = 512 * (i + 1);
+}
+
+static u32 make_ranges(void)
+{
+	return w.fill % 2 ? FTKVM_RANGES_MAX : w.fill % FTKVM_RANGES_MAX;
+}
+
+int ftkvm_dev_dirty(const char *name, u32 id, struct ftkvm_uapi_range *ranges, u32 *n, u64 *left,
+		    char *why, size_t size)
+{
+	const struct call *c = comes(FTKVM_CMD_DEV_DIRTY, false, name);
+	u64 at, bytes;
+	u32 i;
+
+	REQUIRE(c->tracked && c->track == id && *n == FTKVM_RANGES_MAX);
+	for (i = 0; !w.ret && i < make_ranges(); i++) {
+		make_range(i, &at, &bytes);
+		ranges[i] = (struct ftkvm_uapi_range) { at, bytes };
+	}
+	if (!w.ret) {
+		*n = i;
+		*left = w.stat[FTKVM_STAT_EPOCHS];
+	}
+	return done(why, size);
+}
+
 void make_dev(struct ftkvm_dev_info *info, u32 nr)
 {
 	u32 v = w.fill + nr;
@@ -387,7 +435,8 @@ static void hear_success(const struct call *c, const struct nlmsghdr *req)
 {
 	u32 data = c->cmd == FTKVM_CMD_GET || c->cmd == FTKVM_CMD_CHECK ||
 		   c->cmd == FTKVM_CMD_PROMOTE || c->cmd == FTKVM_CMD_DEV_GET ||
-		   c->cmd == FTKVM_CMD_DEV_STOP;
+		   c->cmd == FTKVM_CMD_DEV_STOP || c->cmd == FTKVM_CMD_DEV_DIRTY ||
+		   (c->cmd == FTKVM_CMD_DEV_TRACK && !c->tracked);
 	const struct nlmsghdr *nlh;
 	u32 heard;
 
@@ -413,6 +462,16 @@ static void hear_success(const struct call *c, const struct nlmsghdr *req)
 	case FTKVM_CMD_DEV_STOP:
 		REQUIRE(ftd_hears_base(nlh) == make_base());
 		REACHED("DEV_STOP answered");
+		break;
+	case FTKVM_CMD_DEV_TRACK:
+		REQUIRE(ftd_hears_track(nlh) == (w.fill ^ 0x5a5a5a5a));
+		REACHED("DEV_TRACK answered");
+		break;
+	case FTKVM_CMD_DEV_DIRTY:
+		REQUIRE(ftd_hears_dirty(nlh, make_ranges(), make_range, w.stat[FTKVM_STAT_EPOCHS]));
+		REACHED("DEV_DIRTY answered");
+		if (make_ranges() == FTKVM_RANGES_MAX)
+			REACHED("DEV_DIRTY answered with all that it has room for");
 		break;
 	case FTKVM_CMD_PROMOTE:
 		REQUIRE(ftd_hears_takeover(nlh, w.stat[FTKVM_STAT_TAKEOVER_NS]));

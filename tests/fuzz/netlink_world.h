@@ -27,16 +27,18 @@
  * @state: FTKVM_ANY_STATE: not given
  * @mask: the settings that are given, FTKVM_SET_*
  * @disks: NO_DISKS: not given
+ * @track: of a copy of a disk, if @tracked
  * @dev, @q: of a device; the name and VM_FD are above
  */
 struct call {
 	u8 cmd;
-	bool dump, force;
+	bool dump, force, tracked;
 	const char *name;
 	int fd;
 	u32 state;
 	u32 mask;
 	u32 disks;
+	u32 track;
 	struct ftkvm_pair_params p;
 	struct ftkvm_dev_params dev;
 	struct ftkvm_queue_params q;

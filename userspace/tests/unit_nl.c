@@ -144,6 +144,32 @@ static void device(void)
 	CHECK(base == 65535);
 }
 
+static void changes(void)
+{
+	struct ftkvm_uapi_range ranges[FTKVM_RANGES_MAX + 1] = { { 512, 1024 }, { 1ULL << 40, 65536 } };
+	struct nlmsghdr *nlh = message(FTKVM_CMD_DEV_TRACK);
+	uint32_t track = 7;
+	struct ftdirty d;
+
+	CHECK(!nl_parse_track(nlh, &track) && track == 7);
+	mnl_attr_put_u32(nlh, FTKVM_A_TRACK, 9);
+	CHECK(nl_parse_track(nlh, &track) && track == 9);
+	nlh = message(FTKVM_CMD_DEV_DIRTY);
+	CHECK(!nl_parse_dirty(nlh, &d));
+	mnl_attr_put_u64(nlh, FTKVM_A_DIRTY, 5 << 16);
+	CHECK(nl_parse_dirty(nlh, &d) && !d.n && d.left == 5 << 16);
+	mnl_attr_put(nlh, FTKVM_A_RANGES, 2 * sizeof(ranges[0]), ranges);
+	CHECK(nl_parse_dirty(nlh, &d) && d.n == 2 && d.ranges[1].at == 1ULL << 40 && d.ranges[0].bytes == 1024);
+	nlh = message(FTKVM_CMD_DEV_DIRTY);
+	mnl_attr_put_u64(nlh, FTKVM_A_DIRTY, 0);
+	mnl_attr_put(nlh, FTKVM_A_RANGES, sizeof(ranges), ranges);
+	CHECK(!nl_parse_dirty(nlh, &d));
+	nlh = message(FTKVM_CMD_DEV_DIRTY);
+	mnl_attr_put_u64(nlh, FTKVM_A_DIRTY, 0);
+	mnl_attr_put(nlh, FTKVM_A_RANGES, sizeof(ranges[0]) - 1, ranges);
+	CHECK(!nl_parse_dirty(nlh, &d));
+}
+
 static void check_answer(void)
 {
 	struct ftproblems p = { 0 };
@@ -241,6 +267,7 @@ const struct unit_test unit_nl_tests[] = {
 	{ "bad_attributes", bad_attributes },
 	{ "event_message", event },
 	{ "device_message", device },
+	{ "changes_of_a_disk", changes },
 	{ "check_answer", check_answer },
 	{ "error_texts", error_texts },
 	{ "spoiled_messages", spoiled_messages },

@@ -151,6 +151,21 @@
  *			not do the last time (DEV_STAT_FAILED); the guest was told, if this
  *			host was its primary or had it alone
  *
+ *  FTKVM_CMD_DEV_TRACK	BLK: note from now on which parts of the disk change, whoever serves
+ *			its queue; for a copy of it that is made while the guest writes.
+ *			What was noted for an earlier one is forgotten, and that one ended.
+ *			With TRACK: note them no more. ESTALE: another one was begun.
+ *	in:  DEV_NAME, [TRACK]
+ *	out: TRACK (if it was not given)
+ *
+ *  FTKVM_CMD_DEV_DIRTY	Fetch parts that have changed, and forget that they did. What was
+ *			fetched, but for the first time, may change again while it is read: then
+ *			it is fetched again. All is fetched when nothing is left, behind
+ *			a DEV_STOP of the queue. If this fails, what it fetched is lost,
+ *			and the copy to be begun anew. ESTALE: as above.
+ *	in:  DEV_NAME, TRACK
+ *	out: DIRTY, [RANGES]
+ *
  *  FTKVM_CMD_EVENT	To the multicast group "events", unasked: something
  *			happened to a replica.
  *	out: NAME EVENT STATE ROLE REASON DETAIL TIME_NS
@@ -189,6 +204,9 @@
  *	NUM u32			1..FTKVM_DEV_NUM_HIGHEST, a power of two
  *	DESC u64, AVAIL u64, USED u64
  *	BASE u32		0..65535
+ *	TRACK u32
+ *	DIRTY u64		bytes that are still to be fetched
+ *	RANGES binary		1..FTKVM_RANGES_MAX struct ftkvm_uapi_range
  *	DEV_STATS nest { every FTKVM_DEV_STAT_*: u64 }
  *	PROBLEM nest (repeats) { CAUSE string  REMEDY string  SCOPE u32 }
  *	STATS nest { every FTKVM_STAT_*: u64 }
@@ -198,6 +216,8 @@
  */
 #ifndef _UAPI_LINUX_FTKVM_H
 #define _UAPI_LINUX_FTKVM_H
+
+#include <linux/types.h>
 
 #define FTKVM_GENL_NAME		"ftkvm"
 #define FTKVM_GENL_VERSION	1
@@ -216,6 +236,7 @@
 #define FTKVM_VERIFY_HIGHEST	1000000000
 #define FTKVM_DEV_NO_HIGHEST	255
 #define FTKVM_DEV_NUM_HIGHEST	1024
+#define FTKVM_RANGES_MAX	128
 
 enum {
 	FTKVM_CMD_UNSPEC,
@@ -236,6 +257,8 @@ enum {
 	FTKVM_CMD_DEV_STOP,
 	FTKVM_CMD_DEV_GET,
 	FTKVM_CMD_FENCE,
+	FTKVM_CMD_DEV_TRACK,
+	FTKVM_CMD_DEV_DIRTY,
 	__FTKVM_CMD_MAX
 };
 
@@ -291,6 +314,9 @@ enum {
 	FTKVM_A_DISKS_DETAIL,	/* why the last comparison of the disks was given up */
 	FTKVM_A_STORAGE_DETAIL,	/* what a disk's storage could not do, the last time */
 	FTKVM_A_ON_LOSS,	/* enum ftkvm_uapi_loss */
+	FTKVM_A_TRACK,		/* which copy of a disk it is that asks what changes */
+	FTKVM_A_DIRTY,		/* bytes that have changed, beside RANGES */
+	FTKVM_A_RANGES,		/* struct ftkvm_uapi_range, some */
 	__FTKVM_A_MAX
 };
 
@@ -367,6 +393,12 @@ enum {
 };
 
 #define FTKVM_DEV_STAT_MAX (__FTKVM_DEV_STAT_MAX - 1)
+
+/* A part of a disk. */
+struct ftkvm_uapi_range {
+	__u64 at;	/* bytes, of 512 a multiple */
+	__u64 bytes;
+};
 
 enum ftkvm_uapi_dev_kind {
 	FTKVM_UAPI_DEV_BLK = 1,
