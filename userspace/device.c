@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "device.h"
+#include "disk_recv.h"
 #include "op.h"
 #include "text.h"
 
@@ -309,6 +310,7 @@ void device_end(struct device *d)
 
 	if (d->conn)
 		devconn_end(d->conn, NULL);
+	disk_recv_lost(d);
 	for (at = &ftd_devices; *at != d; at = &(*at)->next)
 		;
 	*at = d->next;

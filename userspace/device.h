@@ -11,6 +11,7 @@
 #include "nl_dev.h"
 
 struct devconn;
+struct disk_recv;
 
 /**
  * struct device - a device, with a QEMU or without
@@ -21,6 +22,7 @@ struct devconn;
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
  * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
+ * @copy: another host's ftd writes its image, or NULL
  * @listen_fd: -1: its socket could not be made; that is tried again
  * @closing: sockets that are being closed: nobody may connect meanwhile
  * @trouble: why, or why the last connection ended; "" if it was in order
@@ -39,6 +41,7 @@ struct device {
 	int listen_fd;
 	sd_event_source *listen_source;
 	struct devconn *conn;
+	struct disk_recv *copy;
 	unsigned int closing;
 	char trouble[sizeof(((struct fterr *)0)->text)];
 };
@@ -92,6 +95,9 @@ bool devconn_heard(const struct devconn *conn);
 bool devconn_yields(struct devconn *conn, int sock);
 pid_t devconn_pid(const struct devconn *conn);
 bool devconn_busy(const struct devconn *conn);
+/* Of a disk that QEMU has, while it is not busy: its image, or -1 if only the module has it; its size. */
+int devconn_image(const struct devconn *conn);
+uint64_t devconn_bytes(const struct devconn *conn);
 /* Add what is known of it. */
 void devconn_json(const struct devconn *conn, json_t *json);
 

@@ -15,6 +15,7 @@
 #include <linux/virtio_blk.h>
 #include "backend.h"
 #include "device.h"
+#include "disk_recv.h"
 #include "job.h"
 #include "qmp.h"
 #include "text.h"
@@ -180,6 +181,8 @@ static int on_start(struct vu *vu, unsigned int n, struct fterr *err)
 	struct devconn *c = vu->arg;
 	const struct vu_queue *q = &vu->queue[n];
 
+	if (c->dev->copy && disk_recv_writes(c->dev->copy))
+		return ft_fail(err, -EBUSY, "another host's ftd is writing to its image: no guest can run on that");
 	c->queue = n;
 	c->set = (struct ftdev_queue) {
 		.num = q->num, .base = q->base,
@@ -541,6 +544,16 @@ pid_t devconn_pid(const struct devconn *c)
 bool devconn_busy(const struct devconn *c)
 {
 	return c->busy;
+}
+
+int devconn_image(const struct devconn *c)
+{
+	return c->backend.fd;
+}
+
+uint64_t devconn_bytes(const struct devconn *c)
+{
+	return c->backend.sectors * 512;
 }
 
 void devconn_json(const struct devconn *c, json_t *json)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "disk_recv.h"
 #include "job.h"
 #include "op.h"
 #include "peer.h"
@@ -93,7 +94,9 @@ static void whole_line(struct peer *p)
 		return;
 	}
 	p->fd = -1;
-	if (!token && json_is_true(json_object_get(request, "live")))
+	if (!token && json_object_get(request, "copy"))
+		disk_recv_begin(fd, p->from, request);
+	else if (!token && json_is_true(json_object_get(request, "live")))
 		op_receive(fd, p->from, request);
 	else if (!token)
 		op_pair_backup(fd, p->from, request);

@@ -9,8 +9,10 @@
  * or, further on in what another connection is for,
  *
  *	{"ftd": 1, "stream": TOKEN}
+ *	{"ftd": 1, "version": ..., "guest": NAME, "copy": "disks"}
  *
- * With "live": true the guest runs, and more is said: op_protect.c.
+ * With "live": true the guest runs, and more is said: op_protect.c. With "copy" its disks
+ * follow: disk_copy.h.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
  * connection belongs to the modules; not a byte of it is read before.

@@ -545,6 +545,6 @@ int main(int argc, char **argv)
 		return unit_secure(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
-	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_ftctl_tests) + run_all(unit_nl_tests) +
-	       run_all(unit_top_tests) + run_all(unit_vhost_tests) + run_all(unit_view_tests) ? 1 : 0;
+	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_disk_tests) + run_all(unit_ftctl_tests) +
+	       run_all(unit_nl_tests) + run_all(unit_top_tests) + run_all(unit_vhost_tests) + run_all(unit_view_tests) ? 1 : 0;
 }
