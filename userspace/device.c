@@ -339,6 +339,44 @@ json_t *devices_json(void)
 	return list;
 }
 
+/* --- a guest's replicas ----------------------------------------------------- */
+
+json_t *devices_numbers(const char *guest)
+{
+	json_t *numbers = json_pack("{s:[], s:[]}", "blk", "net");
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		if (!strcmp(d->guest, guest) && d->conn && devconn_heard(d->conn))
+			json_array_append_new(json_object_get(numbers, ft_dev_kind_name(d->kind)), json_integer(d->no));
+	return numbers;
+}
+
+static bool there(const char *guest, const char *kind, json_int_t no)
+{
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		if (d->no == no && !strcmp(d->guest, guest) && !strcmp(ft_dev_kind_name(d->kind), kind))
+			return true;
+	return false;
+}
+
+int devices_there(const char *guest, json_t *numbers, struct fterr *err)
+{
+	const char *kind;
+	json_t *list, *no;
+	size_t i;
+
+	json_object_foreach(numbers, kind, list)
+		json_array_foreach(list, i, no)
+			if (!there(guest, kind, json_integer_value(no)))
+				return ft_fail(err, -ENOENT, "guest %s has a device of kind %.16s and number %lld there, and "
+					       "none here; on this host: ftctl device add", guest, kind,
+					       (long long)json_integer_value(no));
+	return 0;
+}
+
 /* --- its guest, and ftd's own life ------------------------------------------ */
 
 void devices_check_guest(const struct guest *g)

@@ -65,6 +65,13 @@ int device_del(struct client *client, json_t *request, struct fterr *err);
 /* All of them, for "devices". */
 json_t *devices_json(void);
 
+/*
+ * What a guest's QEMU has of them, for the host that it gets a replica on: {"blk": [NUMBER, ...],
+ * "net": [...]}. And has this host as much for it? 0, or -errno with a text.
+ */
+json_t *devices_numbers(const char *guest);
+int devices_there(const char *guest, json_t *numbers, struct fterr *err);
+
 /* A guest has been attached: the QEMUs at its devices must be this one. */
 void devices_check_guest(const struct guest *g);
 

@@ -104,7 +104,7 @@ static int find_disks(const char *guest, bool write, struct disk_copy_disk *disk
 
 int disk_sync_find(struct disk_sync *s, const char *guest, struct fterr *err)
 {
-	*s = (struct disk_sync) { .sock = -1, .progress = s->progress, .arg = s->arg };
+	*s = (struct disk_sync) { .progress = s->progress, .arg = s->arg };
 	return find_disks(guest, false, s->disks, &s->n, err);
 }
 

@@ -17,9 +17,7 @@
 
 static int go_on(const struct disk_sync *s, struct fterr *err)
 {
-	if (s->progress && s->progress(s, s->arg))
-		return ft_fail(err, -ECANCELED, "the copy of the guest's disks to host %s was given up", s->peer);
-	return 0;
+	return s->progress ? s->progress(s, s->arg, err) : 0;
 }
 
 static int send_part(struct disk_sync *s, size_t i, uint64_t at, uint64_t bytes, struct fterr *err)
@@ -118,6 +116,7 @@ int disk_sync_begin(struct disk_sync *s, int sock, const char *peer, const char 
 	int ret;
 
 	s->sock = sock;
+	s->open = true;
 	snprintf(s->peer, sizeof(s->peer), "%s", peer);
 	if (!s->n)
 		return 0;
@@ -181,7 +180,7 @@ int disk_sync_last(struct disk_sync *s, struct fterr *err)
 	int ret = must_be_stopped(s, err);
 	size_t i;
 
-	if (!ret && s->n)
+	if (!ret)
 		ret = pass(s, true, err);
 	for (i = 0; !ret && i < s->n; i++)
 		if (fdatasync(s->disks[i].fd))
@@ -201,7 +200,10 @@ void disk_sync_end(struct disk_sync *s)
 		if (s->disks[i].fd >= 0)
 			close(s->disks[i].fd);
 	}
+	if (s->open)
+		close(s->sock);
 	free(s->buf);
 	s->n = 0;
+	s->open = false;
 	s->buf = NULL;
 }

@@ -28,7 +28,9 @@
  * @disks, @n: the guest's, on this host
  * @track: of each, the module's number for this copy
  * @tracked: of each, it has one
- * @progress: called now and then, in the thread, if not NULL; true: give up (-ECANCELED)
+ * @sock, @peer: where to, once @open
+ * @buf: for a part
+ * @progress: called now and then, in the thread, if not NULL; 0, or -errno with a text: give up
  * @arg: for @progress
  * @done: bytes of the disks that were gone through
  * @total: bytes of all of them, and those that were written meanwhile: it grows
@@ -41,17 +43,18 @@ struct disk_sync {
 	uint32_t track[DISK_SYNC_MOST];
 	bool tracked[DISK_SYNC_MOST];
 	int sock;
+	bool open;
 	char peer[256];
 	void *buf;
 
-	bool (*progress)(const struct disk_sync *s, void *arg);
+	int (*progress)(const struct disk_sync *s, void *arg, struct fterr *err);
 	void *arg;
 	uint64_t done, total, left;
 	unsigned int passes;
 };
 
 /**
- * disk_sync_find() - the disks that a guest's QEMU has from ftd (in device.c's main loop)
+ * disk_sync_find() - the disks that a guest's QEMU has from ftd (in the main loop)
  * @s: is set, but for @progress and @arg
  * @guest: its name
  *
@@ -61,7 +64,7 @@ int disk_sync_find(struct disk_sync *s, const char *guest, struct fterr *err);
 
 /**
  * disk_sync_begin() - have the peer's ftd take them
- * @sock: connected to it, for this alone, with nothing said yet; stays the caller's
+ * @sock: connected to it, for this alone, with nothing said yet; taken in any case
  * @peer: its name, for messages
  * @guest: what it calls the guest
  */
@@ -82,7 +85,7 @@ int disk_sync_pass(struct disk_sync *s, struct fterr *err);
  */
 int disk_sync_last(struct disk_sync *s, struct fterr *err);
 
-/* Let the module note no more. The caller closes the socket. */
+/* Let the module note no more, and hang up. Harmless on one that is all zeros, and twice. */
 void disk_sync_end(struct disk_sync *s);
 
 #endif

@@ -11,6 +11,7 @@
 #include "job.h"
 
 struct client;
+struct disk_sync;
 
 /**
  * struct op - one operation
@@ -24,7 +25,10 @@ struct client;
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
  * @request: what the peer has asked for, or NULL
- * @device, @others: what is to be added, and all that there are, as device_config() has them
+ * @disks: of the guest, which are copied to the peer
+ * @device: what is to be added
+ * @others: all devices that there are, as device_config() has them; of a guest that gets a
+ *	replica, as devices_numbers() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time
@@ -50,6 +54,7 @@ struct op {
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, refused, quiet;
+	struct disk_sync *disks;
 	struct device *device;
 	json_t *others, *request;
 	int sock;

@@ -10,8 +10,9 @@
  *						<------ "ok"
  *	"argv", "exe", "cwd", "qmp", "consoles" ------>	starts a QEMU that waits, unless there is one
  *						<------ "ok", "stream": TOKEN
- *	(a second connection) "stream": TOKEN -------->	hands it to that QEMU
- *	QEMU sends memory, and stops the guest
+ *	(another connection) "copy": "disks" --------->	its disks become what they are here
+ *	(a third connection) "stream": TOKEN --------->	hands it to that QEMU
+ *	QEMU sends memory, and stops the guest; the rest of the disks follows
  *	"arm" ---------------------------------------->
  *						<------ "ok"
  *	the connection is the modules' now; both are told to pair
@@ -25,6 +26,8 @@
 #include <unistd.h>
 #include "again.h"
 #include "cmdline.h"
+#include "device.h"
+#include "disk_sync.h"
 #include "failover.h"
 #include "migrate.h"
 #include "op.h"
@@ -37,12 +40,13 @@
 #define START_MS	60000	/* a QEMU that starts on a busy host */
 #define COMPARE_MS	30000	/* ... and for each ... */
 #define COMPARE_RAM	(512ULL << 20)
+#define DISKS_MS	1000	/* from one copy of what changed on its disks to the next */
 
 /* What is to be undone. */
 struct protect {
 	bool migrating, armed;
 	struct ftmigration m;
-	int64_t completed_at;
+	int64_t completed_at, disks_at;
 	uint64_t downtime_ms;
 };
 
@@ -138,6 +142,7 @@ static int prepare_peer(struct op *op, int *stream)
 		return op->sock;
 	line = pair_request(op);
 	json_object_set_new(line, "live", json_true());
+	json_object_set(line, "devices", op->others);
 	ret = peer_ask(op->sock, op->peer, line, &answer, &op->err);
 	if (ret)
 		return ret;
@@ -171,6 +176,66 @@ static int hear_peer(struct op *op)
 	return ret ? ret : ft_fail(&op->err, -EPROTO, "ftd at %s speaks out of turn", op->peer);
 }
 
+/* --- its disks ------------------------------------------------------------- */
+
+static int disks_progress(const struct disk_sync *s, void *arg, struct fterr *err)
+{
+	struct op *op = arg;
+
+	op->guest->progress.total = s->total;
+	op->guest->progress.done = s->done;
+	if (op->hung_up)
+		return ft_fail(err, -ECANCELED, "nobody waits for it any more: given up");
+	return hear_peer(op);
+}
+
+/* In the main loop, which knows its devices. */
+static int disks_find(struct op *op, struct fterr *err)
+{
+	op->disks = calloc(1, sizeof(*op->disks));
+	if (!op->disks)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->others = devices_numbers(op->name);
+	op->disks->progress = disks_progress;
+	op->disks->arg = op;
+	return disk_sync_find(op->disks, op->name, err);
+}
+
+static void disks_free(struct op *op)
+{
+	if (op->disks)
+		disk_sync_end(op->disks);
+	free(op->disks);
+	op->disks = NULL;
+}
+
+static int copy_disks(struct op *op)
+{
+	struct disk_sync *s = op->disks;
+	int fd, ret;
+
+	if (!s->n)
+		return 0;
+	step(op, "copying disks");
+	fd = peer_connect(op->peer, &op->err);
+	if (fd < 0)
+		return fd;
+	ret = disk_sync_begin(s, fd, op->peer, *op->peer_name ? op->peer_name : op->name, &op->err);
+	return ret ? ret : disk_sync_live(s, &op->err);
+}
+
+/* While memory is copied it writes on. */
+static int copy_disks_again(struct op *op, struct protect *p)
+{
+	int ret;
+
+	if (!op->disks->n || ft_now_ms() < p->disks_at)
+		return 0;
+	ret = disk_sync_pass(op->disks, &op->err);
+	p->disks_at = ft_now_ms() + DISKS_MS;
+	return ret;
+}
+
 /* --- the move -------------------------------------------------------------- */
 
 /* Look at QEMU until it has come to @to. */
@@ -193,6 +258,8 @@ static int migrate_until(struct op *op, struct protect *p, enum ftmigrate to)
 			ret = hear_peer(op);
 			if (!ret && op->hung_up)
 				ret = ft_fail(&op->err, -ECANCELED, "nobody waits for it any more: given up");
+			if (!ret)
+				ret = copy_disks_again(op, p);
 			if (ret)
 				return ret;
 		}
@@ -255,17 +322,23 @@ static int move(struct op *op, struct protect *p)
 	ret = prepare_peer(op, &stream);
 	if (ret)
 		return ret;
-	step(op, "copying memory");
-	peer_ready(stream);
-	p->migrating = true;
-	ret = ftmigrate_to(&g->qmp, stream, &op->err);
+	ret = copy_disks(op);
+	if (!ret) {
+		step(op, "copying memory");
+		peer_ready(stream);
+		p->migrating = true;
+		p->disks_at = ft_now_ms() + DISKS_MS;
+		ret = ftmigrate_to(&g->qmp, stream, &op->err);
+	}
 	close(stream);
 	if (!ret)
 		ret = migrate_until(op, p, FTMIGRATE_READY);
 	if (ret)
 		return ret;
 	step(op, "pairing");
-	ret = arm(op, p);
+	ret = disk_sync_last(op->disks, &op->err);
+	if (!ret)
+		ret = arm(op, p);
 	if (!ret)
 		ret = ftmigrate_complete(&g->qmp, &op->err);
 	if (!ret)
@@ -316,6 +389,7 @@ static void protect_work(struct op *op)
 	if (op->ret)
 		return;
 	op->ret = move(op, &p);
+	disk_sync_end(op->disks);
 	if (op->ret) {
 		run_on(op, &p);
 		return;
@@ -334,6 +408,7 @@ static void protect_settle(struct op *op)
 
 	g->progress.step = NULL;
 	g->moving = FT_STAYS;
+	disks_free(op);
 	if (*op->qmp_path)
 		attach_settle(op);
 	if (g->gone)
@@ -379,8 +454,11 @@ int op_protect(struct client *client, json_t *request, struct fterr *err)
 		ret = op_guest(op, true, err);
 	}
 	if (!ret)
+		ret = disks_find(op, err);
+	if (!ret)
 		ret = pair_session_new(op, err);
 	if (ret) {
+		disks_free(op);
 		op_free(op);
 		return ret;
 	}
@@ -401,8 +479,11 @@ int protect_again(struct guest *g, const char *peer, bool loud, struct fterr *er
 	strcpy(op->peer_name, g->peer_guest);
 	ret = op_guest(op, true, err);
 	if (!ret)
+		ret = disks_find(op, err);
+	if (!ret)
 		ret = pair_session_new(op, err);
 	if (ret) {
+		disks_free(op);
 		op_free(op);
 		return ret;
 	}

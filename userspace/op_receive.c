@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "cmdline.h"
+#include "device.h"
 #include "failover.h"
 #include "migrate.h"
 #include "op.h"
@@ -363,18 +364,19 @@ static void receive_start(struct op *op)
 {
 	struct guest *g = guest_find(op->name);
 	struct fterr err = { 0 };
-	int ret = 0;
+	int ret;
 
 	op->settle = receive_settle;
 	if (g && g->ended && !g->busy) {
 		guest_drop(g);
 		g = NULL;
 	}
-	if (!g && !ftd_config()->guests.start)
+	ret = devices_there(op->name, json_object_get(op->request, "devices"), &err);
+	if (!ret && !g && !ftd_config()->guests.start)
 		ret = ft_fail(&err, -EPERM, "guest %s is not attached here, and ftd may not start it: say start = yes in "
 			      "[guests] of %s, or start its QEMU here with -incoming defer -S and run: ftctl attach %s",
 			      op->name, FT_CONFIG_FILE, op->name);
-	else if (!g && !guest_new(op->name))
+	else if (!ret && !g && !guest_new(op->name))
 		ret = ft_fail(&err, -ENOMEM, "ftd is out of memory");
 	if (!ret)
 		ret = op_guest(op, true, &err);

@@ -3,6 +3,7 @@
  * Devices and the replica of their guest: who serves a queue now, and what both
  * replicas do alike. What only one of them does is in primary.c and backup.c.
  */
+#include <linux/crc32c.h>
 #include <linux/preempt.h>
 #include "../fault/fault.h"
 #include "../kvm/hooks.h"
@@ -295,6 +296,37 @@ int ftkvm_lockstep_idle(const struct kvm *kvm, char *why, size_t size)
 		ftkvm_dev_put(dev);
 	}
 	return ret;
+}
+
+/**
+ * ftkvm_devs_start_crc() - what of a guest's devices is not in its memory, as lockstep begins
+ * @kvm: the guest
+ *
+ * Context: vCPU thread, when nobody may start a queue; process context.
+ * Return: crc32c over the devices, and over each queue's state, which is none.
+ */
+u32 ftkvm_devs_start_crc(const struct kvm *kvm)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+	u32 n, crc = ftkvm_devs_crc(kvm, &n);
+	s64 no = -1;
+
+	while ((dev = ftkvm_dev_next(kvm, &no))) {
+		ftkvm_for_each_devq(q, dev) {
+			u64 v[4];
+
+			mutex_lock(&q->lock);
+			v[0] = q->vq.at.num;
+			v[1] = q->vq.at.num ? q->vq.used_idx : 0;
+			v[2] = q->fifo->next - q->fifo->first;
+			v[3] = q->starts;
+			mutex_unlock(&q->lock);
+			crc = crc32c(crc, v, sizeof(v));
+		}
+		ftkvm_dev_put(dev);
+	}
+	return crc;
 }
 
 /**

@@ -33,6 +33,7 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r);
 
 /* ... for pairing */
 int ftkvm_lockstep_idle(const struct kvm *kvm, char *why, size_t size);
+u32 ftkvm_devs_start_crc(const struct kvm *kvm);
 
 /* ... for the kick; any context but NMI */
 bool ftkvm_lockstep_kick(struct ftkvm_devq *q);

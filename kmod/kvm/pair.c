@@ -647,6 +647,7 @@ static int pair_start_fill(struct ftkvm_replica *r)
 	s->regs_digest = cpu_to_le32(ftkvm_digest(&regs));
 	s->ram_crc = cpu_to_le32(crc);
 	s->slots_crc = cpu_to_le32(ftkvm_slots_crc(r->kvm, &ram));
+	s->devices_crc = cpu_to_le32(ftkvm_devs_start_crc(r->kvm));
 	s->tsc = cpu_to_le64(kvm_read_l1_tsc(r->vcpu, rdtsc()));
 	ftkvm_vendor()->hidden(r->vcpu, s->hidden);
 	static_assert(sizeof(s->hash) >= FTKVM_NREGS);
