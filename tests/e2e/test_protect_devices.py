@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """A guest that runs, with a disk, a network card, gets a backup: its disk's image comes along."""
-import shlex
-
-from harness import SLACK, Pair, add, guests, need, need_match, test
+from harness import Pair, need, need_match, test
 from test_disk import BYTES, ROUNDS, SHARED, _goes_on
 from test_net import MEMORY, Cards, _said
 from test_protect import Live
-from ftbed import device, pairing, paths
+from test_server import CLIENT, GUEST, Server, _answered, _said as lines_said
+from ftbed import console, device, pairing, paths
 
 ENDLESS = "rounds=0"
 OTHER = 5 << 20		# somewhere that the guest does not touch
@@ -88,19 +87,26 @@ def protect_disk_lose_primary(t):
     need("FAILED" not in pair.live(t.b), "it does not read what it wrote")
 
 
+class Network(Cards):
+    """Cards' network; the card itself is the pair's."""
+
+    def __init__(self, t, no=0):
+        self.t, self.card = t, device.Card("card", pairing.NAME, no)
+        for host, peer in ((t.a, t.b), (t.b, t.a)):
+            host.run(device.network(host.address, peer.address))
+        t.things.append(self)
+
+
 @test(timeout=300, kills=True)
 def protect_net(t):
     """A client that asks all the time has all its answers, before, behind, and of the survivor."""
-    cards = Cards(t)
-    t.things.remove(cards)	# the pair's
-    for host in t.hosts:
-        host.run(cards.card.delete)
-    pair = _live(t, "net", "", [cards.card], memory=device.shared_memory(MEMORY))
-    pair.wait_live(t.a, r"net: " + cards.mac, timeout=60)
-    client = cards.client(t.b, 400, "--end")
+    net = Network(t)
+    pair = _live(t, "net", "", [net.card], memory=device.shared_memory(MEMORY))
+    pair.wait_live(t.a, r"net: " + net.mac, timeout=60)
+    client = net.client(t.b, 300, "--end", "--pause", "0.1")
     pair.wait_live(t.a, r"net: 50 frames", timeout=60)
     pair.protect()
-    pair.wait_live(t.a, r"net: 200 frames", timeout=60)
+    pair.goes_on(t.a, 2)
     t.a.power_off()
     pairing.promote(t.b)
     _said(client, 120)
@@ -120,3 +126,97 @@ def protect_other_disk(t):
     _goes_on(t, t.a)
     need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
     need(not t.json(t.a, "device", "show", "disk")[0].get("trouble"), "its disk is in trouble")
+
+
+class LiveServer(Server):
+    """Its disk has a file system on A, and B's image is empty."""
+
+    def __init__(self, t, lines):	# pylint: disable=super-init-not-called
+        self.t, self.at = t, t.b
+        self.disks = device.Disk("disk", pairing.NAME, 0, BYTES)
+        net = Network(t, no=1)
+        t.b.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
+        self.pair = _live(t, "server", f"ftdemo.lines={lines} ftdemo.disk=1 ftdemo.net={GUEST}/24",
+                          [self.disks, net.card], memory=device.shared_memory(128), began=False)
+        t.a.run(f"mkfs.ext4 -q {self.disks.image}")
+        self.pair.begin(t.a)
+
+
+@test(timeout=600, kills=True)
+def protect_server(t):
+    """Linux with a file system and a connection: both live on, and no line is lost."""
+    server = LiveServer(t, 60)
+    pair = server.pair
+    server.wait_line(t.a, 1, 200)
+    client = server.client(40)
+    server.wait_line(t.a, 5, 120)
+    pair.protect()
+    server.wait_line(t.a, 20, 200)
+    _same_disks(t, pair)
+    t.a.power_off()
+    pairing.promote(t.b)
+    need(_answered(client, 120)["answers"] > 10, "the client had few answers")
+    pair.wait_live(t.b, r"ftend .*\n", 120)
+    consoles = [pair.live(host) for host in t.hosts]
+    report = console.check(*consoles)
+    need(report.ok, "; ".join(report.problems) or "no line")
+    # its QEMU was ftd's: gone with the guest's end
+    t.b.run("sleep 1; sync")
+    server.check_disk(t.b, lines_said(*consoles))
+
+
+@test(timeout=300)
+def protect_disk_again(t):
+    """What was a backup before is cleared away, and its image written anew."""
+    pair, disk = _disk(t)
+    pair.protect()
+    _goes_on(t, t.a)
+    t.ftctl(t.a, "unpair", pair.label)
+    pair.wait_state(t.a, "solo")
+    _goes_on(t, t.a)
+    t.b.run(f"head -c 65536 /dev/urandom | dd of={disk.image} bs=64K seek=70 conv=notrunc status=none")
+    pair.protect()
+    pair.wait_state(t.b, "backup")
+    _goes_on(t, t.a)
+    _same_disks(t, pair)
+
+
+@test(timeout=300)
+def protect_disk_back(t):
+    """The survivor's disk goes back to the host that the guest came from."""
+    pair, _ = _disk(t)
+    pair.protect()
+    _goes_on(t, t.a)
+    pairing.promote(t.b, force=True)
+    pair.wait_state(t.b, "solo")
+    _goes_on(t, t.b)
+    pair.protect(t.b, t.a)
+    pair.wait_state(t.a, "backup")
+    _goes_on(t, t.b)
+    _same_disks(t, pair, t.b)
+
+
+def _protect_mended(t, pair):
+    """Once ftd has seen to what the one before it left."""
+    end = t.hosts.now() + 60
+    while not isinstance(said := pair.protect(check=False), dict):
+        need("busy" in said.err and t.hosts.now() < end, f"{said}")
+
+
+@test(timeout=240)
+def protect_disk_ftd_killed(t):
+    """The one that copies: the guest runs on, and the next one begins anew."""
+    pair, disk = _disk(t)
+    # a connection that takes nothing more
+    t.b.run("kill -STOP $(cat /run/ftd.pid)")
+    job = t.job(t.a, " ".join([*map(str, (paths.ftctl(), "protect", pair.label, "--peer",
+                                          f"{t.b.address}:{pairing.PORT}"))]) + " >&2")
+    pairing.kill_daemon(t.a)
+    t.b.run("kill -CONT $(cat /run/ftd.pid)")
+    need(job.wait(30).code, "nobody was told")
+    pairing.start_daemon(t.a)
+    _goes_on(t, t.a)
+    _protect_mended(t, pair)
+    _goes_on(t, t.a)
+    _same_disks(t, pair)
+    need(t.json(t.b, "device", "show", disk.name)[0]["connected"], "its QEMU has no disk")
