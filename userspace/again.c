@@ -12,33 +12,54 @@
 #define LOOK_US		1000000
 #define WAIT_MS		2000	/* between one try and the next ... */
 #define WAIT_MAX_MS	60000	/* ... growing up to this */
+#define GOOD_MS		60000	/* what did not last as long is no success */
+
+static int64_t wait_ms(const struct guest *g)
+{
+	int64_t wait = WAIT_MS << (g->again_tries < 5 ? g->again_tries : 5);
+
+	return wait < WAIT_MAX_MS ? wait : WAIT_MAX_MS;
+}
 
 void again_wanted(struct guest *g)
 {
+	int64_t now = ft_now_ms();
+
 	g->again = true;
-	g->again_tries = 0;
-	g->again_at = 0;
+	if (!g->again_good || now - g->again_good > GOOD_MS) {
+		g->again_tries = 0;
+		g->again_at = now;
+	} else {
+		g->again_at = now + wait_ms(g);
+	}
 	guests_save();
 }
 
 void again_tried(struct guest *g, bool good)
 {
-	int64_t wait = WAIT_MS << (g->again_tries < 5 ? g->again_tries : 5);
+	int64_t wait = wait_ms(g);
 
+	g->again_tries++;
 	if (good) {
 		g->again = false;
-		g->again_tries = 0;
+		g->again_good = ft_now_ms();
 		return;
 	}
-	g->again_tries++;
-	g->again_at = ft_now_ms() + (wait < WAIT_MAX_MS ? wait : WAIT_MAX_MS);
+	g->again_at = ft_now_ms() + wait;
 }
 
 /* It lost its peer. One that was unpaired is alone as somebody wants it so, or must be seen to. */
 static bool lost_peer(const struct ftreplica *r)
 {
-	return r->state == FTKVM_UAPI_STATE_SOLO && r->reason != FTKVM_REASON_UNPAIRED &&
-	       r->reason != FTKVM_REASON_DIVERGED;
+	switch (r->reason) {
+	case FTKVM_REASON_UNPAIRED:
+	case FTKVM_REASON_DIVERGED:
+	case FTKVM_REASON_GUEST_TOUCHED:
+	case FTKVM_REASON_LOCAL:
+		return false;
+	default:
+		return r->state == FTKVM_UAPI_STATE_SOLO;
+	}
 }
 
 static void look_at(struct guest *g, const struct ftreplica *r)
@@ -55,15 +76,14 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 	/* the arbiter is told of the last pairing's end first */
 	if (!g->again || g->busy || g->ended || !g->attached || *g->session || ft_now_ms() < g->again_at)
 		return;
-	if (r->state != FTKVM_UAPI_STATE_SOLO && r->state != FTKVM_UAPI_STATE_IDLE) {
-		g->again = false;
+	/* it may be on its way there */
+	if (r->state != FTKVM_UAPI_STATE_SOLO && r->state != FTKVM_UAPI_STATE_IDLE)
 		return;
-	}
 	if (!*g->again_peer)
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
 	turn = g->again_tries % n;
 	peer = turn ? c->guests.standby[turn - 1] : g->again_peer;
-	if (protect_again(g, peer, !g->again_tries, &err)) {
+	if (protect_again(g, peer, r->on_loss, !g->again_tries, &err)) {
 		ft_log(SD_WARNING, "guest %s can't be protected again: %s", g->name, err.text);
 		again_tried(g, false);
 	}
@@ -112,11 +132,22 @@ static bool any(void)
 	return false;
 }
 
+/* A move that failed, or was cut off with a former ftd, may have left something behind. */
+static void mend(void)
+{
+	struct guest *g;
+
+	for (g = ftd_guests; g; g = g->next)
+		if (g->moving != FT_STAYS && g->attached && !g->busy && !g->gone && !g->ended && g->qmp.fd >= 0)
+			protect_mend(g);
+}
+
 static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct look *l = any() ? calloc(1, sizeof(*l)) : NULL;
 
 	(void)arg;
+	mend();
 	if (l) {
 		l->job.work = look_work;
 		l->job.done = look_done;

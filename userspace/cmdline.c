@@ -58,10 +58,14 @@ static json_t *read_words(pid_t pid)
 
 json_t *cmdline_read(pid_t pid, struct fterr *err)
 {
-	char exe[1024], cwd[1024];
+	char exe[1024], cwd[1024], *gone;
 	int ret = read_link(pid, "exe", exe, sizeof(exe));
 	json_t *argv, *how;
 
+	/* it was upgraded since */
+	gone = ret ? NULL : strstr(exe, " (deleted)");
+	if (gone && !gone[10])
+		*gone = '\0';
 	if (!ret)
 		ret = read_link(pid, "cwd", cwd, sizeof(cwd));
 	argv = ret ? NULL : read_words(pid);
@@ -227,6 +231,7 @@ json_t *cmdline_incoming(json_t *argv, const struct ftconsole *cons, size_t ncon
 static void become(char *const *argv, const char *exe, const char *cwd, int log, int tell)
 {
 	int report[2] = { 0, 0 };
+	sigset_t none;
 	int null;
 	pid_t pid;
 
@@ -235,6 +240,11 @@ static void become(char *const *argv, const char *exe, const char *cwd, int log,
 	if (pid)
 		_exit(pid < 0);
 	report[0] = getpid();
+	/* ftd blocks and ignores some; and libraries of ours may leave their files open */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0 || chdir(cwd))
 		report[1] = errno;
@@ -248,20 +258,14 @@ static void become(char *const *argv, const char *exe, const char *cwd, int log,
 static int spawn(char *const *argv, const char *exe, const char *cwd, int log, pid_t *pid)
 {
 	int tell[2], report[2], status, ret = 0;
-	sigset_t none, before;
 	pid_t child;
 	ssize_t n;
 
 	if (pipe2(tell, O_CLOEXEC) < 0)
 		return -errno;
-	sigemptyset(&none);
-	pthread_sigmask(SIG_SETMASK, &none, &before);
 	child = fork();
-	if (!child) {
-		signal(SIGPIPE, SIG_DFL);
+	if (!child)
 		become(argv, exe, cwd, log, tell[1]);
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (child < 0)
 		ret = -errno;
 	close(tell[1]);

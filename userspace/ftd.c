@@ -56,7 +56,7 @@ static void on_guest_event(const struct ftevent *e)
 	case FTKVM_UAPI_EVENT_PEER_LOST:
 	case FTKVM_UAPI_EVENT_UNPAIRED:
 		/* Paired, told to run, and then not: nothing holds it back now. */
-		if (e->state != FTKVM_UAPI_STATE_IDLE || g->ended || g->moving == FT_LEAVES)
+		if (e->state != FTKVM_UAPI_STATE_IDLE || g->ended || !g->fresh)
 			break;
 		g->must_stop = true;
 		if (!g->busy)

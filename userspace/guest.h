@@ -42,7 +42,9 @@ struct ftprogress {
  * @progress: of that; any thread may read it
  * @peer_guest: its name at the peer, if it has another there
  * @again: it is to be protected again; @again_tries times that did not work, and at
- *	@again_at (ft_now_ms()) it is tried next, first with @again_peer
+ *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
+ *	it last worked
+ * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
  * @gone: forget it as soon as it is not busy
  */
@@ -65,9 +67,9 @@ struct guest {
 	enum ftmoving moving;
 	struct ftprogress progress;
 	char peer_guest[FTKVM_NAME_MAX + 1];
-	bool again;
+	bool again, fresh;
 	unsigned int again_tries;
-	int64_t again_at;
+	int64_t again_at, again_good;
 	char again_peer[256];
 
 	char qmp_path[108];

@@ -37,6 +37,7 @@ void op_free(struct op *op)
 	json_decref(op->result);
 	json_decref(op->others);
 	json_decref(op->request);
+	json_decref(op->how);
 	free(op);
 }
 
@@ -95,7 +96,7 @@ static void finished(struct job *job)
 	gone = g && g->gone;
 	if (gone)
 		guest_drop(g);
-	else if (g)
+	else if (g && !g->busy)
 		guest_watch(g);
 	if (g && !gone)
 		failover_look(g);
@@ -172,6 +173,20 @@ static void cede(struct op *op, bool primary)
 		op->ret = failover_cede(op->session, &r, &op->err);
 }
 
+/* Nor is it to be protected again. */
+static void unpair_settle(struct op *op)
+{
+	struct guest *g = op->guest;
+
+	if (!g || !g->again)
+		return;
+	g->again = false;
+	guests_save();
+	/* there may be nothing else to end */
+	if (op->ret == -EINVAL)
+		op->ret = 0;
+}
+
 static void unpair_work(struct op *op)
 {
 	/* stops an orphan; a primary that is held is not unpaired */
@@ -207,7 +222,7 @@ int op_detach(struct client *client, json_t *request, struct fterr *err)
 
 int op_unpair(struct client *client, json_t *request, struct fterr *err)
 {
-	return op_simple(client, request, "unpair", unpair_work, NULL, false, err);
+	return op_simple(client, request, "unpair", unpair_work, unpair_settle, false, err);
 }
 
 static void fence_work(struct op *op)

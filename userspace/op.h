@@ -25,6 +25,8 @@ struct disk_sync;
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
  * @request: what the peer has asked for, or NULL
+ * @how: the peer's QEMU was started; the QEMU of this host: @started, if it was
+ *	@may_start: ... which is allowed
  * @disks: of the guest, which are copied to the peer
  * @device: what is to be added
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
@@ -32,6 +34,8 @@ struct disk_sync;
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time
+ * @stuck: the guest does not run on yet, although it should
+ * @next: the next step is another operation's
  * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
  * @hung_up: who waited for the answer does not any more; any thread
@@ -53,10 +57,11 @@ struct op {
 	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, refused, quiet;
+	bool force, attached, adopted, refused, quiet, stuck, next, may_start;
+	pid_t started;
 	struct disk_sync *disks;
 	struct device *device;
-	json_t *others, *request;
+	json_t *others, *request, *how;
 	int sock;
 	atomic_bool hung_up;
 
@@ -95,7 +100,8 @@ void op_pair_backup(int sock, const char *from, json_t *request);
 /* The peer wants its running guest to have a backup here: as op_pair_backup(). */
 void op_receive(int sock, const char *from, json_t *request);
 /* ftd by itself: 0: it is being tried, and again_tried() will be told; -errno with a text. */
-int protect_again(struct guest *g, const char *peer, bool loud, struct fterr *err);
+int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
+		  struct fterr *err);
 /* A former ftd was killed as it moved the guest: mend what it left. */
 void protect_mend(struct guest *g);
 /* Connect to the guest's QEMU again. */

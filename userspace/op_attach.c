@@ -141,7 +141,12 @@ void attach_settle(struct op *op)
 	op->guest->attached = true;
 	op->guest->attached_pid = op->guest->pid;
 	devices_check_guest(op->guest);
-	protect_mend(op->guest);
+	if (op->work == attach_work && !op->adopted) {
+		/* another QEMU of that name: nothing of what was begun is its */
+		op->guest->moving = FT_STAYS;
+		op->guest->again = false;
+		op->guest->fresh = false;
+	}
 	/* a pairing that attaches first has made its session already */
 	if (!op->adopted && op->work == attach_work)
 		*op->guest->session = '\0';
@@ -231,6 +236,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->leads = json_is_true(json_object_get(request, "leads"));
 		op->guest->moving = json_integer_value(json_object_get(request, "moving"));
 		op->guest->again = json_is_true(json_object_get(request, "again"));
+		op->guest->fresh = json_is_true(json_object_get(request, "fresh"));
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
 		restore_text(op->guest->again_peer, sizeof(op->guest->again_peer), request, "again_peer");
 	}

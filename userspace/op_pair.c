@@ -242,6 +242,7 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 		return ret;
 	}
 	strcpy(op->guest->peer_guest, op->peer_name);
+	op->guest->fresh = true;
 	op_start(op);
 	return 0;
 }
@@ -336,6 +337,7 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 	if (!ret)
 		ret = pair_session_join(op, request, &err);
 	if (!ret) {
+		op->guest->fresh = true;
 		op_start(op);
 		return;
 	}

@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "again.h"
 #include "cmdline.h"
@@ -38,13 +39,16 @@
 
 #define POLL_US		10000
 #define START_MS	60000	/* a QEMU that starts on a busy host */
-#define COMPARE_MS	30000	/* ... and for each ... */
-#define COMPARE_RAM	(512ULL << 20)
+#define SETTLE_MS	5000
+#define COMPARE_MS	30000	/* both read all memory, and then for each ... */
+#define COMPARE_RAM	(256ULL << 20)
+#define COMPARE_MORE_MS	1000
 #define DISKS_MS	1000	/* from one copy of what changed on its disks to the next */
 
 /* What is to be undone. */
 struct protect {
 	bool migrating, armed;
+	int stream;		/* QEMU has a copy; ours can end it */
 	struct ftmigration m;
 	int64_t completed_at, disks_at;
 	uint64_t downtime_ms;
@@ -58,6 +62,22 @@ static void step(struct op *op, const char *what)
 }
 
 /* --- may it? --------------------------------------------------------------- */
+
+/* What was not said is as the guest has it, at the peer, too, who does not know that. */
+static void keep_settings(struct ftsettings *set, const struct ftreplica *r)
+{
+	if (!set->period_min && !set->period_max) {
+		set->period_min = r->period_min;
+		set->period_max = r->period_max;
+	}
+	set->margin = set->margin ? : r->margin;
+	set->counter = set->counter ? : r->counter;
+	set->timeout_ms = set->timeout_ms ? : r->timeout_ms;
+	if (!set->verify_said) {
+		set->verify_every = r->verify_every;
+		set->verify_said = true;
+	}
+}
 
 static int must_run_alone(struct op *op)
 {
@@ -78,6 +98,7 @@ static int must_run_alone(struct op *op)
 	ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
 	if (ret)
 		return ret;
+	keep_settings(&op->set, &r);
 	if (!strcmp(status, "running"))
 		return 0;
 	if (!strcmp(status, "prelaunch"))
@@ -123,6 +144,7 @@ static int open_stream(struct op *op, const char *token)
 
 	if (fd < 0)
 		return fd;
+	peer_impatient(fd);
 	ret = peer_say(fd, json_pack("{s:i, s:s}", "ftd", PEER_VERSION, "stream", token));
 	if (!ret)
 		return fd;
@@ -140,6 +162,7 @@ static int prepare_peer(struct op *op, int *stream)
 	op->sock = peer_connect(op->peer, &op->err);
 	if (op->sock < 0)
 		return op->sock;
+	peer_impatient(op->sock);
 	line = pair_request(op);
 	json_object_set_new(line, "live", json_true());
 	json_object_set(line, "devices", op->others);
@@ -238,6 +261,19 @@ static int copy_disks_again(struct op *op, struct protect *p)
 
 /* --- the move -------------------------------------------------------------- */
 
+/* QEMU says so a little before it can be told to let the guest go on. 0 or -errno. */
+static int settled(struct op *op)
+{
+	int64_t deadline = ft_now_ms() + SETTLE_MS;
+	char status[32];
+	int ret;
+
+	while (!(ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err)) &&
+	       !strcmp(status, "finish-migrate") && ft_now_ms() < deadline)
+		usleep(POLL_US / 10);
+	return ret;
+}
+
 /* Look at QEMU until it has come to @to. */
 static int migrate_until(struct op *op, struct protect *p, enum ftmigrate to)
 {
@@ -251,7 +287,7 @@ static int migrate_until(struct op *op, struct protect *p, enum ftmigrate to)
 		g->progress.total = p->m.total;
 		g->progress.done = p->m.done;
 		if (p->m.step == to)
-			return 0;
+			return to == FTMIGRATE_COMPLETED ? settled(op) : 0;
 		if (p->m.step == FTMIGRATE_FAILED || p->m.step == FTMIGRATE_COMPLETED)
 			return ft_fail(&op->err, -EIO, "the guest's state could not be copied: %s", p->m.why);
 		if (to == FTMIGRATE_READY) {
@@ -277,15 +313,15 @@ static int arm(struct op *op, struct protect *p)
 	if (ret)
 		return ret;
 	peer_ready(op->sock);
-	ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set, &op->err);
-	p->armed = !ret;
-	return ret;
+	/* whatever comes of it, it is to be undone */
+	p->armed = true;
+	return ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set, &op->err);
 }
 
 /* Both modules compare what they have: reading all memory takes its time. */
 static int await_lockstep(struct op *op, const struct protect *p)
 {
-	int64_t deadline = ft_now_ms() + COMPARE_MS * (1 + p->m.total / COMPARE_RAM);
+	int64_t deadline = ft_now_ms() + COMPARE_MS + COMPARE_MORE_MS * (p->m.total / COMPARE_RAM);
 	struct ftreplica r;
 	int ret;
 
@@ -313,24 +349,35 @@ static int await_lockstep(struct op *op, const struct protect *p)
 	}
 }
 
+/* Another migration is nothing of ours to cancel. */
+static int must_not_migrate(struct op *op)
+{
+	struct ftmigration m;
+	int ret = ftmigrate_look(&op->guest->qmp, &m, &op->err);
+
+	if (!ret && (m.step == FTMIGRATE_ACTIVE || m.step == FTMIGRATE_READY))
+		ret = ft_fail(&op->err, -EBUSY, "somebody else migrates guest %s just now; wait for that, or cancel it",
+			      op->name);
+	return ret;
+}
+
 static int move(struct op *op, struct protect *p)
 {
 	struct guest *g = op->guest;
-	int stream = -1, ret;
+	int ret;
 
 	step(op, "waiting for the peer's QEMU");
-	ret = prepare_peer(op, &stream);
+	ret = prepare_peer(op, &p->stream);
+	if (!ret)
+		ret = copy_disks(op);
+	if (!ret)
+		ret = must_not_migrate(op);
 	if (ret)
 		return ret;
-	ret = copy_disks(op);
-	if (!ret) {
-		step(op, "copying memory");
-		peer_ready(stream);
-		p->migrating = true;
-		p->disks_at = ft_now_ms() + DISKS_MS;
-		ret = ftmigrate_to(&g->qmp, stream, &op->err);
-	}
-	close(stream);
+	step(op, "copying memory");
+	p->disks_at = ft_now_ms() + DISKS_MS;
+	ret = ftmigrate_to(&g->qmp, p->stream, &op->err);
+	p->migrating = !ret;
 	if (!ret)
 		ret = migrate_until(op, p, FTMIGRATE_READY);
 	if (ret)
@@ -354,26 +401,39 @@ static int move(struct op *op, struct protect *p)
 	return ret;
 }
 
-/* It goes on as if nothing had been tried. */
-static void run_on(struct op *op, struct protect *p)
+/*
+ * It goes on as if nothing had been tried. QEMU may be stuck in sending to a host that is
+ * gone: what ends that is the end of the stream. Whether it runs: if not, it is tried on.
+ */
+static bool run_on(struct op *op, struct protect *p)
 {
 	struct ftqmp *q = &op->guest->qmp;
-	struct fterr err;
+	int64_t deadline = ft_now_ms() + SETTLE_MS;
+	struct fterr err = { 0 };
 	char status[32];
 
+	if (p->stream >= 0)
+		shutdown(p->stream, SHUT_RDWR);
 	if (p->armed)
 		ftnl_unpair(op->name, &err);
 	if (!p->migrating)
-		return;
+		return true;
 	ftmigrate_end(q);
-	if (ftqmp_status(q, status, sizeof(status), &err) ||
-	    (strcmp(status, "running") && ftqmp_do(q, "cont", NULL, &err)))
-		op_warn(op, "it does not go on by itself (%s): ftctl resume %s", err.text, op->name);
+	while (!ftqmp_status(q, status, sizeof(status), &err)) {
+		if (!strcmp(status, "running"))
+			return true;
+		ftqmp_do(q, "cont", NULL, &err);
+		if (ft_now_ms() >= deadline)
+			break;
+		usleep(POLL_US);
+	}
+	op_warn(op, "it does not go on by itself yet (%s): it is tried on, or: ftctl resume %s", err.text, op->name);
+	return false;
 }
 
 static void protect_work(struct op *op)
 {
-	struct protect p = { 0 };
+	struct protect p = { .stream = -1 };
 	char text[32];
 
 	if (*op->qmp_path) {
@@ -390,10 +450,12 @@ static void protect_work(struct op *op)
 		return;
 	op->ret = move(op, &p);
 	disk_sync_end(op->disks);
-	if (op->ret) {
-		run_on(op, &p);
+	if (op->ret)
+		op->stuck = !run_on(op, &p);
+	if (p.stream >= 0)
+		close(p.stream);
+	if (op->ret)
 		return;
-	}
 	ftmigrate_end(&op->guest->qmp);
 	ft_log(SD_NOTICE, "guest %s is protected: primary here, backup at %s; it stood still for %s", op->name, op->peer,
 	       ft_format_ns(p.downtime_ms * 1000000, text, sizeof(text)));
@@ -407,7 +469,8 @@ static void protect_settle(struct op *op)
 	struct guest *g = op->guest;
 
 	g->progress.step = NULL;
-	g->moving = FT_STAYS;
+	/* stuck: again.c tries on */
+	g->moving = op->stuck ? FT_LEAVES : FT_STAYS;
 	disks_free(op);
 	if (*op->qmp_path)
 		attach_settle(op);
@@ -421,6 +484,7 @@ static void protect_settle(struct op *op)
 static void leave(struct op *op)
 {
 	op->guest->moving = FT_LEAVES;
+	op->guest->fresh = false;
 	strcpy(op->guest->peer_guest, op->peer_name);
 	guests_save();
 	op_start(op);
@@ -466,7 +530,8 @@ int op_protect(struct client *client, json_t *request, struct fterr *err)
 	return 0;
 }
 
-int protect_again(struct guest *g, const char *peer, bool loud, struct fterr *err)
+int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
+		  struct fterr *err)
 {
 	struct op *op = op_new("protect", g->name, protect_work);
 	int ret;
@@ -475,6 +540,7 @@ int protect_again(struct guest *g, const char *peer, bool loud, struct fterr *er
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->settle = protect_settle;
 	op->quiet = !loud;
+	op->set.on_loss = on_loss;
 	snprintf(op->peer, sizeof(op->peer), "%s", peer);
 	strcpy(op->peer_name, g->peer_guest);
 	ret = op_guest(op, true, err);
@@ -529,7 +595,7 @@ int op_switchover(struct client *client, json_t *request, struct fterr *err)
 
 static void mend_source_work(struct op *op)
 {
-	struct protect p = { .migrating = true };
+	struct protect p = { .migrating = true, .stream = -1 };
 	struct ftreplica r;
 
 	op->ret = ftnl_get(op->name, &r, &op->err);
@@ -537,7 +603,11 @@ static void mend_source_work(struct op *op)
 			r.state != FTKVM_UAPI_STATE_ARMED))
 		return;
 	p.armed = r.state == FTKVM_UAPI_STATE_ARMED;
-	run_on(op, &p);
+	if (!run_on(op, &p)) {
+		op->ret = -EAGAIN;
+		op->quiet = true;
+		return;
+	}
 	ft_log(SD_NOTICE, "guest %s was to be protected when ftd ended: it runs on, unprotected", op->name);
 }
 
@@ -574,6 +644,18 @@ void protect_mend(struct guest *g)
 
 static void pause_work(struct op *op)
 {
+	struct ftreplica r;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (op->ret)
+		return;
+	/* a backup that stands still stops its primary, and could not take over */
+	if (r.role == FTKVM_UAPI_ROLE_BACKUP && r.state != FTKVM_UAPI_STATE_SOLO &&
+	    r.state != FTKVM_UAPI_STATE_STOPPED) {
+		op->ret = ft_fail(&op->err, -EINVAL, "guest %s is %s here: pause it on the host of its primary, %s", op->name,
+				  ft_state_name(r.state), r.peer);
+		return;
+	}
 	op->ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
 }
 

@@ -24,7 +24,7 @@
 
 #define START_MS	20000	/* QEMU has to make its monitor */
 #define QUIT_MS		10000
-#define COPY_MS		(24 * 3600 * 1000LL)
+#define CONSOLES_MAX	16
 #define POLL_US		20000
 #define LINE_MAX	262144
 
@@ -72,6 +72,7 @@ static int start_qemu(struct op *op, json_t *how)
 	ret = cmdline_start(how, log, &pid, &op->err);
 	if (ret)
 		return ret;
+	op->started = pid;
 	ft_log(SD_NOTICE, "guest %s: QEMU (process %d) was started to take it in", op->name, pid);
 	while (!answers(op->qmp_path)) {
 		if (ft_process_gone(pid)) {
@@ -79,55 +80,37 @@ static int start_qemu(struct op *op, json_t *how)
 			return ft_fail(&op->err, -EIO, "QEMU ended as it started: %s (%s)",
 				       *said ? said : "it did not say why", log);
 		}
-		if (ft_now_ms() >= deadline) {
-			kill(pid, SIGKILL);
+		if (ft_now_ms() >= deadline)
 			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer",
 				       op->qmp_path);
-		}
 		usleep(POLL_US);
 	}
 	return 0;
 }
 
-/* What the primary has attached, this host has as well. */
-static int take_consoles(struct op *op, json_t *list)
+/* What the primary has attached, this host has as well: for op_attach_guest(). */
+static int take_words(struct op *op, json_t *how)
 {
-	struct guest *g = op->guest;
-	json_t *one;
+	const char *qmp = request_string(how, "qmp");
+	json_t *list = json_object_get(how, "consoles"), *one;
 	size_t i;
 	int ret;
 
-	g->cons = calloc(json_array_size(list) + 1, sizeof(*g->cons));
-	if (!g->cons)
+	if (!qmp || *qmp != '/' || strlen(qmp) >= sizeof(op->qmp_path) || json_array_size(list) > CONSOLES_MAX)
+		return ft_fail(&op->err, -EINVAL, "the primary's ftd does not tell how its QEMU is started");
+	strcpy(op->qmp_path, qmp);
+	op->cons = calloc(json_array_size(list) + 1, sizeof(*op->cons));
+	if (!op->cons)
 		return ft_fail(&op->err, -ENOMEM, "ftd is out of memory");
 	json_array_foreach(list, i, one) {
 		const char *text = json_string_value(one);
 
-		ret = ftcon_parse(text ? text : "", &g->cons[i], &op->err);
+		ret = ftcon_parse(text ? text : "", &op->cons[i], &op->err);
 		if (ret)
 			return ret;
-		g->ncons++;
+		op->ncons++;
 	}
 	return 0;
-}
-
-static int make_guest(struct op *op, json_t *how)
-{
-	const char *qmp = request_string(how, "qmp");
-	json_t *cons = json_object_get(how, "consoles");
-	int ret;
-
-	if (!qmp || *qmp != '/' || strlen(qmp) >= sizeof(op->qmp_path) || json_array_size(cons) > 16)
-		return ft_fail(&op->err, -EINVAL, "the primary's ftd does not tell how its QEMU is started");
-	strcpy(op->qmp_path, qmp);
-	strcpy(op->guest->qmp_path, qmp);
-	ret = take_consoles(op, cons);
-	if (!ret)
-		ret = start_qemu(op, how);
-	if (ret)
-		return ret;
-	attach_work(op);
-	return op->ret;
 }
 
 /* --- the steps ------------------------------------------------------------- */
@@ -149,6 +132,13 @@ static int read_json(struct op *op, json_t **json, int64_t timeout_ms)
 	return json_is_object(*json) ? 0 : ft_fail(&op->err, -EBADMSG, "the primary's ftd talks nonsense");
 }
 
+static int may_not(struct op *op, struct fterr *err)
+{
+	return ft_fail(err, -EPERM, "guest %s does not wait here to be taken in, and ftd may not start it: say start = yes in "
+		       "[guests] of %s, or start its QEMU here with -incoming defer -S and run: ftctl attach %s",
+		       op->name, FT_CONFIG_FILE, op->name);
+}
+
 /* A dead replica of it may still be here, of before the host was lost. */
 static int clear_away(struct op *op)
 {
@@ -159,9 +149,14 @@ static int clear_away(struct op *op)
 
 	if (ret)
 		return ret;
+	if (r.state == FTKVM_UAPI_STATE_ORPHAN)
+		return ft_fail(&op->err, -EBUSY, "guest %s is an orphan here, which waits to be promoted: if it is live at %s, run "
+			       "here: ftctl fence %s", op->name, op->peer, op->name);
 	if (r.state != FTKVM_UAPI_STATE_STOPPED)
 		return ft_fail(&op->err, -EBUSY, "guest %s is attached here, and is %s; its QEMU was not started with "
 			       "-incoming defer -S: end it, or detach it", op->name, ft_state_name(r.state));
+	if (!op->may_start)
+		return may_not(op, &op->err);
 	ftqmp_do(&g->qmp, "quit", NULL, &op->err);
 	while (!ft_process_gone(g->pid) && ft_now_ms() < deadline)
 		usleep(POLL_US);
@@ -198,7 +193,7 @@ static int await_stream(struct op *op)
 	stream_drop(token);
 	if (fd < 0)
 		return ft_fail(&op->err, fd, "the primary's ftd at %s sends nothing: %s", op->peer, strerror(-fd));
-	peer_ready(fd);
+	peer_impatient(fd);
 	ret = ftmigrate_from(&op->guest->qmp, fd, &op->err);
 	close(fd);
 	return ret;
@@ -243,7 +238,7 @@ static int await_completed(struct op *op)
 		ret = ftnl_get(op->name, &r, &op->err);
 		if (ret)
 			return ret;
-		if (r.state != FTKVM_UAPI_STATE_ARMED)
+		if (r.state != FTKVM_UAPI_STATE_ARMED && r.state != FTKVM_UAPI_STATE_BACKUP)
 			return ft_fail(&op->err, -EIO, "the pairing has ended: %s", r.detail);
 		usleep(POLL_US / 4);
 	}
@@ -273,9 +268,10 @@ static int receive(struct op *op)
 	op->sock = -1;
 	if (ret)
 		return ret;
-	ret = await_completed(op);
+	/* QEMU does so as soon as it has all; the module lets nothing run before it has compared */
+	ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
 	if (!ret)
-		ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+		ret = await_completed(op);
 	if (ret)
 		ftnl_unpair(op->name, &ignored);
 	else
@@ -286,119 +282,227 @@ static int receive(struct op *op)
 /* Tell the primary; and a QEMU that was started for nothing goes. */
 static void give_up(struct op *op)
 {
+	int64_t deadline = ft_now_ms() + QUIT_MS;
 	struct fterr ignored;
 
 	if (op->sock >= 0)
 		peer_say(op->sock, json_pack("{s:s}", "error", op->err.text));
-	if (!op->attached)
+	if (op->started <= 0)
 		return;
-	ftqmp_do(&op->guest->qmp, "quit", NULL, &ignored);
+	kill(op->started, SIGKILL);
+	while (!ft_process_gone(op->started) && ft_now_ms() < deadline)
+		usleep(POLL_US);
 	ftnl_detach(op->name, &ignored);
+}
+
+/*
+ * The steps are operations of their own, as each leaves something behind that a next ftd
+ * has to know: listen, then start, then take in; or take away, and from the beginning.
+ */
+static void listen_work(struct op *op)
+{
+	op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", 0, "version", FTKVM_VERSION));
+	if (op->ret)
+		ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
+	else
+		op->ret = read_json(op, &op->how, PEER_ANSWER_MS);
+	if (!op->ret)
+		op->ret = take_words(op, op->how);
+	if (op->ret)
+		give_up(op);
+	op->next = !op->ret;
+}
+
+static void start_work(struct op *op)
+{
+	op->ret = start_qemu(op, op->how);
+	if (!op->ret)
+		attach_work(op);
+	if (op->ret)
+		give_up(op);
+	op->next = !op->ret;
 }
 
 static void receive_work(struct op *op)
 {
-	json_t *how = NULL;
+	op->ret = receive(op);
+	if (op->ret)
+		give_up(op);
+}
+
+/* It is here: does it wait, or is it dead? */
+static void look_work(struct op *op)
+{
 	int have = waits_here(op);
+	json_t *nothing = NULL;
 
 	op->ret = have < 0 ? have : 0;
-	if (!op->ret && !have && op->guest->attached) {
+	if (!op->ret && !have) {
 		op->ret = clear_away(op);
-		if (!op->ret) {
-			/* and now once more, as if nothing had been here */
-			op->ret = -EAGAIN;
-			return;
-		}
+		op->next = !op->ret;
 	}
-	if (!op->ret)
-		op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", have, "version",
+	if (!op->ret && have) {
+		op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", 1, "version",
 						       FTKVM_VERSION));
-	if (!op->ret)
-		op->ret = read_json(op, &how, PEER_ANSWER_MS);
-	if (!op->ret && !have)
-		op->ret = make_guest(op, how);
-	json_decref(how);
-	if (!op->ret)
+		if (op->ret)
+			ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
+		else
+			op->ret = read_json(op, &nothing, PEER_ANSWER_MS);
+		json_decref(nothing);
+	}
+	if (!op->ret && have)
 		op->ret = receive(op);
 	if (op->ret)
 		give_up(op);
 }
 
-static void receive_start(struct op *op);
+static void tell(struct op *op, const struct fterr *err)
+{
+	ft_log(SD_WARNING, "%s asks for a backup of guest %s: refused: %s", op->peer, op->name, err->text);
+	peer_say(op->sock, json_pack("{s:s}", "error", err->text));
+}
+
+/* What one step has, the next one gets. NULL: out of memory. */
+static struct op *hand_over(struct op *op, void (*work)(struct op *op), void (*settle)(struct op *op))
+{
+	struct op *to = op_new("receive", op->name, work);
+
+	if (!to)
+		return NULL;
+	to->settle = settle;
+	to->sock = op->sock;
+	op->sock = -1;
+	to->started = op->started;
+	to->may_start = op->may_start;
+	to->set = op->set;
+	to->request = json_incref(op->request);
+	to->how = json_incref(op->how);
+	strcpy(to->peer, op->peer);
+	strcpy(to->peer_name, op->peer_name);
+	strcpy(to->qmp_path, op->qmp_path);
+	to->cons = op->cons;
+	to->ncons = op->ncons;
+	op->cons = NULL;
+	op->ncons = 0;
+	return to;
+}
 
 static void receive_settle(struct op *op)
 {
 	struct guest *g = op->guest;
-	struct op *again;
 
 	g->moving = FT_STAYS;
-	if (op->ret == -EAGAIN) {
-		g->gone = true;
-		again = op_new("receive", op->name, receive_work);
-		if (!again)
-			return;
-		again->sock = op->sock;
-		op->sock = -1;
-		again->request = json_incref(op->request);
-		again->set = op->set;
-		strcpy(again->peer, op->peer);
-		strcpy(again->peer_name, op->peer_name);
-		receive_start(again);
-		return;
-	}
-	if (op->attached) {
-		attach_settle(op);
-		/* it has ended by now, or soon will */
-		g->gone |= op->ret;
-	} else if (!g->attached) {
-		g->gone = true;
-	}
+	/* a QEMU that was started for it is gone again */
+	g->gone |= op->ret && op->started > 0;
 	if (g->gone)
 		return;
 	guests_save();
 	pair_session_settle(op);
 }
 
+/* Take it in: the guest is there, and its QEMU waits. */
+static void receive_start(struct op *op, struct guest *g)
+{
+	struct fterr err;
+
+	op->guest = g;
+	if (pair_session_join(op, op->request, &err)) {
+		tell(op, &err);
+		/* it was started for this */
+		if (op->started > 0)
+			kill(op->started, SIGKILL);
+		op_free(op);
+		return;
+	}
+	g->moving = FT_ARRIVES;
+	g->fresh = false;
+	guests_save();
+	op_start(op);
+}
+
+static void start_settle(struct op *op)
+{
+	struct guest *g = op->guest;
+	struct op *next;
+
+	attach_settle(op);
+	if (!op->next) {
+		g->gone = true;
+		return;
+	}
+	next = hand_over(op, receive_work, receive_settle);
+	if (next)
+		receive_start(next, g);
+}
+
+static void listen_settle(struct op *op)
+{
+	struct fterr err;
+	struct op *next = op->next ? hand_over(op, start_work, start_settle) : NULL;
+
+	if (!next)
+		return;
+	if (op_attach_guest(next, &err)) {
+		tell(next, &err);
+		op_free(next);
+		return;
+	}
+	next->guest->moving = FT_ARRIVES;
+	guests_save();
+	op_start(next);
+}
+
+static void begin(struct op *op);
+
+static void look_settle(struct op *op)
+{
+	struct op *again;
+
+	if (!op->next) {
+		receive_settle(op);
+		return;
+	}
+	op->guest->gone = true;
+	again = hand_over(op, NULL, NULL);
+	if (again)
+		begin(again);
+}
+
 /* Begin, or tell why not; takes the op. */
-static void receive_start(struct op *op)
+static void begin(struct op *op)
 {
 	struct guest *g = guest_find(op->name);
 	struct fterr err = { 0 };
 	int ret;
 
-	op->settle = receive_settle;
 	if (g && g->ended && !g->busy) {
 		guest_drop(g);
 		g = NULL;
 	}
 	ret = devices_there(op->name, json_object_get(op->request, "devices"), &err);
-	if (!ret && !g && !ftd_config()->guests.start)
-		ret = ft_fail(&err, -EPERM, "guest %s is not attached here, and ftd may not start it: say start = yes in "
-			      "[guests] of %s, or start its QEMU here with -incoming defer -S and run: ftctl attach %s",
-			      op->name, FT_CONFIG_FILE, op->name);
-	else if (!ret && !g && !guest_new(op->name))
-		ret = ft_fail(&err, -ENOMEM, "ftd is out of memory");
-	if (!ret)
-		ret = op_guest(op, true, &err);
-	if (!ret)
-		ret = pair_session_join(op, op->request, &err);
-	if (!ret) {
-		op->guest->moving = FT_ARRIVES;
-		guests_save();
+	if (!ret && g && (g->busy || !g->attached))
+		ret = ft_fail(&err, -EBUSY, "guest %s is busy here (%s); try again when that is done", op->name,
+			      g->busy ? g->busy : "its QEMU does not answer");
+	if (!ret && !g && !op->may_start)
+		ret = may_not(op, &err);
+	if (ret) {
+		tell(op, &err);
+		op_free(op);
+	} else if (g) {
+		op->work = look_work;
+		op->settle = look_settle;
+		receive_start(op, g);
+	} else {
+		op->work = listen_work;
+		op->settle = listen_settle;
 		op_start(op);
-		return;
 	}
-	if (op->guest && !op->guest->attached)
-		guest_drop(op->guest);
-	ft_log(SD_WARNING, "%s asks for a backup of guest %s: refused: %s", op->peer, op->name, err.text);
-	peer_say(op->sock, json_pack("{s:s}", "error", err.text));
-	op_free(op);
 }
 
 void op_receive(int sock, const char *from, json_t *request)
 {
 	const char *name = request_string(request, "guest"), *pair = request_string(request, "pair");
-	struct op *op = op_new("receive", name, receive_work);
+	struct op *op = op_new("receive", name, NULL);
 	struct fterr err;
 
 	if (!op) {
@@ -409,9 +513,11 @@ void op_receive(int sock, const char *from, json_t *request)
 	op->request = json_incref(request);
 	if (pair)
 		strcpy(op->peer_name, pair);
+	op->may_start = ftd_config()->guests.start;
 	pair_peer_name(op, from, request);
+	peer_impatient(sock);
 	if (!ft_settings_from_json(request, &op->set, &err)) {
-		receive_start(op);
+		begin(op);
 		return;
 	}
 	peer_say(op->sock, json_pack("{s:s}", "error", err.text));

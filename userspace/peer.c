@@ -87,6 +87,8 @@ static void whole_line(struct peer *p)
 		refuse(p, err.text);
 		return;
 	}
+	/* whoever takes the connection may close it at once */
+	p->io = sd_event_source_disable_unref(p->io);
 	token = request_string(request, "stream");
 	if (token && !stream_give(token, fd)) {
 		json_decref(request);

@@ -21,10 +21,13 @@
 void peer_ready(int fd)
 {
 	int on = 1, flags = fcntl(fd, F_GETFL);
+	unsigned int none = 0;
 
 	fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	/* the module has a time-out of its own */
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &none, sizeof(none));
 }
 
 static int try_address(const struct addrinfo *ai)
@@ -82,6 +85,17 @@ int peer_connect(const char *peer, struct fterr *err)
 		return fd;
 	close(fd);
 	return ret;
+}
+
+void peer_impatient(int fd)
+{
+	int idle_s = 5, count = 3;
+	unsigned int gone_ms = 15000;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &gone_ms, sizeof(gone_ms));
 }
 
 int peer_say(int fd, json_t *json)

@@ -20,6 +20,9 @@ int peer_connect(const char *peer, struct fterr *err);
 /* Make a connection as the module, or QEMU, will have it: blocking, without delays. */
 void peer_ready(int fd);
 
+/* Nobody waits long for a host that is gone: for connections of which the module has no part yet. */
+void peer_impatient(int fd);
+
 /* Send one line; steals the reference. 0 or -errno. */
 int peer_say(int fd, json_t *json);
 

@@ -454,7 +454,8 @@ int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	srcu_read_unlock(&r->kvm->srcu, idx);
 	if (ret)
 		return -ESTALE;
-	if (!v->left)
+	/* pages come with all but the first one of a pairing */
+	if (rec->type == FTKVM_REC_PAGES && !v->left)
 		trace_ftkvm_verify_end(r, v->whole);
 	if (v->whole && !v->left) {
 		v->whole = false;
