@@ -339,8 +339,12 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		u64 left;
 		int ret;
 
-		/* what comes next is ftkvm_follow_halt()'s: waking is the run loop's */
-		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED)
+		/*
+		 * What comes next is ftkvm_follow_halt()'s: waking is the run loop's. But
+		 * for the first record, which is of the guest as it began: KVM would wake one
+		 * that has an interrupt waiting before it looked there.
+		 */
+		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED && !r->verify.first)
 			return -EAGAIN;
 		if (r->out_logged) {
 			/* an interrupted wait: the instruction exits again */
