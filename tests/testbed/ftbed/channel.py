@@ -110,6 +110,7 @@ class Console:
 
     def attach(self, pump, sock):
         self._sock = sock
+        self.ended = False
         pump.add(sock, self._on_data, self._on_end)
 
     def _on_data(self, data):
