@@ -56,10 +56,10 @@ def add(name, function, skid=0, timeout=120, kills=False, hosts=2, more=0):
     TESTS.append(Entry(function, name, skid, timeout, kills, hosts, more))
 
 
-def test(skid=0, timeout=120, kills=False, hosts=2):
-    """kills: a host does not outlive the test, so it runs after those that spare them."""
+def test(skid=0, timeout=120, kills=False, hosts=2, more=0):
+    """kills: a host does not outlive the test, so it runs after those that spare them. more: as add()."""
     def mark(function):
-        add(function.__name__, function, skid, timeout, kills, hosts)
+        add(function.__name__, function, skid, timeout, kills, hosts, more)
         return function
     return mark
 

@@ -89,11 +89,11 @@ def _disk_moves(words):
     return run
 
 
-add("migrate_disk", _disk_moves(""), timeout=240)
-add("migrate_disk_polled", _disk_moves("poll indirect"), timeout=240)
+add("migrate_disk", _disk_moves(""), timeout=240, more=1)
+add("migrate_disk_polled", _disk_moves("poll indirect"), timeout=240, more=1)
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def migrate_net(t):
     """What answers the client's next frame has counted all before it."""
     cards = Cards(t)

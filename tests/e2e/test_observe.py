@@ -182,7 +182,7 @@ def traces_of_a_pair(t):
     need(set(traces.events) - seen == {"ftkvm_diverged"}, f"never seen: {set(traces.events) - seen}")
 
 
-@test()
+@test(more=1)
 def traces_of_a_divergence(t):
     """The point where the backup found it, before the state changes."""
     traces = _Traces(t)

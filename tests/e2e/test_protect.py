@@ -336,8 +336,8 @@ def _cut(pair, _job):
     time.sleep(1)
 
 
-for _name, _how in (("hung_up", _hang_up), ("qemu_ended", _end_peers_qemu),
+for _name, _how in (("hung_up", _hang_up), ("qemu_ended", _end_peers_qemu), ("cut", _cut),
                     ("ftd_crashed", _crash("a")), ("peers_ftd_crashed", _crash("b"))):
     add("protect_spoilt_" + _name, _spoilt(_how), timeout=240)
 for _machine in ("pc", "q35", "microvm"):
-    add("protect_linux_" + _machine, _linux(_machine), timeout=400, kills=True)
+    add("protect_linux_" + _machine, _linux(_machine), timeout=400, kills=True, more=_machine != "q35")

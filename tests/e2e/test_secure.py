@@ -122,11 +122,11 @@ def _primary_dies(how):
 
 
 for name in SECURE:
-    add(f"secure_{name}", _runs(name))
+    add(f"secure_{name}", _runs(name), more=name != "key")
     add(f"secure_{name}_primary_dies", _primary_dies(name), kills=True)
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def secure_backup_dies(t):
     pair = _paired(t, "key", timeout=1000)
     pair.lockstep(10)
@@ -135,7 +135,7 @@ def secure_backup_dies(t):
     pair.goes_on(t.a, 10)
 
 
-@test()
+@test(more=1)
 def secure_unpaired(t):
     """The last word arrives."""
     pair = _paired(t, "key")
@@ -145,7 +145,7 @@ def secure_unpaired(t):
     pair.goes_on(t.a, 10)
 
 
-@test()
+@test(more=1)
 def secure_verified(t):
     """Much goes over the link at once, and is the same on the other side."""
     pair = _paired(t, "key")
