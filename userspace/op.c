@@ -240,15 +240,10 @@ int op_fence(struct client *client, json_t *request, struct fterr *err)
 static void check_work(struct op *op)
 {
 	struct ftproblems p = { 0 };
-	struct ftreplica r;
-	bool fresh;
 
-	op->ret = ftnl_get(op->name, &r, &op->err);
-	fresh = !op->ret && r.state == FTKVM_UAPI_STATE_IDLE;
+	op->ret = ftnl_check(op->name, -1, &p, &op->err);
 	if (!op->ret)
-		op->ret = ftnl_check(op->name, -1, &p, &op->err);
-	if (!op->ret)
-		op->ret = ft_guest_problems(&op->guest->qmp, fresh, &p, &op->err);
+		op->ret = ft_guest_problems(&op->guest->qmp, false, &p, &op->err);
 	if (!op->ret)
 		op->result = ft_problems_json(&p);
 	free(p.list);

@@ -328,7 +328,7 @@ static int check_fresh(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
 	json_unpack(answer, "{s:s}", "status", &status);
 	if (status && strcmp(status, "prelaunch"))
 		ftproblem_add(p, FTKVM_SCOPE_GUEST,
-			      "end it, start it with -S on both hosts, and pair it before it runs",
+			      "to protect one that runs: ftctl attach, then ftctl protect; or start it again with -S on both hosts",
 			      "the guest has run already (its status is \"%s\")", status);
 	json_decref(answer);
 	return 0;
