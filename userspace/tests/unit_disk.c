@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include "disk_copy.h"
 #include "tests/unit.h"
@@ -55,8 +56,11 @@ static void *receive(void *arg)
 
 static void begin(void)
 {
+	struct timeval limit = { .tv_sec = 10 };	/* for what must come, and does not */
+
 	memset(&there, 0, sizeof(there));
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, there.sock));
+	CHECK(!setsockopt(there.sock[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
 	there.disks[0] = (struct disk_copy_disk) { "three", 3, SIZE, image(SIZE, 0xff), false };
 	there.disks[1] = (struct disk_copy_disk) { "four", 4, 4096, image(4096, 0xff), false };
 	CHECK(!pthread_create(&there.thread, NULL, receive, NULL));
