@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "again.h"
 #include "config.h"
-#include "job.h"
-#include "journal.h"
+#include "look.h"
 #include "op.h"
 #include "text.h"
 
@@ -89,38 +87,6 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 	}
 }
 
-/* --- all of them, by the module -------------------------------------------- */
-
-struct look {
-	struct job job;
-	struct ftreplica *list;
-	size_t n;
-};
-
-static void look_work(struct job *job)
-{
-	struct look *l = (struct look *)job;
-	struct fterr ignored;
-
-	if (ftnl_dump(&l->list, &l->n, &ignored))
-		l->n = 0;
-}
-
-static void look_done(struct job *job)
-{
-	struct look *l = (struct look *)job;
-	size_t i;
-
-	for (i = 0; i < l->n; i++) {
-		struct guest *g = guest_find(l->list[i].name);
-
-		if (g)
-			look_at(g, &l->list[i]);
-	}
-	free(l->list);
-	free(l);
-}
-
 /* Is there one of which the module is to be asked? */
 static bool any(void)
 {
@@ -144,16 +110,10 @@ static void mend(void)
 
 static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct look *l = any() ? calloc(1, sizeof(*l)) : NULL;
-
 	(void)arg;
 	mend();
-	if (l) {
-		l->job.work = look_work;
-		l->job.done = look_done;
-		if (job_start(&l->job))
-			free(l);
-	}
+	if (any())
+		look_at_all(look_at);
 	sd_event_source_set_time(s, usec + LOOK_US);
 	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }

@@ -9,6 +9,7 @@
 #include "failover.h"
 #include "fence.h"
 #include "journal.h"
+#include "look.h"
 #include "op.h"
 #include "text.h"
 
@@ -519,53 +520,20 @@ int failover_cede(const char *session, const struct ftreplica *r, struct fterr *
 
 /* --- events may get lost --------------------------------------------------- */
 
-struct look {
-	struct job job;
-	struct ftreplica *list;
-	size_t n;
-};
-
-static void look_work(struct job *job)
+static void look_at(struct guest *g, const struct ftreplica *r)
 {
-	struct look *l = (struct look *)job;
-	struct fterr ignored;
-
-	if (ftnl_dump(&l->list, &l->n, &ignored))
-		l->n = 0;
-}
-
-static void look_done(struct job *job)
-{
-	struct look *l = (struct look *)job;
-	size_t i;
-
-	for (i = 0; i < l->n; i++) {
-		struct guest *g = guest_find(l->list[i].name);
-
-		if (g && !ft_state_protected(l->list[i].state) &&
-		    l->list[i].state != FTKVM_UAPI_STATE_TAKEOVER)
-			failover_happened(g);
-	}
-	free(l->list);
-	free(l);
+	if (!ft_state_protected(r->state) && r->state != FTKVM_UAPI_STATE_TAKEOVER)
+		failover_happened(g);
 }
 
 void failover_look_all(void)
 {
-	struct look *l;
 	struct guest *g;
 
 	for (g = ftd_guests; g && !*g->session; g = g->next)
 		;
-	if (!g || !failover_decides())
-		return;
-	l = calloc(1, sizeof(*l));
-	if (!l)
-		return;
-	l->job.work = look_work;
-	l->job.done = look_done;
-	if (job_start(&l->job))
-		free(l);
+	if (g && failover_decides())
+		look_at_all(look_at);
 }
 
 static int on_look(sd_event_source *s, uint64_t usec, void *arg)

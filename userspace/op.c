@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "control.h"
+#include "disk_sync.h"
 #include "failover.h"
 #include "op.h"
 #include "replica_json.h"
@@ -38,6 +39,9 @@ void op_free(struct op *op)
 	json_decref(op->others);
 	json_decref(op->request);
 	json_decref(op->how);
+	if (op->disks)
+		disk_sync_end(op->disks);
+	free(op->disks);
 	free(op);
 }
 
@@ -240,8 +244,11 @@ int op_fence(struct client *client, json_t *request, struct fterr *err)
 static void check_work(struct op *op)
 {
 	struct ftproblems p = { 0 };
+	struct ftreplica r;
 
-	op->ret = ftnl_check(op->name, -1, &p, &op->err);
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (!op->ret)
+		op->ret = ftnl_check(op->name, -1, &p, &op->err);
 	if (!op->ret)
 		op->ret = ft_guest_problems(&op->guest->qmp, false, &p, &op->err);
 	if (!op->ret)

@@ -27,7 +27,7 @@ struct disk_sync;
  * @request: what the peer has asked for, or NULL
  * @how: the peer's QEMU was started; the QEMU of this host: @started, if it was
  *	@may_start: ... which is allowed
- * @disks: of the guest, which are copied to the peer
+ * @disks: of a guest that runs, which are copied to the peer; NULL: it does not
  * @device: what is to be added
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
@@ -136,9 +136,20 @@ int op_simple(struct client *client, json_t *request, const char *what,
 
 /* --- op_pair.c, for protecting a guest that runs: op_protect.c, op_receive.c --- */
 
-/* The main loop's: is there a session to be? On disk before anybody may come to need it. */
-int pair_session_new(struct op *op, struct fterr *err);
-/* ... at the backup: that of the primary's line. */
+/*
+ * The main loop's: an operation that joins a guest with a peer, which may have to be attached
+ * before, by a client's request. NULL with a text.
+ */
+struct op *pair_op_new(struct client *client, json_t *request, const char *what,
+		       void (*work)(struct op *op), struct fterr *err);
+/*
+ * Begin it, with a session if there is to be one, on disk before anybody may come to need it.
+ * 0, or -errno with a text: the op is gone.
+ */
+int pair_op_start(struct op *op, struct fterr *err);
+/* ... or don't. */
+void pair_op_drop(struct op *op);
+/* The session at the backup: that of the primary's line. */
 int pair_session_join(struct op *op, json_t *request, struct fterr *err);
 /*
  * Then, in the main loop: one that is not needed is ended; and where a peer has been lost
@@ -150,8 +161,6 @@ int pair_open_all(struct guest *g, struct fterr *err);
 int pair_mute_all(struct guest *g, struct fterr *err);
 /* Where the peer's ftd listens: for the operator, and for promoting. */
 void pair_peer_name(struct op *op, const char *from, json_t *request);
-/* "qmp" is a guest's that is to be attached now. */
-bool pair_wants_attach(struct op *op, json_t *request);
 /* What the peer is asked to pair: the line's beginning, a new reference. */
 json_t *pair_request(const struct op *op);
 

@@ -176,7 +176,7 @@ static void pair_settle(struct op *op)
 }
 
 /* --qmp once more, for a guest that is attached so already, does no harm. */
-bool pair_wants_attach(struct op *op, json_t *request)
+static bool wants_attach(struct op *op, json_t *request)
 {
 	const char *qmp = request_string(request, "qmp");
 	struct guest *g = guest_find(op->name);
@@ -186,7 +186,7 @@ bool pair_wants_attach(struct op *op, json_t *request)
 	return !(qmp && g && !g->ended && !strcmp(qmp, g->qmp_path));
 }
 
-int pair_session_new(struct op *op, struct fterr *err)
+static int session_new(struct op *op, struct fterr *err)
 {
 	char session[FT_SESSION_MAX + 1];
 	int ret;
@@ -208,27 +208,33 @@ int pair_session_new(struct op *op, struct fterr *err)
 	return 0;
 }
 
-int op_pair(struct client *client, json_t *request, struct fterr *err)
+struct op *pair_op_new(struct client *client, json_t *request, const char *what,
+		       void (*work)(struct op *op), struct fterr *err)
 {
 	const char *peer = request_string(request, "peer");
 	json_t *peer_name = json_object_get(request, "peer_name");
 	struct op *op;
 	int ret;
 
-	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer))
-		return ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
-	if (peer_name && !ft_name_ok(json_string_value(peer_name)))
-		return ft_fail(err, -EINVAL, "the guest's name at the peer is no guest's name");
-	op = op_new("pair", request_string(request, "name"), pair_work);
-	if (!op)
-		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer)) {
+		ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
+		return NULL;
+	}
+	if (peer_name && !ft_name_ok(json_string_value(peer_name))) {
+		ft_fail(err, -EINVAL, "the guest's name at the peer is no guest's name");
+		return NULL;
+	}
+	op = op_new(what, request_string(request, "name"), work);
+	if (!op) {
+		ft_fail(err, -ENOMEM, "ftd is out of memory");
+		return NULL;
+	}
 	op->client = client;
-	op->settle = pair_settle;
 	strcpy(op->peer, peer);
 	if (peer_name)
 		strcpy(op->peer_name, json_string_value(peer_name));
 	ret = ft_settings_from_json(request, &op->set, err);
-	if (!ret && pair_wants_attach(op, request)) {
+	if (!ret && wants_attach(op, request)) {
 		ret = attach_params(op, request, err);
 		if (!ret)
 			ret = op_attach_guest(op, err);
@@ -236,15 +242,43 @@ int op_pair(struct client *client, json_t *request, struct fterr *err)
 		ret = op_guest(op, true, err);
 	}
 	if (!ret)
-		ret = pair_session_new(op, err);
+		return op;
+	op_free(op);
+	return NULL;
+}
+
+int pair_op_start(struct op *op, struct fterr *err)
+{
+	int ret = session_new(op, err);
+
 	if (ret) {
-		op_free(op);
+		pair_op_drop(op);
 		return ret;
 	}
 	strcpy(op->guest->peer_guest, op->peer_name);
-	op->guest->fresh = true;
+	op->guest->moving = op->disks ? FT_LEAVES : FT_STAYS;
+	op->guest->fresh = !op->disks;
+	guests_save();
 	op_start(op);
 	return 0;
+}
+
+void pair_op_drop(struct op *op)
+{
+	/* one that was to be attached first */
+	if (*op->qmp_path && op->guest && !op->guest->attached)
+		guest_drop(op->guest);
+	op_free(op);
+}
+
+int op_pair(struct client *client, json_t *request, struct fterr *err)
+{
+	struct op *op = pair_op_new(client, request, "pair", pair_work, err);
+
+	if (!op)
+		return err->code;
+	op->settle = pair_settle;
+	return pair_op_start(op, err);
 }
 
 /* --- backup ---------------------------------------------------------------- */

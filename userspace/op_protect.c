@@ -224,14 +224,6 @@ static int disks_find(struct op *op, struct fterr *err)
 	return disk_sync_find(op->disks, op->name, err);
 }
 
-static void disks_free(struct op *op)
-{
-	if (op->disks)
-		disk_sync_end(op->disks);
-	free(op->disks);
-	op->disks = NULL;
-}
-
 static int copy_disks(struct op *op)
 {
 	struct disk_sync *s = op->disks;
@@ -471,7 +463,6 @@ static void protect_settle(struct op *op)
 	g->progress.step = NULL;
 	/* stuck: again.c tries on */
 	g->moving = op->stuck ? FT_LEAVES : FT_STAYS;
-	disks_free(op);
 	if (*op->qmp_path)
 		attach_settle(op);
 	if (g->gone)
@@ -481,53 +472,23 @@ static void protect_settle(struct op *op)
 	pair_session_settle(op);
 }
 
-static void leave(struct op *op)
+/* Begin, or drop it. 0 or -errno with a text. */
+static int leave(struct op *op, struct fterr *err)
 {
-	op->guest->moving = FT_LEAVES;
-	op->guest->fresh = false;
-	strcpy(op->guest->peer_guest, op->peer_name);
-	guests_save();
-	op_start(op);
+	int ret = disks_find(op, err);
+
+	op->settle = protect_settle;
+	if (!ret)
+		return pair_op_start(op, err);
+	pair_op_drop(op);
+	return ret;
 }
 
 int op_protect(struct client *client, json_t *request, struct fterr *err)
 {
-	const char *peer = request_string(request, "peer");
-	json_t *peer_name = json_object_get(request, "peer_name");
-	struct op *op;
-	int ret;
+	struct op *op = pair_op_new(client, request, "protect", protect_work, err);
 
-	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer))
-		return ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
-	if (peer_name && !ft_name_ok(json_string_value(peer_name)))
-		return ft_fail(err, -EINVAL, "the guest's name at the peer is no guest's name");
-	op = op_new("protect", request_string(request, "name"), protect_work);
-	if (!op)
-		return ft_fail(err, -ENOMEM, "ftd is out of memory");
-	op->client = client;
-	op->settle = protect_settle;
-	strcpy(op->peer, peer);
-	if (peer_name)
-		strcpy(op->peer_name, json_string_value(peer_name));
-	ret = ft_settings_from_json(request, &op->set, err);
-	if (!ret && pair_wants_attach(op, request)) {
-		ret = attach_params(op, request, err);
-		if (!ret)
-			ret = op_attach_guest(op, err);
-	} else if (!ret) {
-		ret = op_guest(op, true, err);
-	}
-	if (!ret)
-		ret = disks_find(op, err);
-	if (!ret)
-		ret = pair_session_new(op, err);
-	if (ret) {
-		disks_free(op);
-		op_free(op);
-		return ret;
-	}
-	leave(op);
-	return 0;
+	return op ? leave(op, err) : err->code;
 }
 
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
@@ -538,23 +499,15 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
-	op->settle = protect_settle;
 	op->quiet = !loud;
 	op->set.on_loss = on_loss;
 	snprintf(op->peer, sizeof(op->peer), "%s", peer);
 	strcpy(op->peer_name, g->peer_guest);
 	ret = op_guest(op, true, err);
 	if (!ret)
-		ret = disks_find(op, err);
-	if (!ret)
-		ret = pair_session_new(op, err);
-	if (ret) {
-		disks_free(op);
-		op_free(op);
-		return ret;
-	}
-	leave(op);
-	return 0;
+		return leave(op, err);
+	op_free(op);
+	return ret;
 }
 
 /* --- ftd was killed meanwhile ---------------------------------------------- */
