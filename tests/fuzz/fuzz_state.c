@@ -67,7 +67,17 @@ static void happens(struct life *l, enum ftkvm_event ev)
 	/* an armed backup's QEMU runs: it must never become a second live copy */
 	if (was == FTKVM_STATE_ARMED && l->role == FTKVM_ROLE_BACKUP)
 		REQUIRE(l->state == FTKVM_STATE_BACKUP || l->state == FTKVM_STATE_STOPPED);
-	/* what ran paired is never paired again, nor takes up following */
+	/* what ran paired is paired again only where it is live alone, and as a primary: a new life */
+	if (was == FTKVM_STATE_SOLO && l->state == FTKVM_STATE_ARMED) {
+		REQUIRE(ev == FTKVM_EV_PAIR_PRIMARY);
+		l->ran_paired = false;
+		l->followed = false;
+		l->promoted = false;
+		l->drained = false;
+		l->held = false;
+		l->role = FTKVM_ROLE_PRIMARY;
+		REACHED("one that is protected again");
+	}
 	if (l->ran_paired)
 		REQUIRE(l->state != FTKVM_STATE_IDLE && l->state != FTKVM_STATE_ARMED &&
 			l->state != FTKVM_STATE_PRIMARY);
@@ -133,6 +143,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		/* the pairing says what it is going to be */
 		if (l.state == FTKVM_STATE_IDLE && ev == FTKVM_EV_PAIR_PRIMARY)
 			l.role = FTKVM_ROLE_PRIMARY;
+		if (l.state == FTKVM_STATE_SOLO && ev == FTKVM_EV_PAIR_PRIMARY)
+			l.role = FTKVM_ROLE_PRIMARY;
 		if (l.state == FTKVM_STATE_IDLE && ev == FTKVM_EV_PAIR_BACKUP)
 			l.role = FTKVM_ROLE_BACKUP;
 		happens(&l, ev);
@@ -153,6 +165,8 @@ void fuzz_seeds(void)
 		  FTKVM_EV_PROMOTE },
 		{ 0xe5, FTKVM_EV_PAIR_PRIMARY, FTKVM_EV_UNPAIR, FTKVM_EV_FENCE },
 		{ 0xe3, FTKVM_EV_PAIR_PRIMARY, FTKVM_EV_START, FTKVM_EV_UNPAIR },
+		{ FTKVM_EV_PAIR_PRIMARY, FTKVM_EV_START, FTKVM_EV_LINK_DOWN, FTKVM_EV_PAIR_PRIMARY,
+		  FTKVM_EV_START },
 	};
 	struct seed s = { };
 	size_t i;
