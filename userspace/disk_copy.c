@@ -13,7 +13,7 @@
 
 #define BLOCK		65536u		/* is looked at for zeros as a whole */
 #define STALL_MS	60000		/* a peer that takes nothing, or is in the midst of a message */
-#define ANSWER_MS	(10 * 60000)	/* storage that has much to make durable */
+#define ANSWER_MS	60000	/* storage that has much to make durable */
 #define PARTING_MS	5000		/* for a sender to hear why it is refused */
 
 static bool all_zeros(const char *p, size_t n)

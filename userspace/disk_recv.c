@@ -51,8 +51,13 @@ struct disk_recv {
 static int open_image(const struct device *d, bool write, struct fterr *err)
 {
 	int fd = devconn_image(d->conn), flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	char path[64];
 
-	if (fd >= 0)
+	/* a file of its own: an error of the storage's that a sync of ours is told is the guest's, too */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (fd >= 0 && !write)
+		fd = open(path, flags);
+	else if (fd >= 0)
 		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	else if (!ftbackend_unlocked(d->backend))
 		fd = open(d->backend, flags);

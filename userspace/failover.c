@@ -606,7 +606,10 @@ int failover_reload(struct ftconfig *c, struct fterr *err)
 		return ret;
 	arbiter_free(last);
 	ftconfig_free(before);
-	return begin_timers(err);
+	/* it is in use already: that leases may not be kept is to be said, no more */
+	if (begin_timers(err))
+		ft_log(SD_ERR, "%s", err->text);
+	return 0;
 }
 
 void failover_close(void)

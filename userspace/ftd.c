@@ -155,6 +155,7 @@ static int on_stop_timer(sd_event_source *s, uint64_t usec, void *arg)
 static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
 {
 	static bool stopping;
+	struct guest *g;
 
 	(void)s;
 	(void)si;
@@ -163,6 +164,10 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
 		return 0;
 	stopping = true;
 	sd_notify(0, "STOPPING=1");
+	/* QEMU would copy on, and stop its guest in the end, with nobody there to go on with it */
+	for (g = ftd_guests; g; g = g->next)
+		if (g->op)
+			g->op->hung_up = true;
 	control_close();
 	devices_deaf();
 	return sd_event_add_time_relative(ftd_loop, NULL, CLOCK_MONOTONIC, 0, 0, on_stop_timer, NULL);
@@ -229,6 +234,9 @@ static void say_config(void *arg, const char *text)
 static const char *config_path;
 static bool plain_link;
 
+static struct reload *reloading;
+static bool reload_once_more;
+
 struct reload {
 	struct job job;
 	struct ftconfig *config;
@@ -237,6 +245,19 @@ struct reload {
 };
 
 static int on_reload_again(sd_event_source *s, uint64_t usec, void *arg);
+
+static void reload_begin(void);
+
+/* One at a time: an older one must not come after a newer one. */
+static void reload_end(struct reload *r)
+{
+	free(r);
+	reloading = NULL;
+	if (reload_once_more)
+		reload_begin();
+	else
+		sd_notify(0, "READY=1");
+}
 
 static void reload_take(struct reload *r)
 {
@@ -254,8 +275,7 @@ static void reload_take(struct reload *r)
 		secure_use(r->secure);
 		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] and [metrics] needs a restart");
 	}
-	free(r);
-	sd_notify(0, "READY=1");
+	reload_end(r);
 }
 
 static int on_reload_again(sd_event_source *s, uint64_t usec, void *arg)
@@ -291,26 +311,33 @@ static void reload_done(struct job *job)
 		return;
 	}
 	ft_log(SD_ERR, "the configuration stays as it was");
-	free(r);
-	sd_notify(0, "READY=1");
+	reload_end(r);
+}
+
+static void reload_begin(void)
+{
+	struct reload *r = calloc(1, sizeof(*r));
+
+	reload_once_more = false;
+	if (!r)
+		return;
+	sd_notify(0, "RELOADING=1");
+	reloading = r;
+	r->job.work = reload_work;
+	r->job.done = reload_done;
+	if (job_start(&r->job))
+		reload_end(r);
 }
 
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
 {
-	struct reload *r = calloc(1, sizeof(*r));
-
 	(void)s;
 	(void)si;
 	(void)arg;
-	if (!r)
-		return 0;
-	sd_notify(0, "RELOADING=1");
-	r->job.work = reload_work;
-	r->job.done = reload_done;
-	if (job_start(&r->job)) {
-		free(r);
-		sd_notify(0, "READY=1");
-	}
+	if (reloading)
+		reload_once_more = true;
+	else
+		reload_begin();
 	return 0;
 }
 

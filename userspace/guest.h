@@ -19,6 +19,8 @@ struct ftprogress {
 	_Atomic uint64_t done, total;
 };
 
+struct op;
+
 /**
  * struct guest - an attached guest
  * @busy: what an operation's thread is doing with it, or NULL; that thread owns
@@ -40,6 +42,7 @@ struct ftprogress {
  * @moving: it is being moved into a second replica, or is that: what ftd has to mend if it
  *	is killed meanwhile
  * @progress: of that; any thread may read it
+ * @op: what it is busy with; the main loop's
  * @peer_guest: its name at the peer, if it has another there
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
@@ -66,6 +69,7 @@ struct guest {
 	sd_event_source *again_source;
 	enum ftmoving moving;
 	struct ftprogress progress;
+	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
 	bool again, fresh;
 	unsigned int again_tries;

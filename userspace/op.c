@@ -89,8 +89,10 @@ static void finished(struct job *job)
 	struct guest *g = op->guest;
 	bool gone;
 
-	if (g)
+	if (g) {
 		g->busy = NULL;
+		g->op = NULL;
+	}
 	/* one that is tried again and again has been told once */
 	if (op->ret && !op->quiet && !(g && g->retry_logged && op->work == attach_work))
 		ft_log(SD_WARNING, "%s %s failed: %s", op->what, op->name, op->err.text);
@@ -117,6 +119,7 @@ void op_start(struct op *op)
 		/* the main loop may clear its own */
 		strcpy(op->session, op->guest->session);
 		op->guest->busy = op->what;
+		op->guest->op = op;
 		guest_unwatch(op->guest);
 	}
 	if (op->client)
@@ -226,6 +229,16 @@ int op_detach(struct client *client, json_t *request, struct fterr *err)
 
 int op_unpair(struct client *client, json_t *request, struct fterr *err)
 {
+	struct guest *g = guest_find(request_string(request, "name"));
+
+	/* it is being protected by ftd itself, which may take hours: not any more */
+	if (g && g->op && g->moving == FT_LEAVES && !g->op->client) {
+		g->again = false;
+		g->op->hung_up = true;
+		guests_save();
+		client_answer(client, json_pack("{s:b}", "ok", 1));
+		return 0;
+	}
 	return op_simple(client, request, "unpair", unpair_work, unpair_settle, false, err);
 }
 

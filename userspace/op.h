@@ -35,6 +35,7 @@ struct disk_sync;
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time
  * @stuck: the guest does not run on yet, although it should
+ * @have: its QEMU is here, and waits
  * @next: the next step is another operation's
  * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
@@ -57,7 +58,7 @@ struct op {
 	char peer_name[FTKVM_NAME_MAX + 1];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, refused, quiet, stuck, next, may_start;
+	bool force, attached, adopted, refused, quiet, stuck, next, have, may_start;
 	pid_t started;
 	struct disk_sync *disks;
 	struct device *device;

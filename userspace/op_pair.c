@@ -249,7 +249,8 @@ struct op *pair_op_new(struct client *client, json_t *request, const char *what,
 
 int pair_op_start(struct op *op, struct fterr *err)
 {
-	int ret = session_new(op, err);
+	int ret = op->guest->moving == FT_STAYS ? session_new(op, err) :
+		  ft_fail(err, -EBUSY, "guest %s is still being mended after a move that failed; try again", op->name);
 
 	if (ret) {
 		pair_op_drop(op);

@@ -235,8 +235,39 @@ static int copy_disks(struct op *op)
 	fd = peer_connect(op->peer, &op->err);
 	if (fd < 0)
 		return fd;
+	peer_impatient(fd);
 	ret = disk_sync_begin(s, fd, op->peer, *op->peer_name ? op->peer_name : op->name, &op->err);
 	return ret ? ret : disk_sync_live(s, &op->err);
+}
+
+/*
+ * Stopped: is each disk that its QEMU has one of those that were copied? ftd had not heard of one
+ * whose QEMU had yet to come back to it after a restart. And nothing wrote since. 0 or -errno.
+ */
+static int all_copied(struct op *op)
+{
+	struct disk_sync *s = op->disks;
+	struct ftdev *list = NULL;
+	struct ftdirty dirty;
+	size_t n = 0, i, k;
+	int ret = ftnl_dev_dump(&list, &n, &op->err);
+
+	for (i = 0; !ret && i < n; i++) {
+		if ((pid_t)list[i].pid != op->guest->pid || list[i].kind != FTKVM_UAPI_DEV_BLK || list[i].readonly)
+			continue;
+		for (k = 0; k < s->n && strcmp(s->disks[k].name, list[i].name); k++)
+			;
+		if (k == s->n)
+			ret = ft_fail(&op->err, -EBUSY, "device %s came while the others were copied; try again", list[i].name);
+	}
+	free(list);
+	for (k = 0; !ret && k < s->n; k++) {
+		ret = ftnl_dev_dirty(s->disks[k].name, s->track[k], &dirty, &op->err);
+		if (!ret && dirty.n)
+			ret = ft_fail(&op->err, -EBUSY, "device %s was written to though its guest is stopped; try again",
+				      s->disks[k].name);
+	}
+	return ret;
 }
 
 /* While memory is copied it writes on. */
@@ -379,6 +410,8 @@ static int move(struct op *op, struct protect *p)
 	if (!ret)
 		ret = arm(op, p);
 	if (!ret)
+		ret = all_copied(op);
+	if (!ret)
 		ret = ftmigrate_complete(&g->qmp, &op->err);
 	if (!ret)
 		ret = migrate_until(op, p, FTMIGRATE_COMPLETED);
@@ -414,6 +447,11 @@ static bool run_on(struct op *op, struct protect *p)
 	while (!ftqmp_status(q, status, sizeof(status), &err)) {
 		if (!strcmp(status, "running"))
 			return true;
+		if (strcmp(status, "finish-migrate") && strcmp(status, "postmigrate")) {
+			/* its own doing, or somebody else's */
+			op_warn(op, "it does not run: QEMU says \"%s\"", status);
+			return true;
+		}
 		ftqmp_do(q, "cont", NULL, &err);
 		if (ft_now_ms() >= deadline)
 			break;
@@ -517,38 +555,44 @@ static void mend_source_work(struct op *op)
 	struct protect p = { .migrating = true, .stream = -1 };
 	struct ftreplica r;
 
+	op->quiet = true;
 	op->ret = ftnl_get(op->name, &r, &op->err);
+	op->next = !op->ret && r.state == FTKVM_UAPI_STATE_PRIMARY;
 	if (op->ret || (r.state != FTKVM_UAPI_STATE_IDLE && r.state != FTKVM_UAPI_STATE_SOLO &&
 			r.state != FTKVM_UAPI_STATE_ARMED))
 		return;
 	p.armed = r.state == FTKVM_UAPI_STATE_ARMED;
-	if (!run_on(op, &p)) {
+	if (run_on(op, &p))
+		ft_log(SD_NOTICE, "guest %s was to be protected when ftd ended: it runs on, unprotected", op->name);
+	else
 		op->ret = -EAGAIN;
-		op->quiet = true;
-		return;
-	}
-	ft_log(SD_NOTICE, "guest %s was to be protected when ftd ended: it runs on, unprotected", op->name);
 }
 
-/* One that never got to be a backup is of no use to anybody. */
+/*
+ * One that is armed is let go, as its primary waits for it: it comes to be a backup, or is
+ * stopped. All others are left as they are: who waits may be taken, who stopped is cleared
+ * away when the primary comes again.
+ */
 static void mend_target_work(struct op *op)
 {
 	struct ftreplica r;
 
+	op->quiet = true;
 	op->ret = ftnl_get(op->name, &r, &op->err);
-	if (op->ret || ft_state_protected(r.state) || r.state == FTKVM_UAPI_STATE_ORPHAN ||
-	    r.state == FTKVM_UAPI_STATE_TAKEOVER || r.state == FTKVM_UAPI_STATE_SOLO)
+	if (op->ret || r.state != FTKVM_UAPI_STATE_ARMED)
 		return;
-	if (r.state == FTKVM_UAPI_STATE_ARMED)
-		ftnl_unpair(op->name, &op->err);
-	op->ret = ftqmp_do(&op->guest->qmp, "quit", NULL, &op->err);
+	ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+	op->ret = -EAGAIN;
 }
 
 static void mend_settle(struct op *op)
 {
-	if (op->ret)
+	/* gone from the module, there is nothing to mend */
+	if (op->ret && op->ret != -ENOENT)
 		return;
 	op->guest->moving = FT_STAYS;
+	if (op->next)
+		again_tried(op->guest, true);
 	guests_save();
 	failover_happened(op->guest);
 }

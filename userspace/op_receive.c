@@ -221,6 +221,16 @@ static int await_arm(struct op *op)
 	return ret;
 }
 
+static bool begun(struct op *op)
+{
+	struct ftreplica r;
+	struct fterr ignored;
+
+	return !ftnl_get(op->name, &r, &ignored) &&
+	       (r.state == FTKVM_UAPI_STATE_BACKUP || r.state == FTKVM_UAPI_STATE_ORPHAN ||
+		r.state == FTKVM_UAPI_STATE_TAKEOVER || r.state == FTKVM_UAPI_STATE_SOLO);
+}
+
 static int await_completed(struct op *op)
 {
 	struct ftmigration m;
@@ -231,14 +241,14 @@ static int await_completed(struct op *op)
 		ret = ftmigrate_look(&op->guest->qmp, &m, &op->err);
 		if (ret)
 			return ret;
-		if (m.step == FTMIGRATE_COMPLETED)
+		if (m.step == FTMIGRATE_COMPLETED || begun(op))
 			return 0;
 		if (m.step == FTMIGRATE_FAILED)
 			return ft_fail(&op->err, -EIO, "QEMU could not take the guest in: %s", m.why);
 		ret = ftnl_get(op->name, &r, &op->err);
 		if (ret)
 			return ret;
-		if (r.state != FTKVM_UAPI_STATE_ARMED && r.state != FTKVM_UAPI_STATE_BACKUP)
+		if (r.state != FTKVM_UAPI_STATE_ARMED)
 			return ft_fail(&op->err, -EIO, "the pairing has ended: %s", r.detail);
 		usleep(POLL_US / 4);
 	}
@@ -272,6 +282,9 @@ static int receive(struct op *op)
 	ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
 	if (!ret)
 		ret = await_completed(op);
+	/* whatever ftd could not see: a replica that has begun is one */
+	if (ret && begun(op))
+		ret = 0;
 	if (ret)
 		ftnl_unpair(op->name, &ignored);
 	else
@@ -292,7 +305,8 @@ static void give_up(struct op *op)
 	kill(op->started, SIGKILL);
 	while (!ft_process_gone(op->started) && ft_now_ms() < deadline)
 		usleep(POLL_US);
-	ftnl_detach(op->name, &ignored);
+	if (op->attached)
+		ftnl_detach(op->name, &ignored);
 }
 
 /*
@@ -330,17 +344,18 @@ static void receive_work(struct op *op)
 		give_up(op);
 }
 
-/* It is here: does it wait, or is it dead? */
+/*
+ * It is here: does it wait, or is it dead? Of a guest that is neither nothing is touched: no
+ * session, which would let an orphan claim what is its primary's.
+ */
 static void look_work(struct op *op)
 {
 	int have = waits_here(op);
 	json_t *nothing = NULL;
 
 	op->ret = have < 0 ? have : 0;
-	if (!op->ret && !have) {
+	if (!op->ret && !have)
 		op->ret = clear_away(op);
-		op->next = !op->ret;
-	}
 	if (!op->ret && have) {
 		op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", 1, "version",
 						       FTKVM_VERSION));
@@ -350,8 +365,8 @@ static void look_work(struct op *op)
 			op->ret = read_json(op, &nothing, PEER_ANSWER_MS);
 		json_decref(nothing);
 	}
-	if (!op->ret && have)
-		op->ret = receive(op);
+	op->have = have > 0;
+	op->next = !op->ret;
 	if (op->ret)
 		give_up(op);
 }
@@ -373,6 +388,7 @@ static struct op *hand_over(struct op *op, void (*work)(struct op *op), void (*s
 	to->sock = op->sock;
 	op->sock = -1;
 	to->started = op->started;
+	to->attached = op->attached;
 	to->may_start = op->may_start;
 	to->set = op->set;
 	to->request = json_incref(op->request);
@@ -409,8 +425,10 @@ static void receive_start(struct op *op, struct guest *g)
 	if (pair_session_join(op, op->request, &err)) {
 		tell(op, &err);
 		/* it was started for this */
-		if (op->started > 0)
+		if (op->started > 0) {
 			kill(op->started, SIGKILL);
+			g->gone = true;
+		}
 		op_free(op);
 		return;
 	}
@@ -456,16 +474,17 @@ static void begin(struct op *op);
 
 static void look_settle(struct op *op)
 {
-	struct op *again;
+	struct op *next = op->next ? hand_over(op, receive_work, receive_settle) : NULL;
 
-	if (!op->next) {
-		receive_settle(op);
+	if (!next)
 		return;
+	if (op->have) {
+		receive_start(next, op->guest);
+	} else {
+		/* and now once more, as if nothing had been here */
+		op->guest->gone = true;
+		begin(next);
 	}
-	op->guest->gone = true;
-	again = hand_over(op, NULL, NULL);
-	if (again)
-		begin(again);
 }
 
 /* Begin, or tell why not; takes the op. */
@@ -480,9 +499,9 @@ static void begin(struct op *op)
 		g = NULL;
 	}
 	ret = devices_there(op->name, json_object_get(op->request, "devices"), &err);
-	if (!ret && g && (g->busy || !g->attached))
+	if (!ret && g && (g->busy || !g->attached || g->moving != FT_STAYS))
 		ret = ft_fail(&err, -EBUSY, "guest %s is busy here (%s); try again when that is done", op->name,
-			      g->busy ? g->busy : "its QEMU does not answer");
+			      g->busy ? g->busy : !g->attached ? "its QEMU does not answer" : "mend");
 	if (!ret && !g && !op->may_start)
 		ret = may_not(op, &err);
 	if (ret) {
@@ -491,7 +510,8 @@ static void begin(struct op *op)
 	} else if (g) {
 		op->work = look_work;
 		op->settle = look_settle;
-		receive_start(op, g);
+		op->guest = g;
+		op_start(op);
 	} else {
 		op->work = listen_work;
 		op->settle = listen_settle;

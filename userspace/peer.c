@@ -133,6 +133,7 @@ static bool begin(struct peer *p)
 {
 	unsigned char first;
 	char waste[PEER_LINE_MAX];
+	int i;
 	ssize_t n = recv(p->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
 	int ret;
 
@@ -148,7 +149,7 @@ static bool begin(struct peer *p)
 		return true;
 	if (ret < 0) {
 		/* closed with that unread, the socket would take the answer back */
-		while (recv(p->fd, waste, sizeof(waste), MSG_DONTWAIT) == sizeof(waste))
+		for (i = 0; i < 16 && recv(p->fd, waste, sizeof(waste), MSG_DONTWAIT) == sizeof(waste); i++)
 			;
 		refuse(p, p->err.text);
 		return false;

@@ -115,7 +115,10 @@ static int load_names(struct secure *s, const char *text, struct fterr *err)
 		s->n_names++;
 	}
 	free(copy);
-	return copy && !name ? 0 : no_memory(err);
+	if (!copy || name)
+		return no_memory(err);
+	/* none would let all in */
+	return s->n_names ? 0 : ft_fail(err, -EINVAL, "[link] peer-name has no name in it; give one, or leave it out");
 }
 
 /*

@@ -23,6 +23,7 @@
 int ft_fail(struct fterr *err, int code, const char *fmt, ...)
 {
 	va_list args;
+	char *c;
 
 	if (!err)
 		return code;
@@ -30,6 +31,10 @@ int ft_fail(struct fterr *err, int code, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
+	/* words of others' come by here, and end at a terminal */
+	for (c = err->text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = ' ';
 	return code;
 }
 
