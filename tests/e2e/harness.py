@@ -381,6 +381,13 @@ class Pair:
                  f"({status.get('detail')}), not {' or '.join(states)}")
             time.sleep(0.1)
 
+    def wait_taken_up(self, host, timeout=20):
+        """An ftd that was started again has the guest, and is done with that."""
+        end = time.monotonic() + SLACK * timeout
+        while self.status(host).get("busy"):
+            need(time.monotonic() < end, f"host {host.name}: ftd is busy: {self.status(host)}")
+            time.sleep(0.1)
+
     def wait_event(self, host, name, timeout=20):
         end = time.monotonic() + SLACK * timeout
         while True:

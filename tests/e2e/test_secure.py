@@ -199,11 +199,13 @@ def secure_and_plain(t):
         host.ftd_link = link
         host.run("kill $(cat /run/ftd.pid); while kill -0 $(cat /run/ftd.pid) 2>/dev/null; do sleep 0.05; done")
         pairing.start_daemon(host)
+        pair.wait_taken_up(host)
         _refused(t, pair, cause, "security", "not told how to secure")
     for host in t.hosts:
         host.ftd_link = ("--plain",)
         host.run("kill $(cat /run/ftd.pid); while kill -0 $(cat /run/ftd.pid) 2>/dev/null; do sleep 0.05; done")
         pairing.start_daemon(host)
+        pair.wait_taken_up(host)
     pair.join()
     pair.wait_live(t.a, "loop: done")
 
