@@ -147,6 +147,8 @@ void attach_settle(struct op *op)
 		op->guest->again = false;
 		op->guest->fresh = false;
 	}
+	if (op->work == attach_work)
+		protect_mend(op->guest);
 	/* a pairing that attaches first has made its session already */
 	if (!op->adopted && op->work == attach_work)
 		*op->guest->session = '\0';
