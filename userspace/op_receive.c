@@ -24,7 +24,6 @@
 
 #define START_MS	20000	/* QEMU has to make its monitor */
 #define QUIT_MS		10000
-#define CONSOLES_MAX	16
 #define POLL_US		20000
 #define LINE_MAX	262144
 
@@ -84,31 +83,6 @@ static int start_qemu(struct op *op, json_t *how)
 			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer",
 				       op->qmp_path);
 		usleep(POLL_US);
-	}
-	return 0;
-}
-
-/* What the primary has attached, this host has as well: for op_attach_guest(). */
-static int take_words(struct op *op, json_t *how)
-{
-	const char *qmp = request_string(how, "qmp");
-	json_t *list = json_object_get(how, "consoles"), *one;
-	size_t i;
-	int ret;
-
-	if (!qmp || *qmp != '/' || strlen(qmp) >= sizeof(op->qmp_path) || json_array_size(list) > CONSOLES_MAX)
-		return ft_fail(&op->err, -EINVAL, "the primary's ftd does not tell how its QEMU is started");
-	strcpy(op->qmp_path, qmp);
-	op->cons = calloc(json_array_size(list) + 1, sizeof(*op->cons));
-	if (!op->cons)
-		return ft_fail(&op->err, -ENOMEM, "ftd is out of memory");
-	json_array_foreach(list, i, one) {
-		const char *text = json_string_value(one);
-
-		ret = ftcon_parse(text ? text : "", &op->cons[i], &op->err);
-		if (ret)
-			return ret;
-		op->ncons++;
 	}
 	return 0;
 }
@@ -321,7 +295,7 @@ static void listen_work(struct op *op)
 	else
 		op->ret = read_json(op, &op->how, PEER_ANSWER_MS);
 	if (!op->ret)
-		op->ret = take_words(op, op->how);
+		op->ret = attach_params(op, op->how, &op->err);
 	if (op->ret)
 		give_up(op);
 	op->next = !op->ret;
