@@ -233,7 +233,7 @@ def arbiter_partition(t):
     _parting("")(t)
 
 
-@test()
+@test(more=1)
 def arbiter_partition_one_way(t):
     """The same, when only one of them is not heard any more."""
     _parting("a")(t)
@@ -318,7 +318,7 @@ def arbiter_and_fence_hook(t):
     pair.one_machine(promoted=True)
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def arbiter_attached_and_paired_at_once(t):
     """`ftctl pair --qmp`: the same protection."""
     where = _arbitrated(t)
@@ -352,7 +352,7 @@ def arbiter_unreachable_solo(t):
             time.sleep(0.1)
 
 
-@test()
+@test(more=1)
 def arbiter_unpaired_too_late(t):
     """The cable is broken when the primary is unpaired: the arbiter decides, and the loser stops."""
     pair, _ = _protected(t)
@@ -362,7 +362,7 @@ def arbiter_unpaired_too_late(t):
     _one_lives(t, pair)
 
 
-@test()
+@test(more=1)
 def arbiter_is_asked_for_operators(t):
     """One that the arbiter has not let go on is promoted by nobody; and a fence tells it so."""
     pair, where = _protected(t)

@@ -111,7 +111,7 @@ def _hostile(ring):
 
 
 for ring in RINGS:
-    add(f"disk_hostile_{ring}", _hostile(ring), timeout=240, more=ring not in ("loop", "end"))
+    add(f"disk_hostile_{ring}", _hostile(ring), timeout=240, more=ring != "loop")
 
 
 def _killed(victim):
@@ -158,7 +158,7 @@ def _ftd_killed(side):
 
 
 add("disk_ftd_killed_at_primary", _ftd_killed("a"), timeout=300)
-add("disk_ftd_killed_at_backup", _ftd_killed("b"), timeout=300)
+add("disk_ftd_killed_at_backup", _ftd_killed("b"), timeout=300, more=1)
 
 
 def _alone(t, rounds, meanwhile=lambda mark: None):
@@ -292,7 +292,7 @@ def disk_verify_interrupted(t):
     pair.one_machine()
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def disk_verify_driver_resets(t):
     """What is in the FIFO is forgotten there, on both: no result, and no divergence."""
     disks = Disks(t, size=LARGE)
@@ -308,7 +308,7 @@ def disk_verify_driver_resets(t):
     pair.one_machine()
 
 
-@test(timeout=240, kills=True)
+@test(timeout=240, kills=True, more=1)
 def disk_verify_primary_killed(t):
     """A piece may be in the FIFO that the survivor takes over."""
     disks = Disks(t, size=LARGE)

@@ -54,7 +54,8 @@ for name, machine, skid, append, at in (
         ("selfipi", "microvm", 0, "count=20000", 2.0),
         ("rdtsc", "pc", 0, "reads=400000", 2.0)):
     add(f"kill_primary_{name}_{machine}_skid{skid}",
-        _cut_in_the_midst(name, machine, at, append), skid=skid, timeout=150, kills=True)
+        _cut_in_the_midst(name, machine, at, append), skid=skid, timeout=150, kills=True,
+        more=name not in ("timer", "spin"))
 add("kill_backup_timer_pc", _cut_in_the_midst("timer", "pc", 2.0, "ticks=400", "backup"),
     timeout=150, kills=True)
 
@@ -90,7 +91,7 @@ add("kill_primary_linux_microvm", _linux("primary", "microvm"), timeout=300, kil
     more=1)
 add("kill_primary_linux_microvm_skid1000", _linux("primary", "microvm"), skid=1000, timeout=300,
     kills=True)
-add("kill_backup_linux_pc", _linux("backup", "pc"), timeout=300, kills=True)
+add("kill_backup_linux_pc", _linux("backup", "pc"), timeout=300, kills=True, more=1)
 
 
 @test(kills=True)
@@ -111,7 +112,7 @@ def kill_primary_while_it_types(t):
     pair.one_machine(promoted=True)
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def kill_primary_before_first_line(t):
     """The cut comes right after the guest's first instruction."""
     pair = t.pair("loop", append=LONG)

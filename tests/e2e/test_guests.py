@@ -39,8 +39,7 @@ def _matrix():
                     odd = (machine == "pc") + (skid == 0) + (period is None)
                     add(f"guest_{name}_{machine}_skid{skid}_period{period or '_default'}",
                         _one(name, machine, period), skid=skid, timeout=90,
-                        more=1 if odd % 2 == 0 or (skid and period and
-                                                    name not in ("hello", "loop")) else 0)
+                        more=odd % 2 == 0 or bool(period and name not in ("hello", "loop")))
 
 
 _matrix()
@@ -58,7 +57,7 @@ def _linux(machine, **options):
 
 
 add("linux_pc", _linux("pc"), timeout=200, more=1)
-add("linux_microvm", _linux("microvm"), timeout=200)
+add("linux_microvm", _linux("microvm"), timeout=200, more=1)
 add("linux_pc_skid1000", _linux("pc"), skid=1000, timeout=200, more=1)
 
 

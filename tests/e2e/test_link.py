@@ -75,7 +75,7 @@ def _through_proxy(order, states_a, states_b, reasons):
 
 # The primary goes on alone; the backup waits to be told.
 add("peer_closes", _through_proxy("close", ("solo",), ("orphan",), ("peer-closed",)))
-add("peer_resets", _through_proxy("reset", ("solo",), ("orphan",), ("peer-closed",)))
+add("peer_resets", _through_proxy("reset", ("solo",), ("orphan",), ("peer-closed",)), more=1)
 add("peer_stalls", _through_proxy("stall", ("solo",), ("orphan",), ("peer-silent", "peer-closed")))
 # One side finds the nonsense, the other sees it close.
 add("peer_talks_noise", _through_proxy("noise", ("solo",), ("orphan",),

@@ -168,4 +168,4 @@ def _stopped_in_lockstep(side):
 
 
 add("stopped_primary", _stopped_in_lockstep("a"), timeout=240)
-add("stopped_backup", _stopped_in_lockstep("b"), timeout=240)
+add("stopped_backup", _stopped_in_lockstep("b"), timeout=240, more=1)

@@ -135,7 +135,7 @@ class _Traces:
             need(not self.of(host, event), f"host {host.name}: {event}: {self.of(host, event)[:3]}")
 
 
-@test(timeout=180)
+@test(timeout=180, more=1)
 def traces_of_a_pair(t):
     """Each step has its event on the host that takes it, from the pairing to the takeover."""
     traces = _Traces(t)

@@ -172,7 +172,7 @@ def protect_refused(t):
 
 # --- what the guest is at ---------------------------------------------------------
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def protect_timer(t):
     """A guest that checks its timer's interrupts, and halts between them."""
     pair = _live(t, "timer", append="ticks=600")
@@ -221,7 +221,7 @@ def protect_by_one_that_waits(t):
 AGAIN = START + "protect-again = yes\n"
 
 
-@test(timeout=400)
+@test(timeout=400, more=1)
 def protect_in_turn(t):
     """Its QEMU is killed on one host and then on the other, time and again; it never stops."""
     pair = _live(t, conf=(AGAIN, AGAIN))
@@ -338,6 +338,7 @@ def _cut(pair, _job):
 
 for _name, _how in (("hung_up", _hang_up), ("qemu_ended", _end_peers_qemu), ("cut", _cut),
                     ("ftd_crashed", _crash("a")), ("peers_ftd_crashed", _crash("b"))):
-    add("protect_spoilt_" + _name, _spoilt(_how), timeout=240)
+    add("protect_spoilt_" + _name, _spoilt(_how), timeout=240,
+        more=_name in ("qemu_ended", "cut", "peers_ftd_crashed"))
 for _machine in ("pc", "q35", "microvm"):
-    add("protect_linux_" + _machine, _linux(_machine), timeout=400, kills=True, more=_machine != "q35")
+    add("protect_linux_" + _machine, _linux(_machine), timeout=400, kills=True, more=1)

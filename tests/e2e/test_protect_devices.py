@@ -165,7 +165,7 @@ def protect_server(t):
     server.check_disk(t.b, lines_said(*consoles))
 
 
-@test(timeout=300)
+@test(timeout=300, more=1)
 def protect_disk_again(t):
     """What was a backup before is cleared away, and its image written anew."""
     pair, disk = _disk(t)
@@ -181,7 +181,7 @@ def protect_disk_again(t):
     _same_disks(t, pair)
 
 
-@test(timeout=300)
+@test(timeout=300, more=1)
 def protect_disk_back(t):
     """The survivor's disk goes back to the host that the guest came from."""
     pair, _ = _disk(t)

@@ -161,7 +161,7 @@ def _changed_module(old, new):
     return path
 
 
-@test(timeout=400)
+@test(timeout=400, more=1)
 def refuse_other_module_version(t):
     """A and B run different versions of ftkvm."""
     other = "0.0.9-other"

@@ -123,7 +123,7 @@ def _primary_dies(how):
 
 for name in SECURE:
     add(f"secure_{name}", _runs(name), more=name != "key")
-    add(f"secure_{name}_primary_dies", _primary_dies(name), kills=True)
+    add(f"secure_{name}_primary_dies", _primary_dies(name), kills=True, more=name == "key")
 
 
 @test(kills=True, more=1)
@@ -210,7 +210,7 @@ def secure_and_plain(t):
     pair.wait_live(t.a, "loop: done")
 
 
-@test()
+@test(more=1)
 def secure_and_openssl(t):
     """Another's TLS understands what the kernel does, with each cipher, in both directions."""
     t.things.append(_Restored(t))
@@ -259,4 +259,4 @@ def _disturbed(order):
 
 # Who sits between the hosts can end the pairing, not change what goes through.
 add("secure_and_noise_between", _disturbed("noise"))
-add("secure_and_damage_between", _disturbed("flip"))
+add("secure_and_damage_between", _disturbed("flip"), more=1)

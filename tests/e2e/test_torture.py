@@ -24,7 +24,6 @@ SPREAD = 3	# ways of each with --more
 # What is run by default, as it takes a while: (machine, *one of WAYS)
 CHOSEN = {
     "repmov": ("pc", 0, 1000, None),
-    "repcmp": ("pc", 0, 1000, None),
     "freeloop": ("pc", 0, 1000, None),
     "flags": ("pc", 0, 1000, None),
     "except": ("microvm", 1000, 1000, None),

@@ -62,7 +62,7 @@ def verify_halted_guest(t):
     pair.wait_live(t.a, "still there")
 
 
-@test()
+@test(more=1)
 def verify_in_the_background(t):
     """Every few epochs a slice; it goes through all memory, and survives a promotion."""
     pair = t.pair("loop", append=LONG)
