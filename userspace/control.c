@@ -159,6 +159,7 @@ static const struct {
 	{ "pair", false, op_pair },
 	{ "unpair", false, op_unpair },
 	{ "protect", false, op_protect },
+	{ "unprotect", false, op_unprotect },
 	{ "switchover", false, op_switchover },
 	{ "pause", false, op_pause },
 	{ "resume", false, op_resume },

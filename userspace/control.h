@@ -7,7 +7,7 @@
  *	 ["qmp", "consoles"], ["period_min", "period_max", "margin", "counter", "timeout",
  *	 "verify_every"]}
  *	{"cmd": "promote", "name": ..., "force": bool}
- *	{"cmd": "detach" | "unpair" | "check", "name": ...}
+ *	{"cmd": "detach" | "unpair" | "unprotect" | "check", "name": ...}
  *	{"cmd": "info"}
  *	{"cmd": "device-add", "name": ..., "guest": ..., "kind": "blk", "no": N, "socket": PATH,
  *	 "file": PATH, ["readonly": bool], ["discard": bool], ["user": ..., "uid": N]}

@@ -91,6 +91,7 @@ int cmd_attach(struct ftctl *ctl);
 int cmd_detach(struct ftctl *ctl);
 int cmd_pair(struct ftctl *ctl);
 int cmd_unpair(struct ftctl *ctl);
+int cmd_unprotect(struct ftctl *ctl);
 int cmd_fence(struct ftctl *ctl);
 int cmd_protect(struct ftctl *ctl);
 int cmd_switchover(struct ftctl *ctl);

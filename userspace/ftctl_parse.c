@@ -36,6 +36,8 @@ const struct ftctl_command ftctl_commands[] = {
 	{ "protect", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE, cmd_protect,
 	  "protect NAME --peer HOST[:PORT] [--peer-name NAME] " SETTINGS " [--qmp PATH " CONSOLES "]",
 	  "the same for a guest that runs: the peer gets a backup of it", NULL },
+	{ "unprotect", NAME_MUST, 0, cmd_unprotect, "unprotect NAME",
+	  "the opposite: it goes on alone, and the peer's QEMU of it ends", NULL },
 	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
 	  "end that: the guest goes on where it is live", NULL },
 	{ "fence", NAME_MUST, 0, cmd_fence, "fence NAME",

@@ -65,6 +65,20 @@ int cmd_protect(struct ftctl *ctl)
 	return ftctl_order_pair(ctl, "protect", said_protect);
 }
 
+static void said_unprotect(const struct ftctl *ctl, json_t *answer)
+{
+	const char *peer = json_string_value(json_object_get(answer, "peer"));
+
+	printf("Guest %s is not protected any more: it goes on here, alone.\n", ctl->name);
+	if (json_is_true(json_object_get(answer, "cleared")))
+		printf("Nothing of it is left at %s.\n", peer);
+}
+
+int cmd_unprotect(struct ftctl *ctl)
+{
+	return ftctl_order(ctl, ftctl_request(ctl, "unprotect"), said_unprotect);
+}
+
 static void said_switchover(const struct ftctl *ctl, json_t *answer)
 {
 	(void)answer;

@@ -181,7 +181,7 @@ static void cede(struct op *op, bool primary)
 }
 
 /* Nor is it to be protected again. */
-static void unpair_settle(struct op *op)
+void unpair_settle(struct op *op)
 {
 	struct guest *g = op->guest;
 
@@ -194,7 +194,7 @@ static void unpair_settle(struct op *op)
 		op->ret = 0;
 }
 
-static void unpair_work(struct op *op)
+void unpair_work(struct op *op)
 {
 	/* stops an orphan; a primary that is held is not unpaired */
 	cede(op, false);

@@ -88,6 +88,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err);
 int op_detach(struct client *client, json_t *request, struct fterr *err);
 int op_pair(struct client *client, json_t *request, struct fterr *err);
 int op_unpair(struct client *client, json_t *request, struct fterr *err);
+int op_unprotect(struct client *client, json_t *request, struct fterr *err);
 int op_protect(struct client *client, json_t *request, struct fterr *err);
 int op_switchover(struct client *client, json_t *request, struct fterr *err);
 int op_pause(struct client *client, json_t *request, struct fterr *err);
@@ -100,6 +101,8 @@ int op_check(struct client *client, json_t *request, struct fterr *err);
 void op_pair_backup(int sock, const char *from, json_t *request);
 /* The peer wants its running guest to have a backup here: as op_pair_backup(). */
 void op_receive(int sock, const char *from, json_t *request);
+/* The peer has unpaired its guest, whose replica here may go: as op_pair_backup(). */
+void op_over(int sock, const char *from, json_t *request);
 /* ftd by itself: 0: it is being tried, and again_tried() will be told; -errno with a text. */
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
 		  struct fterr *err);
@@ -115,6 +118,11 @@ void op_stop_guest(struct guest *g);
 /* Begin one of ftd's own; false: it was not begun, the guest is busy. */
 bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
 	    void (*settle)(struct op *op));
+/* End the QEMU of a guest's stopped replica, and let the module forget it. In a thread; 0 or -errno. */
+int replica_clear(struct op *op);
+/* The work of unpairing, and what follows it. */
+void unpair_work(struct op *op);
+void unpair_settle(struct op *op);
 /* The work of promoting, whether its QEMU can be talked to or not. */
 void promote_any(struct op *op);
 

@@ -113,11 +113,26 @@ static int may_not(struct op *op, struct fterr *err)
 		       op->name, FT_CONFIG_FILE, op->name);
 }
 
-/* A dead replica of it may still be here, of before the host was lost. */
-static int clear_away(struct op *op)
+int replica_clear(struct op *op)
 {
 	struct guest *g = op->guest;
 	int64_t deadline = ft_now_ms() + QUIT_MS;
+	int ret;
+
+	ftqmp_do(&g->qmp, "quit", NULL, &op->err);
+	while (!ft_process_gone(g->pid) && ft_now_ms() < deadline)
+		usleep(POLL_US);
+	if (!ft_process_gone(g->pid))
+		return ft_fail(&op->err, -EBUSY, "the stopped replica of %s is still here: its QEMU (process %d) does not "
+			       "quit; end it", op->name, g->pid);
+	ftqmp_close(&g->qmp);
+	ret = ftnl_detach(op->name, &op->err);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* A dead replica of it may still be here, of before the host was lost. */
+static int clear_away(struct op *op)
+{
 	struct ftreplica r;
 	int ret = ftnl_get(op->name, &r, &op->err);
 
@@ -129,17 +144,7 @@ static int clear_away(struct op *op)
 	if (r.state != FTKVM_UAPI_STATE_STOPPED)
 		return ft_fail(&op->err, -EBUSY, "guest %s is attached here, and is %s; its QEMU was not started with "
 			       "-incoming defer -S: end it, or detach it", op->name, ft_state_name(r.state));
-	if (!op->may_start)
-		return may_not(op, &op->err);
-	ftqmp_do(&g->qmp, "quit", NULL, &op->err);
-	while (!ft_process_gone(g->pid) && ft_now_ms() < deadline)
-		usleep(POLL_US);
-	if (!ft_process_gone(g->pid))
-		return ft_fail(&op->err, -EBUSY, "the stopped replica of %s is still here: its QEMU (process %d) does not "
-			       "quit; end it", op->name, g->pid);
-	ftqmp_close(&g->qmp);
-	ret = ftnl_detach(op->name, &op->err);
-	return ret == -ENOENT ? 0 : ret;
+	return op->may_start ? replica_clear(op) : may_not(op, &op->err);
 }
 
 /* Is a QEMU here that waits for it? 1, 0, or -errno. */

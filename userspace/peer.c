@@ -100,6 +100,8 @@ static void whole_line(struct peer *p)
 		disk_recv_begin(fd, p->from, request);
 	else if (!token && json_is_true(json_object_get(request, "live")))
 		op_receive(fd, p->from, request);
+	else if (!token && json_is_true(json_object_get(request, "over")))
+		op_over(fd, p->from, request);
 	else if (!token)
 		op_pair_backup(fd, p->from, request);
 	json_decref(request);

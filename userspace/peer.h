@@ -10,9 +10,10 @@
  *
  *	{"ftd": 1, "stream": TOKEN}
  *	{"ftd": 1, "version": ..., "guest": NAME, "copy": "disks"}
+ *	{"ftd": 1, "version": ..., "guest": NAME, "over": true}
  *
  * With "live": true the guest runs, and more is said: op_protect.c. With "copy" its disks
- * follow: disk_copy.h.
+ * follow: disk_copy.h. With "over" it was unpaired, and its stopped replica may go: op_unprotect.c.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
  * connection belongs to the modules; not a byte of it is read before.

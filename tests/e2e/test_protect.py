@@ -5,12 +5,13 @@ import re
 import shlex
 import time
 
-from ftbed.guest import CONSOLE, DRIVER_QMP, QMP, Guest
+from ftbed.guest import DRIVER_QMP, QMP, Guest
 from harness import SLACK, Pair, add, need, need_match, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
 CONF = "/run/ftd.protect.conf"
 START = "[guests]\nstart = yes\n"
+AGAIN = START + "protect-again = yes\n"
 
 
 class Arrived(Guest):
@@ -39,11 +40,7 @@ class Live(Pair):
 
     def begin(self, host):
         """Attached, joined to its console, let go: alone."""
-        guest = self.guests[host.name]
-        host.run(pairing.attach_command(self.label))
-        guest.qmp("chardev-change", id=CONSOLE,
-                  backend={"type": "serial", "data": {"device": "/dev/ttyS1"}})
-        guest.qmp("cont")
+        pairing.begin_alone(host, self.guests[host.name], self.label)
 
     def start(self):
         self._daemons()
@@ -170,6 +167,23 @@ def protect_refused(t):
     need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
 
 
+@test()
+def unprotect(t):
+    """It goes on alone, its backup's QEMU is gone, ftd lets it be; and it can be protected again."""
+    pair = _live(t, conf=(AGAIN, AGAIN))
+    pair.goes_on(t.a, 5)
+    pair.protect()
+    t.refused(t.b, "unprotect", pair.label, cause="backup here", remedy=t.a.address)
+    answer = t.json(t.a, "unprotect", pair.label)
+    need(answer.get("cleared") is True, f"left: {answer}")
+    pair.wait_gone(t.b)
+    need(t.b.run("pgrep -x qemu-system-x86", check=False).code, "its QEMU is still there")
+    pair.goes_on(t.a, 20)
+    need(pair.state(t.a) == "solo", f"it is {pair.state(t.a)}")
+    pair.protect()
+    pair.same()
+
+
 # --- what the guest is at ---------------------------------------------------------
 
 @test(timeout=240, more=1)
@@ -218,7 +232,6 @@ def protect_by_one_that_waits(t):
 
 # --- again ---------------------------------------------------------------------------
 
-AGAIN = START + "protect-again = yes\n"
 
 
 @test(timeout=400, more=1)

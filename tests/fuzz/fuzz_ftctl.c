@@ -11,7 +11,7 @@
 /* The commands themselves are not run. */
 #define COMMAND(name) int cmd_##name(struct ftctl *ctl) { (void)ctl; return 0; }
 COMMAND(attach) COMMAND(detach) COMMAND(pair) COMMAND(unpair) COMMAND(fence) COMMAND(promote)
-COMMAND(verify) COMMAND(protect) COMMAND(switchover) COMMAND(pause) COMMAND(resume) COMMAND(top)
+COMMAND(verify) COMMAND(protect) COMMAND(unprotect) COMMAND(switchover) COMMAND(pause) COMMAND(resume) COMMAND(top)
 COMMAND(status) COMMAND(list) COMMAND(stats) COMMAND(monitor) COMMAND(set) COMMAND(check)
 COMMAND(device)
 
