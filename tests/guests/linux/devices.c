@@ -7,6 +7,9 @@
  *
  *	port 80	HTTP: a page that says how far the demo is, and for how long it is up
  *	port 7	each line comes back, behind the number of the demo's last one
+ *
+ * A disk that is a root (tests/guests/work) has bin/start, which is told what to run there,
+ * and to end before the demo does. The demo fails if it ends by itself.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -15,6 +18,7 @@
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +26,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/module.h>
@@ -41,6 +46,7 @@ static struct client {
 
 static int ports[2] = { -1, -1 };	/* web, echo */
 static int disk = -1;
+static pid_t programs;		/* who started them; 0: none */
 static unsigned long now_at;
 
 static void load_modules(void)
@@ -109,23 +115,83 @@ static void set_interface(const char *name, const char *address, unsigned int bi
 	close(fd);
 }
 
-void devices_begin(const char *disk_wanted, const char *address)
+static void open_network(const char *address)
 {
 	char text[32];
 	unsigned int bits = 24;
 
-	if (!disk_wanted && !address)
-		return;
-	load_modules();
-	if (disk_wanted)
-		open_disk();
-	if (!address)
-		return;
 	if (sscanf(address, "%31[0-9.]/%u", text, &bits) < 1 || bits > 32)
 		fail("no address: %s", address);
 	set_interface("eth0", text, bits);
 	ports[0] = server(80);
 	ports[1] = server(7);
+}
+
+static void start_programs(const char *names)
+{
+	programs = fork();
+	if (programs < 0)
+		fail("fork: %s", strerror(errno));
+	if (programs)
+		return;
+	setsid();
+	close(0);
+	if (chroot("/disk") || chdir("/") || open("/var/log/start", O_RDWR | O_CREAT, 0644) ||
+	    dup2(0, 1) != 1 || dup2(0, 2) != 2)
+		_exit(126);
+	execl("/bin/start", "start", names, NULL);
+	_exit(127);
+}
+
+/* As the first process we have the orphans, too. */
+static void reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid != programs)
+			continue;
+		programs = 0;
+		fail("/bin/start has ended with status %#x", status);
+	}
+}
+
+static void end_programs(void)
+{
+	static const char * const mounts[] = { "dev/pts", "dev/shm", "dev", "run", "tmp", "proc" };
+	int status = 0;
+
+	if (!programs)
+		return;
+	kill(programs, SIGTERM);
+	if (waitpid(programs, &status, 0) != programs || status)
+		fail("/bin/start has ended with status %#x", status);
+	programs = 0;
+	/* those that they have left */
+	kill(-1, SIGKILL);
+	while (wait(NULL) > 0)
+		;
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(*mounts); i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/disk/%s", mounts[i]);
+		if (umount(path))
+			fail("%s: %s", path, strerror(errno));
+	}
+}
+
+void devices_begin(const char *disk_wanted, const char *address, const char *names)
+{
+	if (!disk_wanted && !address)
+		return;
+	load_modules();
+	if (disk_wanted)
+		open_disk();
+	if (address)
+		open_network(address);
+	if (names)
+		start_programs(names);
 }
 
 void devices_line(unsigned long number, const char *text)
@@ -134,6 +200,8 @@ void devices_line(unsigned long number, const char *text)
 	int n;
 
 	now_at = number;
+	if (programs)
+		reap();
 	if (disk < 0)
 		return;
 	n = snprintf(line, sizeof(line), "%06lu %s\n", number, text);
@@ -143,6 +211,7 @@ void devices_line(unsigned long number, const char *text)
 
 void devices_end(void)
 {
+	end_programs();
 	if (disk < 0)
 		return;
 	close(disk);

@@ -28,8 +28,9 @@
  *	ftfail TEXT chk=...		it can't go on
  *
  * Kernel command line: ftdemo.lines=N ends the guest after N lines (by
- * isa-debug-exit; never, if not given), ftdemo.interval=MS (200),
- * ftdemo.work=N (500). ftdemo.disk=1 and ftdemo.net=ADDRESS/BITS: see devices.c.
+ * isa-debug-exit; if not given, once "end" is typed), ftdemo.interval=MS (200),
+ * ftdemo.work=N (500). ftdemo.disk=1, ftdemo.net=ADDRESS/BITS and ftdemo.run=NAMES: see
+ * devices.c.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -55,6 +56,7 @@
 static uint32_t chain;
 static int kmsg = -1;
 static unsigned int boot_warnings, warnings;
+static bool end_wanted;
 
 /* One line, in one write(): nothing can come between its parts. */
 static void say(const char *format, ...)
@@ -220,6 +222,7 @@ static void listen_until(const struct timespec *then)
 			return;
 		line[n] = 0;
 		line[strcspn(line, "\r\n")] = 0;
+		end_wanted |= !strcmp(line, "end");
 		answer(line);
 	}
 }
@@ -275,9 +278,9 @@ static void prepare(void)
 int main(void)
 {
 	static char cmdline[4096];
-	char disk[8], address[32];
+	char disk[8], address[32], programs[64];
 	uint8_t hash[32] = { 0 };
-	unsigned long lines, interval, work;
+	unsigned long lines, interval, work, n;
 	struct timespec next, now;
 
 	prepare();
@@ -290,10 +293,11 @@ int main(void)
 
 	say("ftstart work=%lu interval=%lu", work, interval);
 	devices_begin(option_text(cmdline, "ftdemo.disk", disk, sizeof(disk)),
-		      option_text(cmdline, "ftdemo.net", address, sizeof(address)));
+		      option_text(cmdline, "ftdemo.net", address, sizeof(address)),
+		      option_text(cmdline, "ftdemo.run", programs, sizeof(programs)));
 	read_kmsg("boot", &boot_warnings);
 	clock_gettime(CLOCK_MONOTONIC, &next);
-	for (unsigned long n = 1; !lines || n <= lines; n++) {
+	for (n = 1; lines ? n <= lines : !end_wanted; n++) {
 		demo_line(n, hash, work);
 		read_kmsg("warn", &warnings);
 		if (n % DMESG_EVERY == 0 && !warnings)
@@ -309,6 +313,6 @@ int main(void)
 			next = now;
 	}
 	devices_end();
-	say("ftend %06lu", lines);
+	say("ftend %06lu", n - 1);
 	end();
 }

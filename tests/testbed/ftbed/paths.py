@@ -78,6 +78,11 @@ def guests():
     return _last_line([os.path.join(GUESTS, "build")])
 
 
+def work():
+    """The directory of the guest that runs real programs; fetched and built when first asked for."""
+    return _last_line([os.path.join(GUESTS, "work", "build")])
+
+
 def product(name, variable, *places):
     """A built part of ftkvm: named by the environment, or in a usual place."""
     named = os.environ.get(variable)
