@@ -17,22 +17,25 @@ GUEST, CLIENT = "10.88.0.2", "10.88.0.1"
 
 
 class Server:
-    """A disk with an empty file system and a card; a client on one of the hosts."""
+    """A disk with a file system, empty if no image is named, and a card; a client on one of the
+    hosts."""
 
-    def __init__(self, t, lines, client="b"):
+    def __init__(self, t, words, client="b", image=None, memory=128):
         self.t, self.at = t, t.hosts[client]
-        self.disks, self.cards = Disks(t), Cards(t, no=1)
-        image = os.path.join(t.hosts.log_dir, "ext4.img")
-        with open(image, "wb") as file:
-            file.truncate(BYTES)
-        subprocess.run(["mkfs.ext4", "-q", image], check=True)
-        for host in t.hosts:
-            host.run(f"dd if={shlex.quote(image)} of={self.disks.image} bs=1M conv=notrunc "
-                     "2>/dev/null")
+        if not image:
+            image = os.path.join(t.hosts.log_dir, "ext4.img")
+            with open(image, "wb") as file:
+                file.truncate(BYTES)
+            subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        self.disks = Disks(t, size=os.path.getsize(image))
+        self.cards = Cards(t, no=1)
+        copy = (f"dd if={shlex.quote(image)} of={self.disks.image} bs=1M conv=notrunc,sparse "
+                "2>/dev/null")
+        pairing.finish([host.start(copy) for host in t.hosts])
         self.at.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
-        extra = [*device.shared_memory(128), *self.disks.devices, *self.cards.devices]
-        self.pair = t.pair("server", extra=(extra, extra), append=f"ftdemo.lines={lines} "
-                           f"ftdemo.disk=1 ftdemo.net={GUEST}/24")
+        extra = [*device.shared_memory(memory), *self.disks.devices, *self.cards.devices]
+        self.pair = t.pair("server", extra=(extra, extra),
+                           append=f"ftdemo.disk=1 ftdemo.net={GUEST}/24 {words}")
 
     def client(self, until):
         return self.t.job(self.at, shlex.join([
@@ -52,6 +55,19 @@ class Server:
         want = [f"{n:06d} {sha}" for n, sha in said]
         need(log == want, f"the disk has {len(log)} lines, {log[-1:]}, the console had "
              f"{len(want)}, {want[-1:]}")
+
+
+    def check_end(self, victim):
+        """The guest ends on the survivor, with a console of one machine and a good disk."""
+        survivor = self.t.b if victim == "a" else self.t.a
+        self.pair.wait_live(survivor, r"ftend .*\n|ftfail .*\n", 120)
+        need(self.pair.guests[survivor.name].ends_soon(30), "the guest does not end")
+        consoles = [self.pair.live(host)
+                    for host in (self.t.hosts if victim == "a" else [self.t.a])]
+        report = console.check(*consoles)
+        need(report.ok, "; ".join(report.problems) or "no line")
+        need(report.ended, f"the guest says {consoles[-1][-300:]!r}")
+        self.check_disk(survivor, _said(*consoles))
 
 
 def _said(*texts):
@@ -77,7 +93,7 @@ def killed(victim, when, until, lines):
     """
     def run(t):
         survivor = t.b if victim == "a" else t.a
-        server = Server(t, lines, survivor.name)
+        server = Server(t, f"ftdemo.lines={lines}", survivor.name)
         pair = server.pair
         pair.join()
         server.wait_line(t.a, 1, 200)
@@ -89,12 +105,7 @@ def killed(victim, when, until, lines):
             pairing.promote(t.b)
         answered = _answered(client, 120)
         need(answered["answers"] > 10, f"only {answered}")
-        pair.wait_live(survivor, r"ftend .*\n", 120)
-        need(pair.guests[survivor.name].ends_soon(30), "the guest does not end")
-        consoles = [pair.live(host) for host in t.hosts] if victim == "a" else [pair.live(t.a)]
-        report = console.check(*consoles)
-        need(report.ok, "; ".join(report.problems) or "no line")
-        server.check_disk(survivor, _said(*consoles))
+        server.check_end(victim)
     return run
 
 
