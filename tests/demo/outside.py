@@ -11,7 +11,8 @@ import tempfile
 from ftbed import device, pairing, paths
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GUEST, ONLOOKER = "10.88.0.2", "10.88.0.1"
+GUEST = "10.88.0.2"
+ONLOOKERS = {"a": "10.88.0.3", "b": "10.88.0.4"}
 WORDS = f"ftdemo.disk=1 ftdemo.net={GUEST}/24"
 MEGABYTES = 128
 
@@ -29,23 +30,23 @@ class Outside:
         """For QEMU, on both hosts."""
         return [*device.shared_memory(MEGABYTES), *self.disk.arguments, *self.card.arguments]
 
-    def add(self, hosts):
-        """The devices; the images, with the same empty file system, and the network."""
+    def add(self, host, peer, filled):
+        """A host's devices and network; the image, with an empty file system or with nothing."""
+        host.run("set -e; " + "; ".join((device.network(host.address, peer), self.disk.add,
+                                         self.card.add)))
+        if not filled:
+            return
         with tempfile.NamedTemporaryFile(suffix=".ext4") as image:
             image.truncate(self.disk.size)
             subprocess.run(["mkfs.ext4", "-q", image.name], check=True)
-            for host in hosts:
-                peer = next(h.address for h in hosts if h is not host)
-                host.run("set -e; " + "; ".join((
-                    device.network(host.address, peer), self.disk.add, self.card.add,
-                    f"dd if={shlex.quote(image.name)} of={self.disk.image} bs=1M conv=notrunc "
-                    "2>/dev/null")))
+            host.run(f"dd if={shlex.quote(image.name)} of={self.disk.image} bs=1M conv=notrunc "
+                     "2>/dev/null")
 
     # --- the web page ----------------------------------------------------------
 
     def watch(self, host):
         """From this host on, until unwatch()."""
-        host.run(f"ip address add {ONLOOKER}/24 dev {device.BRIDGE}")
+        host.run(f"ip address add {ONLOOKERS[host.name]}/24 dev {device.BRIDGE}")
         self._job = host.start("exec " + shlex.join([os.path.join(HERE, "watch"), GUEST]),
                                on_line=self._told)
 

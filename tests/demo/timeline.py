@@ -10,39 +10,28 @@ AXIS = 590
 HEIGHT = 680
 
 INK, FAINT, GRID = "#222222", "#777777", "#e4e4e4"
-LIVE, MUTED, WAITS, DEAD = "#2f7d4f", "#7f9fc8", "#e0a030", "#d9d9d9"
+LIVE, ALONE, MUTED, WAITS, DEAD = "#2f7d4f", "#9ac27c", "#7f9fc8", "#e0a030", "#d9d9d9"
+FILL = {"primary": LIVE, "alone": ALONE, "backup": MUTED, "waits": WAITS, "dead": DEAD, "nothing": None}
 COLOUR = {"a": "#1f5fa8", "b": "#c0562b"}
 CUT, TAKEOVER = "#c01020", "#2f7d4f"
 
 
-def first(status):
-    """The replica in an answer of `ftctl -j status`."""
-    if isinstance(status, dict):
-        for key in ("replicas", "guests"):
-            if key in status:
-                return status[key][0]
-        return status
-    return status[0]
+def data(story):
+    """All that draw() needs, from a Story."""
+    def said(stretches, host):
+        return [when - story.start for stretch in stretches
+                if stretch.console in (host.live, host.shadow)
+                for when, line in stretch.lines() if line.startswith("ftdemo ")]
 
-
-def data(demo, verdict):
-    """All that draw() needs, from a run."""
-    def said(host, console, mark):
-        return [when - demo.start for when, line in console.lines(mark)
-                if line.startswith("ftdemo ")]
-
-    marks = demo._console_marks
-    hosts = {h.name: h for h in demo.hosts}
-    times = verdict["timings"]
+    hosts = {h.name: h for h in story.hosts}
     return {
-        "kill": verdict["kill"],
-        "cut": times.get("killed"), "promoted": times.get("promoted"),
-        "end": max([times.get("end", 1.0), 1.0]),
-        "live": {n: said(h, h.live, marks[n][0]) for n, h in hosts.items()},
-        "muted": {n: said(h, h.shadow, marks[n][1]) for n, h in hosts.items()},
-        "typed": [(at, host) for at, host, what in verdict["marks"] if what.startswith("typed")],
-        "pages": [when - demo.start for when, _ in demo.outside.pages],
-        "samples": verdict["samples"],
+        "end": story.end, "turns": story.turns,
+        "cuts": [(cut.when - story.start, cut) for cut in story.cuts],
+        "live": {n: said(story.live, h) for n, h in hosts.items()},
+        "muted": {n: said(story.muted, h) for n, h in hosts.items()},
+        "typed": [(at, host) for at, host, what in story.marks if what.startswith("typed")],
+        "pages": [when - story.start for when, _ in story.outside.pages],
+        "samples": {n: [point for series in story.samples[n] for point in series] for n in hosts},
     }
 
 
@@ -83,26 +72,16 @@ class Svg:
 
 
 def _lanes(svg, d):
-    end, cut, promoted = d["end"], d["cut"], d["promoted"]
-    primary_dies = d["kill"] == "primary" and cut is not None
-    for name, top, what in (("a", LANE_A, "primary"), ("b", LANE_B, "backup")):
-        svg.text(LEFT - 12, top + 18, f"host {name.upper()}", COLOUR[name], "end", 15, True)
-        svg.text(LEFT - 12, top + 34, what, FAINT, "end", 12)
-        if name == "a":
-            spans = [(0, cut, LIVE), (cut, end, DEAD)] if primary_dies else [(0, end, LIVE)]
-        elif primary_dies:
-            live = promoted if promoted is not None else end
-            spans = [(0, cut, MUTED), (cut, live, WAITS), (live, end, LIVE)]
-        else:
-            spans = [(0, end if cut is None else cut, MUTED)]
-            if cut is not None:
-                spans.append((cut, end, DEAD))
-        for begin, stop, colour in spans:
-            svg.rect(svg.x(begin), top, svg.x(stop), LANE_H, colour, fill_opacity="0.55")
+    for name, top in (("a", LANE_A), ("b", LANE_B)):
+        svg.text(LEFT - 12, top + 25, f"host {name.upper()}", COLOUR[name], "end", 15, True)
+        turns = d["turns"][name]
+        for (begin, kind), (stop, _) in zip(turns, [*turns[1:], (d["end"], "")]):
+            if FILL[kind]:
+                svg.rect(svg.x(begin), top, svg.x(stop), LANE_H, FILL[kind], fill_opacity="0.55")
         for when in d["live"].get(name, ()):
-            svg.line(svg.x(when), top + 4, svg.x(when), top + LANE_H - 4, INK, 1.2)
+            svg.line(svg.x(when), top + 4, svg.x(when), top + LANE_H - 4, INK, 0.8)
         for when in d["muted"].get(name, ()):
-            svg.line(svg.x(when), top + 14, svg.x(when), top + LANE_H - 4, "#ffffff", 1.2)
+            svg.line(svg.x(when), top + 14, svg.x(when), top + LANE_H - 4, "#ffffff", 0.8)
     svg.text(LEFT - 12, PAGES + 4, "web page", FAINT, "end", 12)
     for when in d["pages"]:
         svg.out.append(f'<circle cx="{svg.x(when)}" cy="{PAGES}" r="2.5" fill="{LIVE}"/>')
@@ -155,14 +134,14 @@ def _axis(svg):
 
 def _legend(svg):
     x, y = LEFT, HEIGHT - 34
-    for colour, words in ((LIVE, "live"), (MUTED, "replays, output muted"),
+    for colour, words in ((ALONE, "live, alone"), (LIVE, "live, protected"), (MUTED, "replays, muted"),
                           (WAITS, "without a primary"), (DEAD, "no power")):
         svg.rect(x, y - 11, x + 16, 13, colour, fill_opacity="0.55")
         svg.text(x + 22, y, words, size=12)
-        x += 40 + 7 * len(words)
+        x += 38 + 6.6 * len(words)
     svg.line(x, y - 11, x, y + 2, INK, 1.2)
-    svg.text(x + 8, y, "a numbered line of the guest", size=12)
-    x += 200
+    svg.text(x + 8, y, "a line of the guest", size=12)
+    x += 140
     svg.out.append(f'<path d="M{x - 4},{y - 9} L{x + 4},{y - 9} L{x},{y - 1} Z" fill="{INK}"/>')
     svg.text(x + 10, y, "a line typed at the console", size=12)
     x, y = LEFT, HEIGHT - 12
@@ -170,7 +149,7 @@ def _legend(svg):
         svg.line(x, y - 4, x + 16, y - 4, COLOUR[name], 2)
         svg.text(x + 22, y, f"counted on host {name.upper()}", size=12)
         x += 160
-    for colour, dash, words in ((CUT, "5,3", "the power cut"), (TAKEOVER, "2,2", "the takeover")):
+    for colour, dash, words in ((CUT, "5,3", "a power cut"), (TAKEOVER, "2,2", "the guest goes on")):
         svg.line(x, y - 4, x + 16, y - 4, colour, 2, dash)
         svg.text(x + 22, y, words, size=12)
         x += 130
@@ -191,22 +170,19 @@ def draw(d):
     """The picture as SVG."""
     begin = _begin(d)
     svg = Svg(begin, d["end"] + (d["end"] - begin) * 0.01)
-    svg.text(LEFT, 32, "One guest on two hosts", size=20, bold=True)
-    lost = {"primary": "host A loses power, host B takes over",
-            "backup": "host B loses power, host A goes on alone"}[d["kill"]]
-    svg.text(LEFT, 54, f"{lost}; each numbered line of the guest is a tick where it was printed",
-             FAINT)
+    svg.text(LEFT, 32, "One guest, two hosts, two power cuts", size=20, bold=True)
+    lost = ", ".join(f"host {cut.victim.upper()}, the {cut.role}, loses power" for _, cut in d["cuts"])
+    svg.text(LEFT, 54, f"{lost}; each numbered line of the guest is a tick where it was printed", FAINT)
     _lanes(svg, d)
-    _panel(svg, EPOCHS, "epochs completed", _series(d, "epochs"))
-    _panel(svg, LAG, "lag of the backup, epochs", {"a": _series(d, "lag_epochs").get("a", [])})
-    for when, colour, dash, words in ((d["cut"], CUT, "5,3", "power cut"),
-                                      (d["promoted"], TAKEOVER, "2,2", "takeover")):
-        if when is None:
-            continue
-        svg.line(svg.x(when), 74, svg.x(when), AXIS, colour, 1.6, dash)
-        left = words == "power cut"
-        svg.text(svg.x(when) + (-5 if left else 5), 80 if left else 86, f"{words} {when:.2f} s",
-                 colour, "end" if left else "start", 12, True)
+    _panel(svg, EPOCHS, "epochs completed since it was protected", _series(d, "epochs"))
+    _panel(svg, LAG, "lag of the backup, epochs", _series(d, "lag_epochs"))
+    for when, cut in d["cuts"]:
+        svg.line(svg.x(when), 74, svg.x(when), AXIS, CUT, 1.6, "5,3")
+        svg.text(svg.x(when) - 5, 80, f"power cut {when:.1f} s", CUT, "end", 12, True)
+        if cut.spoke:
+            on = when + cut.spoke - cut.when
+            svg.line(svg.x(on), 74, svg.x(on), AXIS, TAKEOVER, 1.6, "2,2")
+            svg.text(svg.x(on) + 5, 86, f"goes on {on:.1f} s", TAKEOVER, "start", 12, True)
     _axis(svg)
     _legend(svg)
     return svg.close()

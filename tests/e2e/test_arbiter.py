@@ -7,10 +7,10 @@ import time
 
 from ftbed.guest import CONSOLE, QMP
 from harness import add, need, pairing, paths, test
+from ftbed.pairing import THIRD
 
 LONG = "rounds=100000 work=150"
 CONF = "/run/ftd.conf"
-THIRD = "/run/third"
 SECONDS = 1.0	# long enough for many lines of the guest's
 
 
@@ -153,8 +153,7 @@ def _arbitrated(t, more=""):
         if host.prepared:
             t.down(host)
         text = f"{pairing.link_text()}[arbiter]\ntype = file\npath = {THIRD}/sessions\n{more}"
-        host.run(f"mkdir -p {THIRD}; mount -t 9p -o trans=virtio,version=9p2000.L,cache=none third "
-                 f"{THIRD}; mkdir -p {THIRD}/sessions; printf %s {shlex.quote(text)} > {CONF}")
+        host.run(f"{pairing.third_script()}; mkdir -p {THIRD}/sessions; printf %s {shlex.quote(text)} > {CONF}")
         host.ftd_options = ("--config", CONF)
     return os.path.join(t.hosts.third, "sessions")
 

@@ -129,20 +129,20 @@ class Console:
         with self._changed:
             return len(self.chunks)
 
-    def data(self, since=0):
-        """All bytes, or those after a mark()."""
+    def data(self, since=0, until=None):
+        """All bytes, or those after a mark(), or between two."""
         with self._changed:
-            return b"".join(data for _, data in self.chunks[since:])
+            return b"".join(data for _, data in self.chunks[since:until])
 
-    def text(self, since=0):
+    def text(self, since=0, until=None):
         """What was printed. A guest stopped between a line's CR and its LF has not ended it."""
-        return self.data(since).decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r")
+        return self.data(since, until).decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r")
 
-    def lines(self, since=0):
+    def lines(self, since=0, until=None):
         """(arrival time of the line's end, line without its end), whole lines only."""
         out, rest = [], b""
         with self._changed:
-            chunks = self.chunks[since:]
+            chunks = self.chunks[since:until]
         for when, data in chunks:
             *whole, rest = (rest + data).split(b"\n")
             out += [(when, line.rstrip(b"\r").decode("utf-8", "replace")) for line in whole]

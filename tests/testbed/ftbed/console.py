@@ -146,13 +146,13 @@ class _Checker:
         self.report.ended = True
 
 
-def _check(lines, others):
+def _check(lines, others, changes=1):
     report = Report()
     report.others = others
     checker = _Checker(report)
     for line in lines:
         checker.take(line)
-    if report.repeated > 1:
+    if report.repeated > changes:
         report.problems.append(f"{report.repeated} lines were repeated")
     return report
 
@@ -161,22 +161,24 @@ def check(*texts):
     """A Report on what was seen at one console after the other.
 
     At a change of consoles the line under way may go on where it was, or
-    begin anew; the reading with fewer problems is taken.
+    begin anew; the reading with fewer problems is taken. The last line before each
+    change may come twice.
     """
+    changes = max(1, len(texts) - 1)
     lines, others, rest = [], [], ""
     torn = 0
     for text in texts:
         joined, joined_others, joined_rest = parse(rest + text)
         anew, anew_others, anew_rest = parse(text)
-        if rest and (len(anew), -len(_check(lines + anew, []).problems)) > \
-                (len(joined), -len(_check(lines + joined, []).problems)):
+        if rest and (len(anew), -len(_check(lines + anew, [], changes).problems)) > \
+                (len(joined), -len(_check(lines + joined, [], changes).problems)):
             torn += 1
             joined, joined_others, joined_rest = anew, anew_others, anew_rest
         lines += joined
         others += joined_others
         rest = joined_rest
-    report = _check(lines, others)
+    report = _check(lines, others, changes)
     report.torn = torn
-    if report.repeated + torn > 1:
+    if report.repeated + torn > changes:
         report.problems.append("more than the last line was repeated")
     return report

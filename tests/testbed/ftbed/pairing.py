@@ -12,6 +12,7 @@ from .guest import CONSOLE, QMP
 CONTROL = "/run/ftkvm/ftd.sock"
 PORT = 7717
 NAME = "guest"
+THIRD = "/run/third"
 
 # How the hosts' ftd are connected where a test does not say: "plain", or "psk": any test may be run
 # over TLS.
@@ -113,6 +114,20 @@ def attach_command(name=NAME):
 
 def attach(host, name=NAME):
     return host.run(attach_command(name))
+
+
+def begin_alone(host, one, name=NAME):
+    """A guest that waits on this host is attached, joined to its console, and let go: alone."""
+    host.run(attach_command(name))
+    one.qmp("chardev-change", id=CONSOLE,
+            backend={"type": "serial", "data": {"device": "/dev/ttyS1"}})
+    one.qmp("cont")
+
+
+def third_script():
+    """What all hosts reach, as storage that they share, is at THIRD."""
+    return (f"mkdir -p {THIRD}; mount -t 9p -o trans=virtio,version=9p2000.L,cache=none third "
+            f"{THIRD}")
 
 
 def pair(host, peer, name=NAME, period=None, margin=None, counter=None):
