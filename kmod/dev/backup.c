@@ -162,7 +162,7 @@ static struct ftkvm_devq *follow_queue(struct ftkvm_replica *r, const struct ftk
 	_left = wait_event_interruptible_timeout((r)->wq,			\
 			(cond) || ftkvm_mode(r) != FTKVM_MODE_FOLLOW ||		\
 			READ_ONCE((r)->detaching),				\
-			msecs_to_jiffies(READ_ONCE((r)->timeout_ms)));		\
+			ftkvm_patience(r));					\
 	kvm_vcpu_srcu_read_lock(_v);						\
 	_left < 0 || READ_ONCE((r)->detaching) ? -EINTR : _left ? 0 : -ETIME;	\
 })

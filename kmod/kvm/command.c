@@ -111,7 +111,7 @@ int ftkvm_replica_fence(const char *name, char *why, size_t size)
 static int promote_fence(struct ftkvm_replica *r, char *why, size_t size)
 {
 	/* its own wait, and one for the answer to come */
-	long left = 2 * msecs_to_jiffies(READ_ONCE(r->timeout_ms));
+	long left = 2 * ftkvm_patience(r);
 	char detail[FTKVM_DETAIL_MAX + 1];
 	enum ftkvm_state state;
 	u32 reason;
@@ -169,7 +169,7 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 	/* what the peer said last may be unread: that it is solo, and this one to stop */
 	if (!alive && ftkvm_state(r) == FTKVM_STATE_BACKUP &&
 	    wait_event_interruptible_timeout(r->wq, ftkvm_state(r) != FTKVM_STATE_BACKUP,
-					     2 * msecs_to_jiffies(READ_ONCE(r->timeout_ms))) < 0) {
+					     2 * ftkvm_patience(r)) < 0) {
 		ftkvm_replica_done(r);
 		return -EINTR;
 	}

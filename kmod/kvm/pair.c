@@ -245,8 +245,7 @@ static void pair_drain(struct ftkvm_replica *r)
 	ftkvm_fault(FTKVM_FAULT_DRAIN);
 	ftkvm_link_kick(r->link);
 	wait_event_timeout(r->wq, !ftkvm_link_alive(r->link) ||
-			   READ_ONCE(r->flow.received) >= end,
-			   msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
+			   READ_ONCE(r->flow.received) >= end, ftkvm_patience(r));
 	ftkvm_fault(FTKVM_FAULT_DRAINED);
 }
 
@@ -257,7 +256,7 @@ static void pair_drain(struct ftkvm_replica *r)
  */
 static void pair_fenced(struct ftkvm_replica *r)
 {
-	unsigned long end = jiffies + msecs_to_jiffies(READ_ONCE(r->timeout_ms));
+	unsigned long end = jiffies + ftkvm_patience(r);
 
 	ftkvm_fault(FTKVM_FAULT_FENCE_WAIT);
 	while (!ftkvm_lead_stopped(r) && ftkvm_link_alive(r->link) && time_before(jiffies, end)) {
@@ -286,7 +285,7 @@ static void pair_unpairing(struct ftkvm_replica *r)
 {
 	pair_send_bye(r, FTKVM_REASON_UNPAIRED, UNPAIRED);
 	ftkvm_fault(FTKVM_FAULT_UNPAIRING);
-	wait_event_timeout(r->wq, !pair_leads(r), msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
+	wait_event_timeout(r->wq, !pair_leads(r), ftkvm_patience(r));
 	/* too late: then without it */
 	ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_UNPAIRED, "%s", UNPAIRED);
 	ftkvm_link_fail(r->link, FTKVM_REASON_UNPAIRED, UNPAIRED);
@@ -298,7 +297,7 @@ static void pair_held(struct ftkvm_replica *r, u32 reason, const char *detail)
 	if (pair_send_bye(r, reason, detail) == -ENOTCONN)
 		return;
 	wait_event_timeout(r->wq, ftkvm_state(r) != FTKVM_STATE_UNDECIDED ||
-			   !ftkvm_link_alive(r->link), msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
+			   !ftkvm_link_alive(r->link), ftkvm_patience(r));
 	ftkvm_link_fail(r->link, reason, detail);
 	ftkvm_fault(FTKVM_FAULT_BYE_DONE);
 }
@@ -307,7 +306,7 @@ static void pair_held(struct ftkvm_replica *r, u32 reason, const char *detail)
  * ftkvm_pair_bye() - tell the peer why the pairing ended on this side
  * @r: the replica, with @bye_reason and @bye_detail
  *
- * Context: process context, may sleep as long as the link's time-out.
+ * Context: process context, may sleep as long as ftkvm_patience().
  */
 void ftkvm_pair_bye(struct ftkvm_replica *r)
 {
@@ -341,9 +340,9 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
  * @r: the replica
  *
  * A primary asks its backup to stop, and goes on as a primary until that has hung
- * up, or the time-out passed: were it solo before, and died, the backup would
+ * up, or its patience is over: were it solo before, and died, the backup would
  * be promoted with less than what the primary let out.
- * Context: process context, @cmd held; interruptible, waits about a time-out at most.
+ * Context: process context, @cmd held; interruptible, waits about as long as ftkvm_patience().
  * Return: 0; -EINTR: the pairing ends nevertheless; -EINVAL: there is none.
  */
 int ftkvm_pair_unpair(struct ftkvm_replica *r)

@@ -334,6 +334,12 @@ static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 	return READ_ONCE(r->mode);
 }
 
+/* How long the other side, or this host, may be busy with something while it is not silent. */
+static inline unsigned long ftkvm_patience(const struct ftkvm_replica *r)
+{
+	return msecs_to_jiffies(max_t(u32, READ_ONCE(r->timeout_ms), FTKVM_PATIENCE_MS));
+}
+
 /* Without @lock: it may be another one by the time this returns. */
 static inline enum ftkvm_state ftkvm_state(const struct ftkvm_replica *r)
 {

@@ -196,15 +196,20 @@ static void ftkvm_link_hello_why(const struct ftkvm_link *l, int err, char *why,
  * @why: the cause and its remedy on failure
  * @size: room at @why
  *
- * Context: Process; sleeps interruptibly, for two time-outs at most.
+ * The peer's module may have to look at much before it answers, and nobody beats yet: so
+ * it has FTKVM_PATIENCE_MS, however soon silence means something later.
+ *
+ * Context: Process; sleeps interruptibly, for twice that or two time-outs at most.
  * Return: 0 or -errno.
  */
 int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 		     struct ftkvm_hello *peer, char *why, size_t size)
 {
 	struct ftkvm_wire *w = &l->wire;
+	unsigned long timeout = w->timeout;
 	int ret;
 
+	WRITE_ONCE(w->timeout, max(timeout, msecs_to_jiffies(FTKVM_PATIENCE_MS)));
 	mutex_lock(&w->tx);
 	ret = ftkvm_wire_send(w, FTKVM_FRAME_HELLO, us, sizeof(*us), false);
 	/* a signal can have left a part of it */
@@ -217,12 +222,12 @@ int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 		ret = -EBADMSG;
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_GOT_HELLO);
-	if (ret) {
+	if (ret)
 		ftkvm_link_hello_why(l, ret, why, size);
-		return ret;
-	}
-	memcpy(peer, w->rx_buf, sizeof(*peer));
-	return 0;
+	else
+		memcpy(peer, w->rx_buf, sizeof(*peer));
+	WRITE_ONCE(w->timeout, timeout);
+	return ret;
 }
 
 /**

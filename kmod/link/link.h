@@ -8,6 +8,12 @@
 
 #include <linux/types.h>
 
+/*
+ * For how long the peer may be busy with what it was asked for, while it is heard: silence
+ * is another thing, and the time-out's. It is no shorter than that.
+ */
+#define FTKVM_PATIENCE_MS	3000
+
 struct ftkvm_link;
 struct ftkvm_hello;
 struct ftkvm_bulk;
@@ -51,7 +57,8 @@ struct ftkvm_link *ftkvm_link_create(int fd, const struct ftkvm_link_ops *ops, v
 
 /*
  * Exchange HELLOs, in the caller's context, before the threads run.
- * Interruptible; bounded by the time-out. @peer is filled in. 0 or -errno
+ * Interruptible; bounded by FTKVM_PATIENCE_MS, or the time-out if that is longer: before
+ * the threads run nobody beats, and the peer has to be asked to pair. @peer is filled in. 0 or -errno
  * (-ETIMEDOUT, -EPROTONOSUPPORT, -EBADMSG, -ECONNRESET, -ERESTARTSYS...), text
  * in @why. Comparing is the caller's.
  */

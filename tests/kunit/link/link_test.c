@@ -101,6 +101,41 @@ static void link_hello_silent(struct kunit *test)
 	expect_hello_fails(test, e, -ETIMEDOUT);
 }
 
+struct latecomer {
+	struct kunit *test;
+	struct socket *raw;
+};
+
+static int latecomer(void *priv)
+{
+	static const struct ftkvm_hello them = { .guest = "them" };
+	struct latecomer *late = priv;
+
+	msleep(3 * RIG_SHORT);
+	rig_say_frame(late->test, late->raw, FTKVM_FRAME_HELLO, 0, &them, sizeof(them));
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/* Nobody beats yet: a short time-out is for what comes behind it, and holds there. */
+static void link_hello_late(struct kunit *test)
+{
+	struct latecomer late = { .test = test };
+	struct rig_end *e = rig_with_peer(test, rig_family(test), RIG_SHORT, &late.raw);
+	struct ftkvm_hello us = { }, peer;
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct task_struct *t = kthread_run(latecomer, &late, "latecomer");
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
+	KUNIT_EXPECT_EQ_MSG(test, ftkvm_link_hello(e->link, &us, &peer, why, sizeof(why)), 0,
+			    "%s", why);
+	kthread_stop(t);
+	rig_start(e);
+	rig_expect_down(e, FTKVM_REASON_PEER_SILENT);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(e->detail, "200 ms"));
+}
+
 static void link_hello_closed(struct kunit *test)
 {
 	struct socket *raw;
@@ -402,6 +437,7 @@ static struct kunit_case link_cases[] = {
 	KUNIT_CASE_PARAM(link_unstarted, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello_silent, rig_kind_gen_params),
+	KUNIT_CASE_PARAM(link_hello_late, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello_closed, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello_garbled, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_logs, rig_kind_gen_params),
