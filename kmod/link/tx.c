@@ -6,6 +6,7 @@
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/string.h>
 
 #include "internal.h"
@@ -82,12 +83,16 @@ static int ftkvm_link_tx_log(struct ftkvm_link *l)
 	return ret;
 }
 
+/* Some bytes that must not wait until this host has freed memory for them. */
 static int ftkvm_link_tx_beat(struct ftkvm_link *l)
 {
+	unsigned int flags;
 	int ret;
 
 	mutex_lock(&l->wire.tx);
+	flags = memalloc_noreclaim_save();
 	ret = ftkvm_wire_send(&l->wire, FTKVM_FRAME_HEARTBEAT, NULL, 0, false);
+	memalloc_noreclaim_restore(flags);
 	mutex_unlock(&l->wire.tx);
 	return ret;
 }

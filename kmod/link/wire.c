@@ -23,7 +23,7 @@
 #include "../fault/fault.h"
 #include "wire.h"
 
-#define FTKVM_WIRE_SLICE	(HZ / 4)
+#define FTKVM_WIRE_SLICE	(HZ / 4)	/* or a quarter of the time-out, if that is less */
 
 static_assert(sizeof(struct ftkvm_frame_hdr) + sizeof(struct ftkvm_bye) <= FTKVM_WIRE_SMALL);
 static_assert(sizeof(struct ftkvm_frame_hdr) + sizeof(struct ftkvm_hello) <= FTKVM_WIRE_SMALL);
@@ -32,8 +32,9 @@ static_assert(sizeof(struct ftkvm_frame_hdr) + sizeof(struct ftkvm_hello) <= FTK
 static unsigned long ftkvm_wire_slice(const struct ftkvm_wire *w, unsigned long waited)
 {
 	unsigned long timeout = READ_ONCE(w->timeout);
+	unsigned long slice = clamp(timeout / 4, 1ul, (unsigned long)FTKVM_WIRE_SLICE);
 
-	return waited >= timeout ? 0 : min(timeout - waited, (unsigned long)FTKVM_WIRE_SLICE);
+	return waited >= timeout ? 0 : min(timeout - waited, slice);
 }
 
 /* What a wait that began at @start counts for. */

@@ -84,6 +84,8 @@ void cond_resched(void);
 
 #define __set_current_state(s)	set_current_state(s)
 #define sched_set_fifo_low(t)	((void)(t))
+#define memalloc_noreclaim_save()	0u
+#define memalloc_noreclaim_restore(f)	((void)(f))
 #define in_task()		true
 
 /* The target's: a number below @n, out of the input; 0 when that is at its end. */
