@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <linux/ftkvm.h>
 #include "config.h"
 #include "util.h"
 
@@ -329,6 +330,8 @@ static const struct key keys[] = {
 	[LINK_KEY] = { "link", "key", put_secret, AT(link.key) },
 	[PEER_NAME] = { "link", "peer-name", put_text, AT(link.peer_name) },
 	[PSK_FILE] = { "link", "psk-file", put_secret, AT(link.psk_file) },
+	{ "link", "timeout-ms", put_number, AT(link.timeout_ms), .min = FTKVM_TIMEOUT_LOWEST,
+	  .max = FTKVM_TIMEOUT_HIGHEST },
 	{ "arbiter", "timeout-ms", put_number, AT(arbiter.timeout_ms), .min = 100, .max = 60000 },
 	{ "arbiter", "lease-s", put_number, AT(arbiter.lease_s), .min = 2, .max = 31536000 },
 	{ "arbiter", "when-unreachable", put_unreachable, 0, 0, 0 },

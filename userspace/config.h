@@ -40,7 +40,8 @@ enum ftlink_security {
  * @fence: [fence]; @hook is NULL if there is none
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
  * @metrics: [metrics]; @listen is NULL where none are served
- * @link: [link]; what belongs to another security is NULL, and so is what was not said
+ * @link: [link]; what belongs to another security is NULL, and so is what was not said;
+ *	@timeout_ms: of a guest that is attached, 0: the module's own
  *
  * Does not change once it is made, so any thread may read it.
  */
@@ -72,6 +73,7 @@ struct ftconfig {
 	struct {
 		enum ftlink_security security;
 		char *ca, *cert, *key, *peer_name, *psk_file;
+		unsigned int timeout_ms;
 	} link;
 };
 

@@ -22,6 +22,7 @@ struct disk_sync;
  * @guest: NULL if ftd does not know it (unpair, detach: the module may)
  * @client: who waits for the answer, or NULL
  * @attached: the guest was attached by this operation
+ * @timeout_ms: ... and is to have this time-out, unless it is 0
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
  * @request: what the peer has asked for, or NULL
@@ -60,6 +61,7 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, refused, quiet, stuck, next, have, may_start;
 	pid_t started;
+	unsigned int timeout_ms;
 	struct disk_sync *disks;
 	struct device *device;
 	json_t *others, *request, *how;

@@ -68,6 +68,14 @@ static void keep_lines(struct op *op, bool adopted)
 	}
 }
 
+/* What [link] says; a guest that was attached before keeps what it has. 0 or -errno. */
+static int attach_settings(struct op *op)
+{
+	struct ftsettings set = { .timeout_ms = op->timeout_ms };
+
+	return op->timeout_ms ? ftnl_set(op->name, &set, &op->err) : 0;
+}
+
 void attach_work(struct op *op)
 {
 	struct ftproblems p = { 0 };
@@ -104,7 +112,9 @@ void attach_work(struct op *op)
 		goto out;
 	/* one that runs has been talking to somebody */
 	ran = strcmp(status, "prelaunch") && strcmp(status, "inmigrate");
-	op->ret = attach_consoles(op, adopted || ran);
+	op->ret = adopted ? 0 : attach_settings(op);
+	if (!op->ret)
+		op->ret = attach_consoles(op, adopted || ran);
 	if (op->ret && !adopted) {
 		struct fterr ignored;
 
@@ -203,6 +213,7 @@ int op_attach_guest(struct op *op, struct fterr *err)
 	g->ncons = op->ncons;
 	op->cons = NULL;
 	op->ncons = 0;
+	op->timeout_ms = ftd_config()->link.timeout_ms;
 	op->guest = g;
 	return 0;
 }

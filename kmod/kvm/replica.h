@@ -53,7 +53,8 @@
 #define FTKVM_DEFAULT_COUNTER		0xc0	/* retired instructions, AMD */
 /* points like the one to land on that a replica passes before it says that it diverged */
 #define FTKVM_LOOK_ALIKES		1000000
-#define FTKVM_DEFAULT_TIMEOUT_MS	3000
+/* ten beats that do not come: Documentation/ftkvm/failover.rst */
+#define FTKVM_DEFAULT_TIMEOUT_MS	500
 
 /* What the hooks do for this guest; a view of enum ftkvm_state. */
 enum ftkvm_mode {

@@ -23,11 +23,15 @@ class _Restored:
                 self.test.down(host)
 
 
+def _link(text):
+    return f"[link]\ntimeout-ms = {pairing.TIMEOUT_MS}\n{text}"
+
+
 def _configure(t, host, text):
     """ftd of this host with such a [link]."""
     if host.prepared:
         t.down(host)
-    host.run(pairing.modules_script() + f"printf %s {shlex.quote('[link]' + chr(10) + text)} > {CONF}")
+    host.run(pairing.modules_script() + f"printf %s {shlex.quote(_link(text))} > {CONF}")
     host.ftd_link = ("--config", CONF)
 
 
@@ -222,7 +226,7 @@ def secure_and_openssl(t):
     for cipher in ("CHACHA20_POLY1305_SHA256", "AES_128_GCM_SHA256", "AES_256_GCM_SHA384"):
         if cipher == "AES_256_GCM_SHA384":
             # what is left belongs to certificates: a key is for a cipher with SHA-256
-            t.b.run(f"printf %s {shlex.quote('[link]' + chr(10) + CERTIFIED)} > {CONF}")
+            t.b.run(f"printf %s {shlex.quote(_link(CERTIFIED))} > {CONF}")
             _reload(t.b)
             for name in ("ca.pem", "link.pem", "link.key"):
                 t.a.run(f"printf %s {shlex.quote(t.b.run(f'cat /run/{name}').out)} > /run/{name}")

@@ -22,7 +22,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
     return w.path(name)
 
 
-DEFAULTS = {"ftd": {}, "metrics": {}, "fence": {"timeout-s": 30}, "guests": {"start": False, "protect-again": False, "standby": []},
+DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30}, "guests": {"start": False, "protect-again": False, "standby": []},
             "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
 
 
@@ -50,6 +50,8 @@ def configuration_taken(w):
              {"arbiter": {"path": "/for/later"}}),
             ("[guests]\nstart = yes\nprotect-again = no\nstandby = b, [::1]:70 ,c:7",
              {"guests": {"start": True, "standby": ["b", "[::1]:70", "c:7"]}}),
+            ("[link]\ntimeout-ms = 200\n[arbiter]\ntimeout-ms = 300",
+             {"link": {"timeout-ms": 200}, "arbiter": {"timeout-ms": 300}}),
             ("[link]\nsecurity = plain", {}), ("[link]\nca = {hook}\nsecurity = plain".format(hook=hook), {}),
             (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
         conf = write(w, text)
@@ -119,6 +121,7 @@ def configuration_refused(w):
             (f"[link]\nsecurity = psk\npsk-file = {secret}\npeer-name = x", 4,
              "peer-name is not for security = psk; say security = tls, or leave it out"),
             ("[arbiter]\npeer-name = x", 2, r"has no key peer-name; it belongs to \[link\]"),
+            ("[link]\ntimeout-ms = 199", 2, "give a number from 200 to 600000"),
             (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
             ("[guests]\nstart = maybe", 2, "start = maybe is no choice; say yes or no"),
             ("[guests]\nstandby = a,,b", 2, '"" is no host; say'),

@@ -43,8 +43,8 @@
  *
  *  FTKVM_CMD_UNPAIR	End the pairing. The primary goes on solo, the backup stops. EBUSY
  *			where that is another's to decide: UNDECIDED.
- *			On the primary it returns when the backup has, or after
- *			TIMEOUT_MS.
+ *			On the primary it returns when the backup has, or after three
+ *			seconds; TIMEOUT_MS, if that is longer.
  *	in:  NAME
  *
  *  FTKVM_CMD_PROMOTE	Backup: consume the log, then go live. Refused with
@@ -281,7 +281,7 @@ enum {
 	FTKVM_A_PERIOD_MAX,	/* longest epoch, guest events */
 	FTKVM_A_MARGIN,		/* how late a counter overflow may be, guest events */
 	FTKVM_A_COUNTER,	/* raw PMU event that counts the guest's progress */
-	FTKVM_A_TIMEOUT_MS,	/* a peer silent for longer is dead */
+	FTKVM_A_TIMEOUT_MS,	/* a peer silent for longer is dead; 500 by default */
 	FTKVM_A_MODULE_VERSION,
 	FTKVM_A_PROTO_VERSION,
 	FTKVM_A_EVENT,		/* enum ftkvm_uapi_event */

@@ -17,6 +17,8 @@ THIRD = "/run/third"
 # How the hosts' ftd are connected where a test does not say: "plain", or "psk": any test may be run
 # over TLS.
 LINK = os.environ.get("FTKVM_LINK") or "plain"
+# An emulated host that is held up for longer than the default must not count as dead.
+TIMEOUT_MS = 3000
 LINK_CONF, LINK_KEY = "/run/ftd-link.conf", "/run/ftd-link.psk"
 
 
@@ -41,19 +43,17 @@ def modules_script():
 
 def link_text():
     """[link] of a configuration file, as FTKVM_LINK says."""
-    if LINK == "psk":
-        return f"[link]\nsecurity = psk\npsk-file = {LINK_KEY}\n"
-    return f"[link]\nsecurity = {LINK}\n"
+    text = f"[link]\ntimeout-ms = {TIMEOUT_MS}\nsecurity = {LINK}\n"
+    return text + f"psk-file = {LINK_KEY}\n" if LINK == "psk" else text
 
 
 def _link(host):
     """Shell words that make what ftd needs, and its options."""
     if host.ftd_link is not None:
         return "", host.ftd_link
-    if LINK == "plain":
-        return "", ("--plain",)
-    return (modules_script() + f"(umask 077; echo ftkvm:{'a5' * 32} > {LINK_KEY}); "
-            f"printf %s {shlex.quote(link_text())} > {LINK_CONF}; "), ("--config", LINK_CONF)
+    before = "" if LINK == "plain" else \
+        modules_script() + f"(umask 077; echo ftkvm:{'a5' * 32} > {LINK_KEY}); "
+    return before + f"printf %s {shlex.quote(link_text())} > {LINK_CONF}; ", ("--config", LINK_CONF)
 
 
 def start_daemon_script(host, extra=()):
