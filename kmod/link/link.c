@@ -222,6 +222,12 @@ int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 		ret = -EBADMSG;
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_GOT_HELLO);
+	/*
+	 * A peer that has lost patience hung up behind its HELLO. A backup that armed for it
+	 * would be one whose pairing failed, and its guest could not be paired again.
+	 */
+	if (!ret && !ftkvm_wire_connected(w))
+		ret = -ECONNRESET;
 	if (ret)
 		ftkvm_link_hello_why(l, ret, why, size);
 	else

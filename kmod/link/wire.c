@@ -115,6 +115,18 @@ err_put:
 }
 
 /**
+ * ftkvm_wire_connected() - has the peer not hung up?
+ * @w: an open wire
+ *
+ * Context: Any.
+ * Return: whether it is connected still, as far as this host knows.
+ */
+bool ftkvm_wire_connected(const struct ftkvm_wire *w)
+{
+	return READ_ONCE(w->sock->sk->sk_state) == TCP_ESTABLISHED;
+}
+
+/**
  * ftkvm_wire_close() - let go of the socket, free the buffers
  * @w: nobody uses it any more
  *

@@ -53,6 +53,7 @@ struct ftkvm_wire {
 };
 
 int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size);
+bool ftkvm_wire_connected(const struct ftkvm_wire *w);
 void ftkvm_wire_close(struct ftkvm_wire *w);
 void ftkvm_wire_shutdown(struct ftkvm_wire *w);
 
