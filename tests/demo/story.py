@@ -19,6 +19,7 @@ path = %s/sessions
 start = yes
 protect-again = yes
 """
+TIMEOUT_MS = 1500	# three times the default: an emulated host may be held up
 BOOT, MOVE, LINE = 400.0, 400.0, 60.0	# patience, in seconds: slow machines exist
 ASKED = ("hello, are you there?", "are you protected?", "what was that?", "all well again?",
          "still there?", "same machine?")
@@ -142,7 +143,7 @@ class Story:
 
     def _prepare(self, host, first):
         """Arbiter, module, ftd, the guest's devices; on a host that was never up, or that is up again."""
-        text = pairing.link_text() + WORDS % pairing.THIRD
+        text = pairing.link_text(TIMEOUT_MS) + WORDS % pairing.THIRD
         host.run(f"{pairing.third_script()}; mkdir -p {pairing.THIRD}/sessions; "
                  f"printf %s {shlex.quote(text)} > {CONF}")
         host.ftd_options = ("--config", CONF)

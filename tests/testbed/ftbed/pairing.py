@@ -41,9 +41,9 @@ def modules_script():
     return f"mkdir -p /lib/modules; [ -e {where} ] || ln -s {shlex.quote(kernel)} {where}; "
 
 
-def link_text():
+def link_text(timeout_ms=TIMEOUT_MS):
     """[link] of a configuration file, as FTKVM_LINK says."""
-    text = f"[link]\ntimeout-ms = {TIMEOUT_MS}\nsecurity = {LINK}\n"
+    text = f"[link]\ntimeout-ms = {timeout_ms}\nsecurity = {LINK}\n"
     return text + f"psk-file = {LINK_KEY}\n" if LINK == "psk" else text
 
 
