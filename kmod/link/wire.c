@@ -65,6 +65,37 @@ static int ftkvm_wire_fit(const struct socket *sock, char *why, size_t size)
 }
 
 /**
+ * ftkvm_wire_socket() - the connected stream socket behind a descriptor
+ * @fd: descriptor of the calling process
+ * @why: the cause and its remedy on failure
+ * @size: room at @why
+ *
+ * Context: Process; sleeps.
+ * Return: the socket, with a reference for sockfd_put(), or ERR_PTR().
+ */
+struct socket *ftkvm_wire_socket(int fd, char *why, size_t size)
+{
+	struct socket *sock;
+	int ret;
+
+	sock = sockfd_lookup(fd, &ret);
+	if (!sock) {
+		scnprintf(why, size, "descriptor %d is not a socket: hand over a connected one",
+			  fd);
+		return ERR_PTR(ret);
+	}
+	ret = ftkvm_wire_fit(sock, why, size);
+	if (!ret) {
+		/* An acknowledgment that waits for company is an output that waits. */
+		if (sock->sk->sk_family != AF_UNIX)
+			tcp_sock_set_nodelay(sock->sk);
+		return sock;
+	}
+	sockfd_put(sock);
+	return ERR_PTR(ret);
+}
+
+/**
  * ftkvm_wire_open() - take over a socket
  * @w: zeroed, but for the time-out
  * @fd: descriptor of the calling process
@@ -76,16 +107,12 @@ static int ftkvm_wire_fit(const struct socket *sock, char *why, size_t size)
  */
 int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 {
-	struct socket *sock;
+	struct socket *sock = ftkvm_wire_socket(fd, why, size);
 	int ret;
 
-	sock = sockfd_lookup(fd, &ret);
-	if (!sock) {
-		scnprintf(why, size, "descriptor %d is not a socket: hand over a connected one",
-			  fd);
-		return ret;
-	}
-	ret = ftkvm_wire_fit(sock, why, size) ?: ftkvm_fault(FTKVM_FAULT_LINK_SOCKET);
+	if (IS_ERR(sock))
+		return PTR_ERR(sock);
+	ret = ftkvm_fault(FTKVM_FAULT_LINK_SOCKET);
 	if (ret)
 		goto err_put;
 
@@ -97,9 +124,6 @@ int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 		goto err_free;
 	}
 
-	/* An acknowledgment that waits for company is an output that waits. */
-	if (sock->sk->sk_family != AF_UNIX)
-		tcp_sock_set_nodelay(sock->sk);
 	mutex_init(&w->tx);
 	w->heard = jiffies;
 	w->sent = jiffies;

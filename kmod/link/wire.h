@@ -52,6 +52,7 @@ struct ftkvm_wire {
 	u8 *rx_buf;
 };
 
+struct socket *ftkvm_wire_socket(int fd, char *why, size_t size);
 int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size);
 bool ftkvm_wire_connected(const struct ftkvm_wire *w);
 void ftkvm_wire_close(struct ftkvm_wire *w);

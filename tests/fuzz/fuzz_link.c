@@ -294,7 +294,10 @@ static bool shake_hands(struct feed *f)
 
 	if (feed_u8(f) % 4)
 		say(FTKVM_FRAME_HELLO, 0, &us, sizeof(us));
+	/* until it is there the peer has longer */
+	w.most = max(w.most, msecs_to_jiffies(FTKVM_PATIENCE_MS));
 	ret = ftkvm_link_hello(w.link, &us, &theirs, why, sizeof(why));
+	w.most = w.least;
 	hear();
 	if (ret) {
 		REQUIRE(ret < 0 && strstr(why, ": "));
