@@ -4,6 +4,7 @@
  * (netlink.h).
  */
 #include "../fault/fault.h"
+#include "../link/second.h"
 #include "replica.h"
 #include "trace.h"
 
@@ -198,6 +199,11 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 			 "the primary of %s is alive: power its host off first, or --force",
 			 name);
 		ret = -EBUSY;
+	} else if (!force && ftkvm_second_forbids(r)) {
+		snprintf(why, size,
+			 "the primary of %s goes on alone, as the second path tells: fence this one, or power the primary's host off first",
+			 name);
+		ret = -EBUSY;
 	} else {
 		ret = 0;
 		ftkvm_fault(FTKVM_FAULT_PROMOTE);
@@ -278,6 +284,8 @@ int ftkvm_replica_set(const char *name, const struct ftkvm_pair_params *p, u32 m
 		WRITE_ONCE(r->timeout_ms, p->timeout_ms ?: FTKVM_DEFAULT_TIMEOUT_MS);
 		if (r->link)
 			ftkvm_link_set_timeout(r->link, r->timeout_ms);
+		if (r->second)
+			ftkvm_second_set_timeout(r->second, r->timeout_ms);
 	}
 out:
 	ftkvm_replica_done(r);

@@ -200,7 +200,11 @@ void ftkvm_replica_event_work(struct work_struct *work)
 	if (bye)
 		ftkvm_pair_bye(r);
 	for_each_set_bit(i, &events, BITS_PER_LONG)
-		if (i && info)
+		if (i && i != FTKVM_UAPI_EVENT_SECOND_DOWN && info)
 			ftkvm_netlink_event(info, i);
+	/* the last of them: it has a detail of its own */
+	i = info && (events & BIT(FTKVM_UAPI_EVENT_SECOND_DOWN)) ? ftkvm_second_event(r, info) : 0;
+	if (i)
+		ftkvm_netlink_event(info, i);
 	kfree(info);
 }

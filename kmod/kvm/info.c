@@ -91,6 +91,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 	info->timeout_ms = READ_ONCE(r->timeout_ms);
 	info->verify_every = READ_ONCE(r->verify_every);
 	info->on_loss = READ_ONCE(r->on_loss);
+	info->token = READ_ONCE(r->token);
 
 	info_figures(r, s);
 	if (FTKVM_SUMS_PHASE(READ_ONCE(r->sums.state)) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r))
@@ -120,5 +121,6 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 		s[FTKVM_STAT_SILENCE_MS] = ftkvm_link_silence_ms(l);
 		s[FTKVM_STAT_LINKED] = ftkvm_link_alive(l);
 	}
+	ftkvm_second_fill(r, s);
 	mutex_unlock(&r->link_lock);
 }

@@ -214,6 +214,7 @@ static void pair_down(void *priv, int reason, const char *detail)
 {
 	struct ftkvm_replica *r = priv;
 
+	WRITE_ONCE(r->lost_at, jiffies);
 	/* behind the last log byte: ftkvm_follow_drained() */
 	smp_store_release(&r->log_closed, true);
 	trace_ftkvm_link_down(r, reason, detail);
@@ -541,6 +542,7 @@ static void pair_end_link(struct ftkvm_replica *r)
 		ftkvm_link_destroy(r->link);
 	WRITE_ONCE(r->link, NULL);
 	mutex_unlock(&r->link_lock);
+	ftkvm_second_end(r);
 }
 
 /**
@@ -601,6 +603,8 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 	pair_reset(r);
 	r->flow.window = le32_to_cpu(h[1].window);
 	r->moved = !h[0].ram_bytes || !h[1].ram_bytes;
+	WRITE_ONCE(r->token, p->token);
+	WRITE_ONCE(r->second_lost, 0);
 	spin_lock_irq(&r->lock);
 	r->role = p->role == FTKVM_UAPI_ROLE_PRIMARY ? FTKVM_ROLE_PRIMARY : FTKVM_ROLE_BACKUP;
 	spin_unlock_irq(&r->lock);

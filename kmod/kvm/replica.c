@@ -224,6 +224,7 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	flush_work(&r->event_work);
 	if (r->link)
 		ftkvm_link_destroy(r->link);
+	ftkvm_second_end(r);
 	ftkvm_fault(FTKVM_FAULT_DETACH_UNLINKED);
 	/* an 8259's vector that found no open point is KVM's now */
 	if (!gone && r->in.extints && r->vcpu->arch.pending_external_vector == -1) {

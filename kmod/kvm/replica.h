@@ -211,10 +211,16 @@ struct ftkvm_replica {
 	char bye_detail[FTKVM_DETAIL_MAX + 1];
 	bool peer_bye;				/* it told us */
 	bool unpairing;				/* primary: it is told, and has yet to hang up */
+	bool second_up;				/* the last news of the second path ... */
+	char second_why[FTKVM_DETAIL_MAX + 1];
+	u64 second_lost;			/* ... and how often they were bad */
 
 	struct mutex cmd;			/* one command at a time */
 	struct ftkvm_link *link;		/* stays until the next pairing or detach */
-	struct mutex link_lock;			/* for readers of @link that don't hold @cmd */
+	struct ftkvm_second *second;		/* as @link; NULL: none was made */
+	struct mutex link_lock;			/* for readers of these that don't hold @cmd */
+	u64 token;				/* the pairing's; 0: without a second path */
+	unsigned long lost_at;			/* when the link ended, jiffies */
 	wait_queue_head_t wq;			/* log, acknowledgements, state: everything */
 	struct work_struct event_work;
 	struct work_struct gone_work;
@@ -362,6 +368,12 @@ int ftkvm_pair_start(struct ftkvm_replica *r);
 void ftkvm_pair_bye(struct ftkvm_replica *r);
 int ftkvm_pair_unpair(struct ftkvm_replica *r);
 int ftkvm_pair_fence(struct ftkvm_replica *r);
+
+/* ---- second.c: the second path ---- */
+void ftkvm_second_end(struct ftkvm_replica *r);
+void ftkvm_second_fill(struct ftkvm_replica *r, u64 *s);
+bool ftkvm_second_forbids(struct ftkvm_replica *r);
+u32 ftkvm_second_event(struct ftkvm_replica *r, struct ftkvm_info *info);
 
 /* ---- check.c: can it be protected? ---- */
 void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv);

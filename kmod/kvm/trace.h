@@ -303,6 +303,23 @@ TRACE_EVENT(ftkvm_link_down,
 	TP_printk("%s: reason %d: %s", __get_str(guest), __entry->reason, __get_str(detail))
 );
 
+/* The second path: beats come, or no more. */
+TRACE_EVENT(ftkvm_second,
+	TP_PROTO(const char *guest, bool up, const char *why),
+	TP_ARGS(guest, up, why),
+	TP_STRUCT__entry(
+		__string(guest, guest)
+		__string(why, why)
+		__field(bool, up)
+	),
+	TP_fast_assign(
+		__assign_str(guest);
+		__assign_str(why);
+		__entry->up = up;
+	),
+	TP_printk("%s: %s: %s", __get_str(guest), __entry->up ? "up" : "down", __get_str(why))
+);
+
 /* The backup is promoted; it consumes what it holds first. */
 TRACE_EVENT(ftkvm_takeover_begin,
 	TP_PROTO(const struct ftkvm_replica *r),

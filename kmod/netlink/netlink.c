@@ -109,13 +109,20 @@ static const struct nla_policy ftkvm_nl_verify_policy[FTKVM_A_DISKS + 1] = {
 	[FTKVM_A_DISKS]	= NLA_POLICY_MAX(NLA_U32, FTKVM_UAPI_DISKS_COMPARE),
 };
 
-static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_ON_LOSS + 1] = {
+static const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_TOKEN + 1] = {
 	[FTKVM_A_NAME]		= FTKVM_NL_NAME,
 	[FTKVM_A_SOCK_FD]	= FTKVM_NL_FD,
 	[FTKVM_A_ROLE]		= FTKVM_NL_ROLE,
 	[FTKVM_A_PEER]		= FTKVM_NL_PEER,
 	[FTKVM_A_PAIR_NAME]	= FTKVM_NL_NAME,
+	[FTKVM_A_TOKEN]		= NLA_POLICY_MIN(NLA_U64, 1),
 	FTKVM_NL_SETTINGS,
+};
+
+static const struct nla_policy ftkvm_nl_second_policy[FTKVM_A_TOKEN + 1] = {
+	[FTKVM_A_NAME]		= FTKVM_NL_NAME,
+	[FTKVM_A_SOCK_FD]	= FTKVM_NL_FD,
+	[FTKVM_A_TOKEN]		= NLA_POLICY_MIN(NLA_U64, 1),
 };
 
 static const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_STATE + 1] = {
@@ -239,6 +246,7 @@ static int ftkvm_nl_put_info(struct sk_buff *skb, const struct ftkvm_info *i)
 	    nla_put_u32(skb, FTKVM_A_TIMEOUT_MS, i->timeout_ms) ||
 	    nla_put_u32(skb, FTKVM_A_VERIFY_EVERY, i->verify_every) ||
 	    nla_put_u32(skb, FTKVM_A_ON_LOSS, i->on_loss) ||
+	    (i->token && nla_put_u64_64bit(skb, FTKVM_A_TOKEN, i->token, FTKVM_A_PAD)) ||
 	    ftkvm_nl_put_versions(skb) ||
 	    ftkvm_nl_put_stats(skb, i->stat))
 		return -EMSGSIZE;
@@ -331,9 +339,25 @@ static int ftkvm_nl_pair(struct sk_buff *skb, struct genl_info *info)
 		nla_strscpy(p.peer, info->attrs[FTKVM_A_PEER], sizeof(p.peer));
 	if (info->attrs[FTKVM_A_PAIR_NAME])
 		nla_strscpy(p.pair_name, info->attrs[FTKVM_A_PAIR_NAME], sizeof(p.pair_name));
+	if (info->attrs[FTKVM_A_TOKEN])
+		p.token = nla_get_u64(info->attrs[FTKVM_A_TOKEN]);
 	ftkvm_nl_get_settings(info, &p);
 	ret = ftkvm_replica_pair(ftkvm_nl_get_name(info), &p, &reason, why, sizeof(why));
 	return ret ? ftkvm_nl_fail(info, ret, reason, why) : 0;
+}
+
+static int ftkvm_nl_second(struct sk_buff *skb, struct genl_info *info)
+{
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	int ret;
+
+	if (FTKVM_NL_MISSING(info, NAME) || FTKVM_NL_MISSING(info, SOCK_FD) ||
+	    FTKVM_NL_MISSING(info, TOKEN))
+		return -EINVAL;
+	ret = ftkvm_replica_second(ftkvm_nl_get_name(info),
+				   nla_get_s32(info->attrs[FTKVM_A_SOCK_FD]),
+				   nla_get_u64(info->attrs[FTKVM_A_TOKEN]), why, sizeof(why));
+	return ret ? ftkvm_nl_fail(info, ret, 0, why) : 0;
 }
 
 static int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info)
@@ -540,7 +564,7 @@ static int ftkvm_nl_check(struct sk_buff *skb, struct genl_info *info)
 static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(ATTACH, attach, attach, VM_FD),
 	FTKVM_NL_DO(DETACH, detach, name, NAME),
-	FTKVM_NL_DO(PAIR, pair, pair, ON_LOSS),
+	FTKVM_NL_DO(PAIR, pair, pair, TOKEN),
 	FTKVM_NL_DO(UNPAIR, unpair, name, NAME),
 	FTKVM_NL_DO(PROMOTE, promote, promote, STATE),
 	FTKVM_NL_DO(GET, get, name, NAME),
@@ -570,6 +594,7 @@ static const struct genl_split_ops ftkvm_nl_ops[] = {
 	FTKVM_NL_DO(FENCE, fence, name, NAME),
 	FTKVM_NL_DO(DEV_TRACK, dev_track, dev_track, TRACK),
 	FTKVM_NL_DO(DEV_DIRTY, dev_dirty, dev_track, TRACK),
+	FTKVM_NL_DO(SECOND, second, second, TOKEN),
 };
 
 static const struct genl_multicast_group ftkvm_nl_groups[] = {

@@ -34,6 +34,7 @@
  * @verify_every: epochs from one verification in the background to the next, 0:
  *	never; FTKVM_VERIFY_KEEP keeps what the replica has
  * @on_loss: enum ftkvm_uapi_loss
+ * @token: of its second path; 0: there is to be none
  */
 struct ftkvm_pair_params {
 	u32 role;
@@ -42,6 +43,7 @@ struct ftkvm_pair_params {
 	char pair_name[FTKVM_NAME_MAX + 1];
 	u64 period_min, period_max, margin;
 	u32 counter, timeout_ms, verify_every, on_loss;
+	u64 token;
 };
 
 #define FTKVM_VERIFY_KEEP	U32_MAX
@@ -61,6 +63,7 @@ struct ftkvm_info {
 	char disks_detail[FTKVM_DETAIL_MAX + 1];
 	u64 period_min, period_max, margin;
 	u32 counter, timeout_ms, verify_every, on_loss;
+	u64 token;			/* of its second path */
 	u64 stat[__FTKVM_STAT_MAX];
 };
 
@@ -98,7 +101,13 @@ int ftkvm_replica_detach(const char *name, char *why, size_t size);
 int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p,
 		       u32 *reason, char *why, size_t size);
 
-/* Waits, interruptibly and no longer than the time-out, for the backup to stop. */
+/*
+ * Give the pairing a second path: @fd as for pairing, @token as it was paired with. -EINVAL: it
+ * is not paired, -ESTALE: by another token, or without one.
+ */
+int ftkvm_replica_second(const char *name, int fd, u64 token, char *why, size_t size);
+
+/* Waits, interruptibly and no longer than its patience, for the backup to stop. */
 int ftkvm_replica_unpair(const char *name, char *why, size_t size);
 
 /* Of a replica that lost its peer: it never runs again. -EINVAL in any other state. */

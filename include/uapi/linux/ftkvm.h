@@ -36,10 +36,22 @@
  *			guest starts in lockstep with its first KVM_RUN.
  *	in:  NAME, ROLE, SOCK_FD, [PEER], [PAIR_NAME], [PERIOD_MIN], [PERIOD_MAX],
  *	     [MARGIN], [COUNTER], [TIMEOUT_MS], [VERIFY_EVERY], [ON_LOSS] (not given: what
- *	     SET said, else the default)
+ *	     SET said, else the default), [TOKEN]
  *			The socket must be TCP or UNIX. From then on the caller may
  *			only close its descriptor. Both sides must call the pair the
  *			same: by PAIR_NAME, not given: by NAME.
+ *			With TOKEN, the same on both sides, and of no other pairing, there
+ *			is to be a second path: FTKVM_CMD_SECOND.
+ *
+ *  FTKVM_CMD_SECOND	Give a pair that is there, or its last one's place, a second path:
+ *			another connected stream socket, over which both modules tell each
+ *			other, every 50 ms, that they are there and in which state. That
+ *			delays what a backup does that lost its peer, and permits nothing:
+ *			FTKVM_STAT_DEFER_MS. When beats come, and when none have come for
+ *			TIMEOUT_MS, there is an event; then userspace may make another one.
+ *			EINVAL: the replica is not paired. ESTALE: TOKEN is not the
+ *			pairing's.
+ *	in:  NAME, SOCK_FD, TOKEN
  *
  *  FTKVM_CMD_UNPAIR	End the pairing. The primary goes on solo, the backup stops. EBUSY
  *			where that is another's to decide: UNDECIDED.
@@ -57,7 +69,8 @@
  *			state or comes to it before it is promoted: what the caller
  *			prepares for an orphan it can't miss.
  *			A primary that lost its peer, and is held (ON_LOSS), goes on where it
- *			was.
+ *			was. EBUSY without FORCE, too, while the primary says by the second path
+ *			that it goes on alone.
  *	in:  NAME, [FORCE], [STATE]
  *	out: TAKEOVER_NS (in STATS)
  *
@@ -69,7 +82,8 @@
  *  FTKVM_CMD_GET	Status and statistics of one replica; as a dump, of all.
  *	in:  NAME (not for a dump)
  *	out: NAME STATE ROLE PID PEER REASON DETAIL PERIOD_MIN PERIOD_MAX MARGIN
- *	     COUNTER TIMEOUT_MS VERIFY_EVERY ON_LOSS [DISKS_DETAIL] MODULE_VERSION PROTO_VERSION
+ *	     COUNTER TIMEOUT_MS VERIFY_EVERY ON_LOSS [DISKS_DETAIL] [TOKEN] MODULE_VERSION
+ *	     PROTO_VERSION
  *	     STATS { ... }
  *
  *  FTKVM_CMD_SET	Change TIMEOUT_MS, VERIFY_EVERY of a replica at any time; PERIOD_MIN,
@@ -185,6 +199,7 @@
  *	TIMEOUT_MS u32		FTKVM_TIMEOUT_LOWEST..FTKVM_TIMEOUT_HIGHEST
  *	VERIFY_EVERY u32	0..FTKVM_VERIFY_HIGHEST
  *	ON_LOSS u32		SOLO or HOLD
+ *	TOKEN u64		not 0
  *	DISKS u32		STOP or COMPARE
  *	DISKS_DETAIL string(187)   STORAGE_DETAIL string(187)
  *	STATE u32   PID u32   REASON u32   DETAIL string(187; of an error: 511)
@@ -259,6 +274,7 @@ enum {
 	FTKVM_CMD_FENCE,
 	FTKVM_CMD_DEV_TRACK,
 	FTKVM_CMD_DEV_DIRTY,
+	FTKVM_CMD_SECOND,
 	__FTKVM_CMD_MAX
 };
 
@@ -317,6 +333,7 @@ enum {
 	FTKVM_A_TRACK,		/* which copy of a disk it is that asks what changes */
 	FTKVM_A_DIRTY,		/* bytes that have changed, beside RANGES */
 	FTKVM_A_RANGES,		/* struct ftkvm_uapi_range, some */
+	FTKVM_A_TOKEN,		/* which pairing a second path is for */
 	__FTKVM_A_MAX
 };
 
@@ -369,6 +386,10 @@ enum {
 	FTKVM_STAT_DISK_VERIFIES,	/* comparisons of all disks that were proven */
 	FTKVM_STAT_DISK_GIVEN_UP,	/* ... that came to no result */
 	FTKVM_STAT_DISK_BYTES,		/* bytes of disks compared, all in all */
+	FTKVM_STAT_SECOND,		/* enum ftkvm_uapi_second */
+	FTKVM_STAT_SECOND_SILENCE_MS,	/* since the peer was last heard by it, if it is up */
+	FTKVM_STAT_SECOND_LOST,		/* how often it went down */
+	FTKVM_STAT_DEFER_MS,		/* ORPHAN: look again after this before asking who goes on */
 	__FTKVM_STAT_MAX
 };
 
@@ -435,6 +456,13 @@ enum ftkvm_uapi_loss {
 	FTKVM_UAPI_LOSS_HOLD,		/* it stands still until it is promoted or fenced */
 };
 
+/* The second path of a pairing. */
+enum ftkvm_uapi_second {
+	FTKVM_UAPI_SECOND_NONE,		/* there is to be none */
+	FTKVM_UAPI_SECOND_DOWN,
+	FTKVM_UAPI_SECOND_UP,		/* the peer's module is heard */
+};
+
 enum ftkvm_uapi_event {
 	FTKVM_UAPI_EVENT_ATTACHED = 1,
 	FTKVM_UAPI_EVENT_DETACHED,
@@ -445,6 +473,8 @@ enum ftkvm_uapi_event {
 	FTKVM_UAPI_EVENT_DIVERGED,
 	FTKVM_UAPI_EVENT_PROMOTED,	/* the backup is live, or a held primary goes on */
 	FTKVM_UAPI_EVENT_GUEST_ENDED,
+	FTKVM_UAPI_EVENT_SECOND_DOWN,	/* nothing else happened to the pairing */
+	FTKVM_UAPI_EVENT_SECOND_UP,
 };
 
 enum ftkvm_scope {
