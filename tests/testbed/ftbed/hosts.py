@@ -12,6 +12,8 @@ from .channel import Pump
 from .emulator import Emulator
 
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
+# Of the same network cards, for tests that want two paths: lose() tells them apart by these.
+SECOND = {"a": "10.78.0.1", "b": "10.78.0.2"}
 
 
 class Wire:
@@ -46,6 +48,13 @@ class Wire:
 
     def stall(self, sender=""):
         self.order(f"stall {sender}")
+
+    def lose(self, path):
+        """Drop what is sent by the "main" path, or by the "second", either way."""
+        self.order(f"lose {path}")
+
+    def find(self, path):
+        self.order(f"find {path}")
 
     def count(self):
         names = ("a_frames", "a_bytes", "b_frames", "b_bytes", "dropped")

@@ -16,10 +16,14 @@
  *	pass [a|b]	carry datagrams sent by a, by b, or by both
  *	cut [a|b]	drop them
  *	stall [a|b]	keep them until "pass" (up to a limit: a wire is no disk)
+ *	lose main|second, find main|second
+ *			drop, or don't, what has an address of that path's, either way: "second"
+ *			is 10.78.0.0/16, "main" all else; "pass" for both finds both
  *	count		answered "A-FRAMES A-BYTES B-FRAMES B-BYTES DROPPED"
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +41,9 @@ struct frame {
 	size_t len;
 	char data[];
 };
+
+/* What no cable carries any more: of the main path, and of the second one. */
+static bool lost[2];
 
 /* One direction. */
 struct lane {
@@ -103,6 +110,18 @@ static void drop_first(struct lane *l)
 	free(f);
 }
 
+/* Is it of the second path? By IPv4's addresses, or ARP's. */
+static bool second(const unsigned char *f, size_t len)
+{
+	static const unsigned char net[] = { 10, 78 };
+
+	if (len < 42 || f[12] != 8)
+		return false;
+	if (f[13] == 0)
+		return !memcmp(f + 26, net, sizeof(net)) || !memcmp(f + 30, net, sizeof(net));
+	return f[13] == 6 && (!memcmp(f + 28, net, sizeof(net)) || !memcmp(f + 38, net, sizeof(net)));
+}
+
 static void take(struct lane *l)
 {
 	static char buf[FRAME];
@@ -113,7 +132,7 @@ static void take(struct lane *l)
 
 		l->frames++;
 		l->bytes += n;
-		if (l->mode == CUT || l->queued >= QUEUE) {
+		if (l->mode == CUT || l->queued >= QUEUE || lost[second((void *)buf, n)]) {
 			l->dropped++;
 			continue;
 		}
@@ -163,6 +182,14 @@ static const char *obey(struct lane *lanes, char *line, char *answer, size_t siz
 			 lanes[1].frames, lanes[1].bytes, lanes[0].dropped + lanes[1].dropped);
 		return answer;
 	}
+	if (!strcmp(what, "lose") || !strcmp(what, "find")) {
+		take(&lanes[0]);
+		take(&lanes[1]);
+		lost[!strcmp(who, "second")] = *what == 'l';
+		return "ok";
+	}
+	if (!strcmp(what, "pass") && !who[0])
+		memset(lost, 0, sizeof(lost));
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (strcmp(what, modes[i].name))
 			continue;
