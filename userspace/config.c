@@ -297,6 +297,16 @@ static void put_host(struct reading *r, char *host)
 		append(r, &r->c->guests.standby, &r->c->guests.n_standby, host);
 }
 
+static void put_second(struct reading *r, const struct key *k, const char *value)
+{
+	char name[256], port[8];
+
+	if (ft_split_host(value, name, sizeof(name), port, sizeof(port), FT_PEER_PORT) || !*name)
+		complain(r, r->line, "second = %s is no host; say HOST or HOST:PORT, by another way than the link's", value);
+	else
+		put_text(r, k, value);
+}
+
 static void put_standby(struct reading *r, const struct key *k, const char *value)
 {
 	(void)k;
@@ -332,6 +342,7 @@ static const struct key keys[] = {
 	[PSK_FILE] = { "link", "psk-file", put_secret, AT(link.psk_file) },
 	{ "link", "timeout-ms", put_number, AT(link.timeout_ms), .min = FTKVM_TIMEOUT_LOWEST,
 	  .max = FTKVM_TIMEOUT_HIGHEST },
+	{ "link", "second", put_second, AT(link.second) },
 	{ "arbiter", "timeout-ms", put_number, AT(arbiter.timeout_ms), .min = 100, .max = 60000 },
 	{ "arbiter", "lease-s", put_number, AT(arbiter.lease_s), .min = 2, .max = 31536000 },
 	{ "arbiter", "when-unreachable", put_unreachable, 0, 0, 0 },
@@ -588,6 +599,7 @@ void ftconfig_free(struct ftconfig *c)
 	free(c->link.key);
 	free(c->link.peer_name);
 	free(c->link.psk_file);
+	free(c->link.second);
 	free(c);
 }
 

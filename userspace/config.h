@@ -41,7 +41,8 @@ enum ftlink_security {
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
  * @metrics: [metrics]; @listen is NULL where none are served
  * @link: [link]; what belongs to another security is NULL, and so is what was not said;
- *	@timeout_ms: of a guest that is attached, 0: the module's own
+ *	@timeout_ms: of a guest that is attached, 0: the module's own; @second: the other host's
+ *	address by another way
  *
  * Does not change once it is made, so any thread may read it.
  */
@@ -74,6 +75,7 @@ struct ftconfig {
 		enum ftlink_security security;
 		char *ca, *cert, *key, *peer_name, *psk_file;
 		unsigned int timeout_ms;
+		char *second;
 	} link;
 };
 

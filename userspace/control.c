@@ -101,6 +101,8 @@ static json_t *guest_json(const struct guest *g)
 				 "ended", g->ended, "attached", g->attached);
 
 	json_object_set_new(json, "arbiter", arbiter_json(g));
+	if (*g->second)
+		json_object_set_new(json, "second", json_string(g->second));
 	if (g->busy) {
 		/* The rest is the operation's. */
 		json_object_set_new(json, "busy", json_string(g->busy));

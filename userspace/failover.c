@@ -195,6 +195,8 @@ struct ask {
 	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
 	bool leads;	/* this host began it */
 	bool quiet;	/* it has been said already that there is no answer */
+	bool deferred;	/* ... or that the primary is waited for */
+	uint64_t defer_ms;	/* it is, for so long, and nobody was asked */
 	bool told;	/* the arbiter was asked: @heard, and @text more of it */
 	enum ftheard_what heard;
 	const char *text;
@@ -262,8 +264,17 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 {
 	bool won = false;
-	int ret = claim(a->session, r, &won, &a->err);
+	int ret;
 
+	/* its guest is the one that the world sees: the second path tells that its host lives */
+	a->defer_ms = r->stats[FTKVM_STAT_DEFER_MS];
+	if (a->defer_ms) {
+		if (!a->deferred)
+			ft_log(SD_WARNING, "guest %s has lost its primary, whose host lives, as the second path tells: it is left "
+			       "to that to ask the arbiter first", a->name);
+		return AGAIN;
+	}
+	ret = claim(a->session, r, &won, &a->err);
 	tell_claim(a, ret, won);
 	if (ret == -ENOENT) {
 		if (a->quiet)
@@ -345,14 +356,19 @@ static int on_again(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
+static void later_in(struct guest *g, uint64_t ms)
+{
+	if (!g->again_source)
+		sd_event_add_time_relative(ftd_loop, &g->again_source, CLOCK_MONOTONIC,
+					   (ms < AGAIN_MAX_MS ? ms : AGAIN_MAX_MS) * 1000, 0, on_again, g);
+}
+
 static void later(struct guest *g)
 {
 	uint64_t ms = AGAIN_MS << (g->asked < 5 ? g->asked : 5);
 
 	g->asked++;
-	if (!g->again_source)
-		sd_event_add_time_relative(ftd_loop, &g->again_source, CLOCK_MONOTONIC,
-					   (ms < AGAIN_MAX_MS ? ms : AGAIN_MAX_MS) * 1000, 0, on_again, g);
+	later_in(g, ms);
 }
 
 static void fence_work(struct op *op)
@@ -388,6 +404,7 @@ static void ask_done(struct job *job)
 	if (!g || strcmp(g->session, a->session))
 		goto out;
 	g->asking = false;
+	g->deferred = a->defer_ms;
 	if (a->told)
 		heard_note(&g->heard, a->heard, a->text ? a->text : a->err.text);
 	switch (a->outcome) {
@@ -398,7 +415,10 @@ static void ask_done(struct job *job)
 			keep_start(g);
 		break;
 	case AGAIN:
-		later(g);
+		if (a->defer_ms)
+			later_in(g, a->defer_ms);
+		else
+			later(g);
 		break;
 	case PROMOTE:
 		g->verdict = FT_WON;
@@ -423,6 +443,7 @@ static void ask(struct guest *g)
 		a->job.work = ask_work;
 		a->job.done = ask_done;
 		a->quiet = g->asked;
+		a->deferred = g->deferred;
 		a->leads = g->leads;
 		strcpy(a->name, g->name);
 		strcpy(a->session, g->session);
@@ -461,6 +482,7 @@ void failover_set(struct guest *g, const char *session)
 	g->lost = false;
 	g->asking = false;
 	g->asked = 0;
+	g->deferred = false;
 	g->verdict = FT_NONE;
 	memset(&g->heard, 0, sizeof(g->heard));
 	snprintf(g->session, sizeof(g->session), "%s", session);

@@ -25,7 +25,7 @@ struct ftctl {
 	const char *qmp;
 	const char *consoles[FTCTL_CONSOLES];
 	unsigned int nconsoles;
-	const char *peer, *peer_name;
+	const char *peer, *peer_name, *second;
 	struct ftsettings set;
 	bool force, disks;
 	void (*progress)(const struct ftctl *ctl);	/* of an order that may take hours; NULL */

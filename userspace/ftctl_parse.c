@@ -141,6 +141,14 @@ static int take_peer(struct ftctl *ctl, const char *value, struct fterr *err)
 	return 0;
 }
 
+static int take_second(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	if (!*value || strlen(value) > 255)
+		return ft_fail(err, -EINVAL, "--second takes HOST[:PORT], or none");
+	ctl->second = value;
+	return 0;
+}
+
 static int take_peer_name(struct ftctl *ctl, const char *value, struct fterr *err)
 {
 	if (!ft_name_ok(value))
@@ -356,6 +364,7 @@ static const struct option options[] = {
 	{ "console", OPT_CONSOLE, NEEDS_VALUE, take_console },
 	{ "peer", OPT_PEER, NEEDS_VALUE, take_peer },
 	{ "peer-name", OPT_PEER, NEEDS_VALUE, take_peer_name },
+	{ "second", OPT_PEER, NEEDS_VALUE, take_second },
 	{ "period", OPT_SETTINGS, NEEDS_VALUE, take_period },
 	{ "period-min", OPT_SETTINGS, NEEDS_VALUE, take_period_min },
 	{ "period-max", OPT_SETTINGS, NEEDS_VALUE, take_period_max },

@@ -22,6 +22,7 @@
 #include "metrics_http.h"
 #include "op.h"
 #include "peer.h"
+#include "second.h"
 #include "secure.h"
 #include "text.h"
 
@@ -89,7 +90,8 @@ static void on_news(enum ftnl_news news, const struct ftevent *e, void *arg)
 	case FTNL_NEWS_EVENT:
 		break;
 	}
-	if (e->event == FTKVM_UAPI_EVENT_PEER_LOST || e->event == FTKVM_UAPI_EVENT_DIVERGED)
+	if (e->event == FTKVM_UAPI_EVENT_PEER_LOST || e->event == FTKVM_UAPI_EVENT_DIVERGED ||
+	    e->event == FTKVM_UAPI_EVENT_SECOND_DOWN)
 		level = SD_WARNING;
 	ftjournal_event(level, e);
 	history_note(e);
@@ -407,6 +409,8 @@ static int start(struct ftconfig *config, const char *control, const char *where
 		ret = start_link(config, err);
 	if (!ret)
 		ret = again_init(err);
+	if (!ret)
+		ret = second_init(err);
 	if (!ret)
 		ret = peer_listen(where, err);
 	if (!ret && config->metrics.listen)

@@ -47,6 +47,9 @@ struct op;
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
  *	it last worked
+ * @second: the peer's address by the second path, or ""; it was called @second_tries times
+ *	that did not work, is called just now (@second_calls), or again at @second_at
+ * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
  * @gone: forget it as soon as it is not busy
@@ -75,6 +78,10 @@ struct guest {
 	unsigned int again_tries;
 	int64_t again_at, again_good;
 	char again_peer[256];
+	char second[256];
+	bool second_calls, deferred;
+	unsigned int second_tries;
+	int64_t second_at;
 
 	char qmp_path[108];
 	struct ftqmp qmp;

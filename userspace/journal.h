@@ -10,7 +10,7 @@
 
 /* Of an event of the module's: its number. */
 enum {
-	FTMSG_WON = FTKVM_UAPI_EVENT_GUEST_ENDED + 1,
+	FTMSG_WON = FTKVM_UAPI_EVENT_SECOND_UP + 1,
 	FTMSG_LOST,
 	FTMSG_NO_ANSWER,
 	FTMSG_FORGOTTEN,

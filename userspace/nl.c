@@ -317,6 +317,20 @@ int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	if (*pair_name)
 		mnl_attr_put_strz(nlh, FTKVM_A_PAIR_NAME, pair_name);
 	put_settings(nlh, set);
+	if (set->token)
+		mnl_attr_put_u64(nlh, FTKVM_A_TOKEN, set->token);
+	return ftnl_finish(&nl, nlh, NULL, NULL, err);
+}
+
+int ftnl_second(const char *name, int sock_fd, uint64_t token, struct fterr *err)
+{
+	struct ftnl nl;
+	struct nlmsghdr *nlh = open_command(&nl, FTKVM_CMD_SECOND, name, err);
+
+	if (!nlh)
+		return err->code;
+	mnl_attr_put_u32(nlh, FTKVM_A_SOCK_FD, sock_fd);
+	mnl_attr_put_u64(nlh, FTKVM_A_TOKEN, token);
 	return ftnl_finish(&nl, nlh, NULL, NULL, err);
 }
 

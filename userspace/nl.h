@@ -26,7 +26,7 @@ struct ftreplica {
 	char disks_detail[FTKVM_DETAIL_MAX + 1];
 	char module_version[64];
 	uint32_t state, role, pid, reason, counter, timeout_ms, verify_every, on_loss, proto_version;
-	uint64_t period_min, period_max, margin;
+	uint64_t period_min, period_max, margin, token;
 	uint64_t stats[FTKVM_STAT_MAX + 1];
 	bool has_stat[FTKVM_STAT_MAX + 1];
 };
@@ -51,9 +51,9 @@ struct ftproblems {
 	struct ftproblem *list;
 };
 
-/* What may be said in PAIR and SET; zero: not said, but for @verify_every. */
+/* What may be said in PAIR and, but for @token, SET; zero: not said, but for @verify_every. */
 struct ftsettings {
-	uint64_t period_min, period_max, margin;
+	uint64_t period_min, period_max, margin, token;
 	uint32_t counter, timeout_ms, on_loss;
 	uint32_t verify_every;
 	bool verify_said;
@@ -78,6 +78,8 @@ int ftnl_verify_disks(const char *name, bool on, struct fterr *err);
 /* Blocks until both modules agree or not. @pair_name: "" for the replica's name. */
 int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 	      const char *pair_name, const struct ftsettings *set, struct fterr *err);
+/* The pairing that began with @token has a second path: @sock_fd. */
+int ftnl_second(const char *name, int sock_fd, uint64_t token, struct fterr *err);
 /* Blocks until the guest is live. -EAGAIN when the replica is not in @state any more. */
 int ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns,
 		 struct fterr *err);

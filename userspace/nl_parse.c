@@ -43,6 +43,7 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_TRACK]		= MNL_TYPE_U32,
 	[FTKVM_A_DIRTY]		= MNL_TYPE_U64,
 	[FTKVM_A_RANGES]	= MNL_TYPE_BINARY,
+	[FTKVM_A_TOKEN]		= MNL_TYPE_U64,
 };
 
 /* The type, or 0 for an attribute that is unknown or not as it should be. */
@@ -139,6 +140,9 @@ void nl_parse_replica(const struct nlmsghdr *nlh, struct ftreplica *r)
 			break;
 		case FTKVM_A_MARGIN:
 			r->margin = mnl_attr_get_u64(attr);
+			break;
+		case FTKVM_A_TOKEN:
+			r->token = mnl_attr_get_u64(attr);
 			break;
 		case FTKVM_A_STATS:
 			parse_stats(attr, FTKVM_STAT_PAD, FTKVM_STAT_MAX, r->stats, r->has_stat);

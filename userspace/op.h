@@ -25,6 +25,7 @@ struct disk_sync;
  * @timeout_ms: ... and is to have this time-out, unless it is 0
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
+ * @second: the peer's address by the second path, or "": there is to be none
  * @request: what the peer has asked for, or NULL
  * @how: the peer's QEMU was started; the QEMU of this host: @started, if it was
  *	@may_start: ... which is allowed
@@ -57,6 +58,7 @@ struct op {
 	size_t ncons;
 	char peer[256];
 	char peer_name[FTKVM_NAME_MAX + 1];
+	char second[256];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, refused, quiet, stuck, next, have, may_start;

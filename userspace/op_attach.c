@@ -251,6 +251,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->again = json_is_true(json_object_get(request, "again"));
 		op->guest->fresh = json_is_true(json_object_get(request, "fresh"));
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
+		restore_text(op->guest->second, sizeof(op->guest->second), request, "second");
 		restore_text(op->guest->again_peer, sizeof(op->guest->again_peer), request, "again_peer");
 	}
 	op_start(op);

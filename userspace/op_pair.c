@@ -15,6 +15,7 @@
 #include "peer.h"
 #include "peer_call.h"
 #include "replica_json.h"
+#include "second.h"
 #include "text.h"
 
 json_t *pair_request(const struct op *op)
@@ -234,6 +235,8 @@ struct op *pair_op_new(struct client *client, json_t *request, const char *what,
 	if (peer_name)
 		strcpy(op->peer_name, json_string_value(peer_name));
 	ret = ft_settings_from_json(request, &op->set, err);
+	if (!ret)
+		ret = second_wanted(op, request_string(request, "second"), err);
 	if (!ret && wants_attach(op, request)) {
 		ret = attach_params(op, request, err);
 		if (!ret)
@@ -257,6 +260,9 @@ int pair_op_start(struct op *op, struct fterr *err)
 		return ret;
 	}
 	strcpy(op->guest->peer_guest, op->peer_name);
+	strcpy(op->guest->second, op->second);
+	op->guest->second_tries = 0;
+	op->guest->second_at = 0;
 	op->guest->moving = op->disks ? FT_LEAVES : FT_STAYS;
 	op->guest->fresh = !op->disks;
 	guests_save();
@@ -316,12 +322,7 @@ static void pair_backup_work(struct op *op)
 
 void pair_peer_name(struct op *op, const char *from, json_t *request)
 {
-	json_int_t port = json_integer_value(json_object_get(request, "port"));
-
-	if (port > 0 && port < 65536)
-		snprintf(op->peer, sizeof(op->peer), strchr(from, ':') ? "[%s]:%d" : "%s:%d", from, (int)port);
-	else
-		snprintf(op->peer, sizeof(op->peer), "%s", from);
+	peer_call_back(op->peer, sizeof(op->peer), from, json_integer_value(json_object_get(request, "port")));
 }
 
 int pair_session_join(struct op *op, json_t *request, struct fterr *err)

@@ -35,6 +35,7 @@
 #include "peer.h"
 #include "peer_call.h"
 #include "replica_json.h"
+#include "second.h"
 #include "text.h"
 
 #define POLL_US		10000
@@ -541,7 +542,10 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 	op->set.on_loss = on_loss;
 	snprintf(op->peer, sizeof(op->peer), "%s", peer);
 	strcpy(op->peer_name, g->peer_guest);
-	ret = op_guest(op, true, err);
+	/* by the way to its last peer to no other host */
+	ret = second_wanted(op, *g->second && !strcmp(peer, g->again_peer) ? g->second : NULL, err);
+	if (!ret)
+		ret = op_guest(op, true, err);
 	if (!ret)
 		return leave(op, err);
 	op_free(op);

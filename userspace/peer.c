@@ -12,6 +12,7 @@
 #include "job.h"
 #include "op.h"
 #include "peer.h"
+#include "second.h"
 #include "secure.h"
 #include "stream.h"
 
@@ -96,7 +97,9 @@ static void whole_line(struct peer *p)
 		return;
 	}
 	p->fd = -1;
-	if (!token && json_object_get(request, "copy"))
+	if (!token && json_object_get(request, "second"))
+		second_accept(fd, p->from, request);
+	else if (!token && json_object_get(request, "copy"))
 		disk_recv_begin(fd, p->from, request);
 	else if (!token && json_is_true(json_object_get(request, "live")))
 		op_receive(fd, p->from, request);

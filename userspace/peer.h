@@ -11,9 +11,11 @@
  *	{"ftd": 1, "stream": TOKEN}
  *	{"ftd": 1, "version": ..., "guest": NAME, "copy": "disks"}
  *	{"ftd": 1, "version": ..., "guest": NAME, "over": true}
+ *	{"ftd": 1, "second": TOKEN, "port": N}
  *
  * With "live": true the guest runs, and more is said: op_protect.c. With "copy" its disks
  * follow: disk_copy.h. With "over" it was unpaired, and its stopped replica may go: op_unprotect.c.
+ * "second" is for a pair's second path, which was paired with that "token": second.h.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
  * connection belongs to the modules; not a byte of it is read before.

@@ -87,6 +87,14 @@ int peer_connect(const char *peer, struct fterr *err)
 	return ret;
 }
 
+void peer_call_back(char *text, size_t size, const char *from, long long port)
+{
+	if (port > 0 && port < 65536)
+		snprintf(text, size, strchr(from, ':') ? "[%s]:%d" : "%s:%d", from, (int)port);
+	else
+		snprintf(text, size, "%s", from);
+}
+
 void peer_impatient(int fd)
 {
 	int idle_s = 5, count = 3;

@@ -17,6 +17,9 @@
  */
 int peer_connect(const char *peer, struct fterr *err);
 
+/* Who calls from @from listens at @port: HOST:PORT to call it back, or HOST if that is none. */
+void peer_call_back(char *text, size_t size, const char *from, long long port);
+
 /* Make a connection as the module, or QEMU, will have it: blocking, without delays. */
 void peer_ready(int fd);
 

@@ -6,12 +6,15 @@ json_t *peer_parse(const char *line, struct fterr *err)
 {
 	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
 	json_t *version = json_object_get(json, "ftd"), *pair = json_object_get(json, "pair");
-	json_t *stream = json_object_get(json, "stream");
+	json_t *stream = json_object_get(json, "stream"), *second = json_object_get(json, "second");
 	json_int_t v = json_integer_value(version);
 
 	if (json_is_integer(version) && v == PEER_VERSION && stream && json_string_length(stream) == FT_UUID_MAX)
 		return json;
-	if (json_is_integer(version) && v == PEER_VERSION && !stream &&
+	if (json_is_integer(version) && v == PEER_VERSION && !stream && json_is_integer(second) &&
+	    json_integer_value(second) > 0)
+		return json;
+	if (json_is_integer(version) && v == PEER_VERSION && !stream && !second &&
 	    ft_name_ok(json_string_value(json_object_get(json, "guest"))) &&
 	    (!pair || ft_name_ok(json_string_value(pair))))
 		return json;

@@ -42,6 +42,7 @@ json_t *ft_replica_json(const struct ftreplica *r)
 	json_object_set_new(json, "timeout_ms", json_integer(r->timeout_ms));
 	json_object_set_new(json, "verify_every", json_integer(r->verify_every));
 	json_object_set_new(json, "on_loss", string(ft_loss_name(r->on_loss)));
+	json_object_set_new(json, "second", string(ft_second_name(r->stats[FTKVM_STAT_SECOND])));
 	json_object_set_new(json, "module_version", string(r->module_version));
 	json_object_set_new(json, "proto_version", json_integer(r->proto_version));
 	json_object_set_new(json, "stats", ft_stats_json(r));
@@ -149,7 +150,7 @@ bool ft_event_from_json(json_t *json, struct ftevent *e)
 	take_string(json, "detail", e->detail, sizeof(e->detail));
 	e->time_ns = take_integer(json, "time_ns");
 	e->event = take_name(json, "event", ft_event_name, FTKVM_UAPI_EVENT_ATTACHED,
-			     FTKVM_UAPI_EVENT_GUEST_ENDED);
+			     FTKVM_UAPI_EVENT_SECOND_UP);
 	e->state = take_name(json, "state", ft_state_name, 0, FTKVM_UAPI_STATE_UNDECIDED);
 	e->role = take_name(json, "role", ft_role_name, 0, FTKVM_UAPI_ROLE_BACKUP);
 	e->reason = take_name(json, "reason", ft_reason_name, 0, __FTKVM_REASON_MAX - 1);
@@ -193,6 +194,8 @@ json_t *ft_settings_json(const struct ftsettings *set)
 		json_object_set_new(json, "verify_every", json_integer(set->verify_every));
 	if (set->on_loss)
 		json_object_set_new(json, "on_loss", string(ft_loss_name(set->on_loss)));
+	if (set->token)
+		json_object_set_new(json, "token", json_integer(set->token));
 	return json;
 }
 
@@ -241,6 +244,8 @@ int ft_settings_from_json(json_t *json, struct ftsettings *set, struct fterr *er
 		ret = setting(json, "verify_every", 0, FTKVM_VERIFY_HIGHEST, &every, err);
 	if (!ret)
 		ret = on_loss(json, &set->on_loss, err);
+	if (!ret)
+		ret = setting(json, "token", 1, INT64_MAX, &set->token, err);
 	if (ret)
 		return ret;
 	set->counter = counter;

@@ -32,6 +32,8 @@ static const struct words events[] = {
 	[FTKVM_UAPI_EVENT_DIVERGED]	= { "diverged", "the replicas diverged" },
 	[FTKVM_UAPI_EVENT_PROMOTED]	= { "promoted", "the guest goes on here" },
 	[FTKVM_UAPI_EVENT_GUEST_ENDED]	= { "guest-ended", "the guest ended" },
+	[FTKVM_UAPI_EVENT_SECOND_DOWN]	= { "second-down", "the second path was lost" },
+	[FTKVM_UAPI_EVENT_SECOND_UP]	= { "second-up", "the second path is there" },
 };
 
 static const struct words reasons[] = {
@@ -96,6 +98,10 @@ static const struct words stats[FTKVM_STAT_MAX + 1] = {
 	[FTKVM_STAT_DISK_VERIFIES]	= { "disk_verifies", "comparisons of the disks" },
 	[FTKVM_STAT_DISK_GIVEN_UP]	= { "disk_given_up", "  that came to no result" },
 	[FTKVM_STAT_DISK_BYTES]		= { "disk_bytes", "bytes of disks compared" },
+	[FTKVM_STAT_SECOND]		= { "second", "second path: 0 none, 1 down, 2 up" },
+	[FTKVM_STAT_SECOND_SILENCE_MS]	= { "second_silence_ms", "  peer last heard, ms ago" },
+	[FTKVM_STAT_SECOND_LOST]	= { "second_lost", "  lost so far" },
+	[FTKVM_STAT_DEFER_MS]		= { "defer_ms", "  waits for the primary to decide, ms" },
 };
 
 static const char *const dev_stats[] = {
@@ -189,6 +195,11 @@ const char *ft_stat_name(unsigned int stat)
 	return stat <= FTKVM_STAT_MAX ? stats[stat].name : NULL;
 }
 
+const char *ft_second_name(uint64_t second)
+{
+	return second == FTKVM_UAPI_SECOND_UP ? "up" : second == FTKVM_UAPI_SECOND_DOWN ? "down" : "none";
+}
+
 const char *ft_stat_words(unsigned int stat)
 {
 	return stat <= FTKVM_STAT_MAX ? stats[stat].words : NULL;
@@ -207,6 +218,9 @@ bool ft_stat_is_level(unsigned int stat)
 	case FTKVM_STAT_GUEST_TSC:
 	case FTKVM_STAT_VERIFY_WORDS:
 	case FTKVM_STAT_VERIFY_NS:
+	case FTKVM_STAT_SECOND:
+	case FTKVM_STAT_SECOND_SILENCE_MS:
+	case FTKVM_STAT_DEFER_MS:
 		return true;
 	}
 	return false;

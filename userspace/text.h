@@ -25,6 +25,7 @@ const char *ft_dev_kind_name(uint32_t kind);
 const char *ft_state_words(uint32_t state);
 const char *ft_event_words(uint32_t event);
 const char *ft_reason_words(uint32_t reason);
+const char *ft_second_name(uint64_t second);	/* enum ftkvm_uapi_second */
 const char *ft_stat_words(unsigned int stat);
 
 /* Does a guest in this state survive the loss of a host? */

@@ -227,6 +227,11 @@ static void print_link(const struct ftreplica *r, FILE *to)
 	else
 		fprintf(to, ", no link");
 	fputc('\n', to);
+	if (s[FTKVM_STAT_SECOND] == FTKVM_UAPI_SECOND_UP)
+		fprintf(to, "    second   path up, last heard %s ago\n", ft_format_age(s[FTKVM_STAT_SECOND_SILENCE_MS], age,
+										    sizeof(age)));
+	else if (s[FTKVM_STAT_SECOND] == FTKVM_UAPI_SECOND_DOWN)
+		fputs("    second   path DOWN: nobody tells a dead host from a cut link\n", to);
 	if (!s[FTKVM_STAT_EPOCHS])
 		return;
 	fprintf(to, "    lag      %s now", ft_format_count(s[FTKVM_STAT_LAG_EPOCHS], "epoch", n, sizeof(n)));

@@ -352,6 +352,7 @@ static void seed_pair(struct seed *s, u8 cmd, u16 odd, s64 value)
 		{ FTKVM_A_VERIFY_EVERY, 4, 100 },
 		{ FTKVM_A_ON_LOSS, 4, FTKVM_UAPI_LOSS_HOLD },
 	};
+	static const u64 token = 0x7000000000000001;
 	u32 i;
 
 	seed_attr(s, FTKVM_A_NAME, "db1", 4);
@@ -362,6 +363,19 @@ static void seed_pair(struct seed *s, u8 cmd, u16 odd, s64 value)
 		seed_attr(s, FTKVM_A_PEER, "10.0.0.1:7411", 14);
 	if (cmd == FTKVM_CMD_PAIR)
 		seed_attr(s, FTKVM_A_PAIR_NAME, "db2", 4);
+	if (cmd == FTKVM_CMD_PAIR)
+		seed_attr(s, FTKVM_A_TOKEN, &token, 8);
+	seed_done(s);
+}
+
+static void seed_second(struct seed *s, u64 token)
+{
+	static const s32 fd = 7;
+
+	seed_begin(s, 0, 0, FTKVM_CMD_SECOND);
+	seed_attr(s, FTKVM_A_NAME, "db1", 4);
+	seed_attr(s, FTKVM_A_SOCK_FD, &fd, 4);
+	seed_attr(s, FTKVM_A_TOKEN, &token, 8);
 	seed_done(s);
 }
 
@@ -526,6 +540,8 @@ void fuzz_seeds(void)
 	u32 disks;
 
 	register_family();
+	seed_second(&s, 0);
+	seed_second(&s, U64_MAX);
 	for (ret = 0; ret < 4; ret++) {
 		seed_begin(&s, ret, ret > 1, FTKVM_CMD_FENCE);
 		seed_attr(&s, FTKVM_A_NAME, "db1", 4);

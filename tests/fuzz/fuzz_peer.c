@@ -39,7 +39,7 @@ static void settings(json_t *request)
 	REQUIRE(!ft_settings_from_json(json, &again, &err));
 	REQUIRE(set.period_min == again.period_min && set.period_max == again.period_max &&
 		set.margin == again.margin && set.counter == again.counter &&
-		set.timeout_ms == again.timeout_ms);
+		set.timeout_ms == again.timeout_ms && set.token == again.token);
 	json_decref(json);
 	if (set.period_min && set.timeout_ms)
 		REACHED("a request with settings");
@@ -57,6 +57,9 @@ static void line(const char *text)
 		if (json_object_get(json, "stream")) {
 			REQUIRE(json_string_length(json_object_get(json, "stream")) == FT_UUID_MAX);
 			REACHED("a further connection");
+		} else if (json_object_get(json, "second")) {
+			REQUIRE(json_integer_value(json_object_get(json, "second")) > 0);
+			REACHED("a second path");
 		} else {
 			REQUIRE(guest && name_ok(guest));
 			settings(json);
@@ -118,6 +121,7 @@ void fuzz_seeds(void)
 		"{\"ftd\": 1, \"version\": \"0.1\", \"guest\": \"db1\", \"port\": 7411}",
 		("{\"ftd\": 1, \"guest\": \"a.b-c_9\", \"period_min\": 1000, \"period_max\": 5000, "
 		 "\"margin\": 512, \"counter\": 192, \"timeout\": 3000}"),
+		"{\"ftd\": 1, \"second\": 4711, \"port\": 7717}",
 		"{\"ftd\": 1, \"stream\": \"0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f\"}",
 		"{\"ftd\": 2, \"guest\": \"db1\"}",
 		"{\"ftd\": 1, \"guest\": \"../x\"}",

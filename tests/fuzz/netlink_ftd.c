@@ -23,7 +23,7 @@ bool ftd_hears_replica(const void *nlh, const struct world_replica *r)
 	       f.reason == r->reason && f.counter == r->counter &&
 	       f.timeout_ms == r->timeout_ms && f.proto_version == r->proto_version &&
 	       f.period_min == r->period_min && f.period_max == r->period_max &&
-	       f.margin == r->margin;
+	       f.margin == r->margin && f.token == r->token;
 }
 
 bool ftd_hears_device(const void *nlh, const struct world_device *d)

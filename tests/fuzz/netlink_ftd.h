@@ -14,7 +14,7 @@
 struct world_replica {
 	const char *name, *peer, *detail, *disks_detail, *module_version;
 	uint32_t state, role, pid, reason, counter, timeout_ms, proto_version, event;
-	uint64_t period_min, period_max, margin;
+	uint64_t period_min, period_max, margin, token;
 	const uint64_t *stats;	/* by FTKVM_STAT_*, those that there are */
 };
 

@@ -154,6 +154,9 @@ static bool take_attr(struct call *c, u16 type, const u8 *payload, size_t len)
 		c->p.on_loss = v;
 		c->mask |= FTKVM_SET_ON_LOSS;
 		return len == 4 && within(v, FTKVM_UAPI_LOSS_SOLO, FTKVM_UAPI_LOSS_HOLD);
+	case FTKVM_A_TOKEN:
+		c->p.token = v;
+		return len == 8 && v;
 	case FTKVM_A_DISKS:
 		c->disks = v;
 		return len == 4 && v <= FTKVM_UAPI_DISKS_COMPARE;
@@ -179,7 +182,7 @@ static const struct {
 	[FTKVM_CMD_ATTACH] = { A(NAME) | A(VM_FD), 0 },
 	[FTKVM_CMD_DETACH] = { A(NAME), 0 },
 	[FTKVM_CMD_PAIR] = { A(NAME) | A(ROLE) | A(SOCK_FD),
-			     A(PEER) | A(PAIR_NAME) | SETTINGS },
+			     A(PEER) | A(PAIR_NAME) | A(TOKEN) | SETTINGS },
 	[FTKVM_CMD_UNPAIR] = { A(NAME), 0 },
 	[FTKVM_CMD_PROMOTE] = { A(NAME), A(FORCE) | A(STATE) },
 	[FTKVM_CMD_GET] = { A(NAME), 0 },
@@ -197,6 +200,7 @@ static const struct {
 	[FTKVM_CMD_FENCE] = { A(NAME), 0 },
 	[FTKVM_CMD_DEV_TRACK] = { A(DEV_NAME), A(TRACK) },
 	[FTKVM_CMD_DEV_DIRTY] = { A(DEV_NAME) | A(TRACK), 0 },
+	[FTKVM_CMD_SECOND] = { A(NAME) | A(SOCK_FD) | A(TOKEN), 0 },
 };
 
 /* Beside each attribute on its own: what must be there together. */

@@ -57,7 +57,7 @@ static bool same_settings(const struct ftkvm_pair_params *a, const struct ftkvm_
 	return a->period_min == b->period_min && a->period_max == b->period_max &&
 	       a->margin == b->margin && a->counter == b->counter &&
 	       a->timeout_ms == b->timeout_ms && a->verify_every == b->verify_every &&
-	       a->on_loss == b->on_loss;
+	       a->on_loss == b->on_loss && a->token == b->token;
 }
 
 int ftkvm_replica_pair(const char *name, const struct ftkvm_pair_params *p, u32 *reason,
@@ -81,6 +81,15 @@ int ftkvm_replica_fence(const char *name, char *why, size_t size)
 {
 	comes(FTKVM_CMD_FENCE, false, name);
 	REACHED("FENCE");
+	return done(why, size);
+}
+
+int ftkvm_replica_second(const char *name, int fd, u64 token, char *why, size_t size)
+{
+	const struct call *c = comes(FTKVM_CMD_SECOND, false, name);
+
+	REQUIRE(c->fd == fd && fd >= 0 && c->p.token == token && token);
+	REACHED("SECOND");
 	return done(why, size);
 }
 
@@ -150,6 +159,7 @@ void make_info(struct ftkvm_info *info, u32 nr)
 	info->margin = v << 8;
 	info->counter = v ^ 0xc0;
 	info->timeout_ms = v * 3;
+	info->token = v % 3 ? v * 0x100000001ull : 0;
 	memcpy(info->stat, w.stat, sizeof(info->stat));
 }
 
@@ -373,6 +383,7 @@ static void hear_info(const struct nlmsghdr *nlh, u32 nr)
 		.state = i.state, .role = i.role, .pid = i.pid, .reason = i.reason,
 		.counter = i.counter, .timeout_ms = i.timeout_ms,
 		.period_min = i.period_min, .period_max = i.period_max, .margin = i.margin,
+		.token = i.token,
 		.stats = (const uint64_t *)i.stat,
 	};
 	REQUIRE(ftd_hears_replica(nlh, &r));

@@ -12,7 +12,9 @@
  * garbled (KUnit, fuzzing); where exactly an epoch ends (landing); flow control,
  * which makes the primary wait, never go on; heartbeats: instead, a link is
  * silent when its peer's host is off or its direction is cut, and then the
- * time-out may come at any moment, or never.
+ * time-out may come at any moment, or never. So is the second path: all that it does is that a
+ * backup asks the arbiter later (core/beat.c), and here it may ask at any moment from the loss
+ * on, or never; and that an operator's promotion is refused, which he need not try.
  *
  * The guest is a program: environment read, output, environment read, output...
  * and at most one input, at any place.

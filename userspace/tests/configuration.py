@@ -52,6 +52,7 @@ def configuration_taken(w):
              {"guests": {"start": True, "standby": ["b", "[::1]:70", "c:7"]}}),
             ("[link]\ntimeout-ms = 200\n[arbiter]\ntimeout-ms = 300",
              {"link": {"timeout-ms": 200}, "arbiter": {"timeout-ms": 300}}),
+            ("[link]\nsecond = [::1]:70", {"link": {"timeout-ms": 0, "second": "[::1]:70"}}),
             ("[link]\nsecurity = plain", {}), ("[link]\nca = {hook}\nsecurity = plain".format(hook=hook), {}),
             (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
         conf = write(w, text)
@@ -121,6 +122,7 @@ def configuration_refused(w):
             (f"[link]\nsecurity = psk\npsk-file = {secret}\npeer-name = x", 4,
              "peer-name is not for security = psk; say security = tls, or leave it out"),
             ("[arbiter]\npeer-name = x", 2, r"has no key peer-name; it belongs to \[link\]"),
+            ("[link]\nsecond = :7", 2, "second = :7 is no host; say HOST"),
             ("[link]\ntimeout-ms = 199", 2, "give a number from 200 to 600000"),
             (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
             ("[guests]\nstart = maybe", 2, "start = maybe is no choice; say yes or no"),

@@ -29,14 +29,23 @@
 #define JOBS		8	/* cases at a time; they mostly sleep */
 #define SETTLE_MS	60000	/* however busy the machine is */
 #define STEPS		6
+#define DEFER_MS	300	/* how long a backup waits for its primary */
 
 static const char *const roles[] = { "A", "B" };
 
 /* What both "hosts" and the case's driver see. */
 struct world {
 	char session[FT_SESSION_MAX + 1];
+	/*
+	 * In some cases there is a second path, by which the backup hears that the primary's host
+	 * lives: where it does, and the cable of that path is whole
+	 */
+	bool second;
+	atomic_bool second_cut;
+	_Atomic int64_t orphan_at;
 	struct replica {
 		atomic_int state;
+		atomic_bool off;
 		atomic_bool went_on;	/* it was live alone, ever */
 	} r[2];
 	/* of a thousand questions */
@@ -53,6 +62,17 @@ static struct guest guest = { .name = "guest" };
 
 /* --- in the place of the module, and of what ftd does with guests ------------ */
 
+/* kmod/core/beat.c, with a bound that no case waits long for. */
+static uint64_t defer_ms(int state)
+{
+	int theirs = atomic_load(&world->r[0].state);
+
+	if (!world->second || !me || state != FTKVM_UAPI_STATE_ORPHAN || atomic_load(&world->second_cut) ||
+	    atomic_load(&world->r[0].off) || ft_now_ms() - atomic_load(&world->orphan_at) > DEFER_MS)
+		return 0;
+	return theirs == FTKVM_UAPI_STATE_PRIMARY || theirs == FTKVM_UAPI_STATE_UNDECIDED ? 10 : 0;
+}
+
 static void fill(struct ftreplica *r)
 {
 	memset(r, 0, sizeof(*r));
@@ -60,6 +80,7 @@ static void fill(struct ftreplica *r)
 	r->state = atomic_load(&world->r[me].state);
 	r->role = me ? FTKVM_UAPI_ROLE_BACKUP : FTKVM_UAPI_ROLE_PRIMARY;
 	r->reason = FTKVM_REASON_PEER_SILENT;
+	r->stats[FTKVM_STAT_DEFER_MS] = defer_ms(r->state);
 }
 
 int ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
@@ -250,6 +271,8 @@ static void lose(struct driver *d, int which)
 
 	if (!d->on[which])
 		return;
+	if (which)
+		atomic_store(&world->orphan_at, ft_now_ms());
 	atomic_compare_exchange_strong(&world->r[which].state, &from,
 				       which ? FTKVM_UAPI_STATE_ORPHAN : FTKVM_UAPI_STATE_UNDECIDED);
 	if (d->daemon[which] > 0)
@@ -270,6 +293,7 @@ static void lose_both(struct driver *d)
 static void power_off(struct driver *d, int which)
 {
 	d->on[which] = false;
+	atomic_store(&world->r[which].off, true);
 	daemon_end(d, which);
 	tell(d, "off", which);
 	nap(draw(&d->seed, 10));
@@ -280,7 +304,7 @@ static void step(struct driver *d)
 {
 	int which = draw(&d->seed, 2);
 
-	switch (draw(&d->seed, 8)) {
+	switch (draw(&d->seed, 9)) {
 	case 0:
 	case 1:
 		if (!d->cut) {
@@ -315,6 +339,12 @@ static void step(struct driver *d)
 		if (d->is_away && !rename(d->away, d->path)) {
 			d->is_away = false;
 			tell(d, "arbiter-back", -1);
+		}
+		break;
+	case 7:
+		if (world->second) {
+			atomic_store(&world->second_cut, !atomic_load(&world->second_cut));
+			tell(d, "second-path", -1);
 		}
 		break;
 	}
@@ -385,6 +415,7 @@ static bool run_case(const char *dir, unsigned int number, unsigned int seed)
 		return false;
 	world->slow = draw(&d.seed, 2) * 500;
 	world->unheard = draw(&d.seed, 3) ? 0 : 400;
+	world->second = draw(&d.seed, 2);
 	atomic_store(&world->r[0].state, FTKVM_UAPI_STATE_PRIMARY);
 	atomic_store(&world->r[1].state, FTKVM_UAPI_STATE_BACKUP);
 	if (arbiter_new(configuration(d.config), &arbiter, &err) || ft_uuid(world->session, &err) ||

@@ -342,6 +342,8 @@ static void peers_lines(void)
 		"{\"ftd\": 1, \"ftd\": 1, \"guest\": \"a\"}",
 		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": \"../x\"}",
 		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": 5}",
+		"{\"ftd\": 1, \"second\": 0}", "{\"ftd\": 1, \"second\": -5}", "{\"ftd\": 1, \"second\": \"5\"}",
+		"{\"ftd\": 1, \"second\": 5, \"guest\": \"a\", \"stream\": 5}",
 		"{\"ftd\": 1, \"stream\": \"0a1b\"}", "{\"ftd\": 1, \"guest\": \"a\", \"stream\": 5}",
 	};
 	struct fterr err;
@@ -351,6 +353,9 @@ static void peers_lines(void)
 	CHECK(json);
 	json_decref(json);
 	json = peer_parse("{\"ftd\": 1, \"guest\": \"web-b\", \"pair\": \"web\"}", &err);
+	CHECK(json);
+	json_decref(json);
+	json = peer_parse("{\"ftd\": 1, \"second\": 9223372036854775807, \"port\": 7717}", &err);
 	CHECK(json);
 	json_decref(json);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -374,15 +379,17 @@ static int settings_of(const char *text, struct ftsettings *set)
 
 static void settings(void)
 {
-	struct ftsettings set = { 1000, 2000, 300, 0x5100d1, 1500, FTKVM_UAPI_LOSS_HOLD, 50, true }, again;
+	struct ftsettings set = { 1000, 2000, 300, 0x7000000000000001, 0x5100d1, 1500, FTKVM_UAPI_LOSS_HOLD, 50, true },
+			  again;
 	json_t *json = ft_settings_json(&set);
 	struct fterr err;
 
 	CHECK(!ft_settings_from_json(json, &again, &err));
 	CHECK(again.period_min == 1000 && again.period_max == 2000 && again.margin == 300);
-	CHECK(again.counter == 0x5100d1 && again.timeout_ms == 1500);
+	CHECK(again.counter == 0x5100d1 && again.timeout_ms == 1500 && again.token == 0x7000000000000001);
 	CHECK(again.verify_said && again.verify_every == 50 && again.on_loss == FTKVM_UAPI_LOSS_HOLD);
 	CHECK(settings_of("{\"on_loss\": \"perhaps\"}", &set));
+	CHECK(settings_of("{\"token\": 0}", &set) && settings_of("{\"token\": -1}", &set));
 	json_decref(json);
 	CHECK(!settings_of("{}", &set) && !set.period_min && !set.counter && !set.verify_said);
 	CHECK(!settings_of("{\"verify_every\": 0}", &set) && set.verify_said && !set.verify_every);

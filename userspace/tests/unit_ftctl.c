@@ -84,6 +84,10 @@ static void command_options(void)
 	CHECK(ctl.set.counter == 0xc0 && ctl.set.timeout_ms == 900);
 	CHECK(!parse("set web --period-min 1000 --period-max=2000") && ctl.set.period_max == 2000);
 	CHECK(!parse("set web --tim 900") && ctl.set.timeout_ms == 900);
+	CHECK(!parse("pair web --peer a --second b:7") && !strcmp(ctl.second, "b:7"));
+	CHECK(!parse("protect web --peer a --second none") && !strcmp(ctl.second, "none"));
+	CHECK(refuses("pair web --peer a --second ", "--second needs a value"));
+	CHECK(refuses("set web --second b", "takes no --second"));
 	CHECK(!parse("set web --on-loss hold") && ctl.set.on_loss == FTKVM_UAPI_LOSS_HOLD);
 	CHECK(parse("set web --on-loss maybe"));
 	CHECK(!parse("set web --verify-every 0") && ctl.set.verify_said && !ctl.set.verify_every);

@@ -42,6 +42,7 @@ static struct nlmsghdr *replica_message(void)
 	mnl_attr_put_u64(nlh, FTKVM_A_MARGIN, 77);
 	mnl_attr_put_u32(nlh, FTKVM_A_COUNTER, 0x5100d1);
 	mnl_attr_put_u32(nlh, FTKVM_A_TIMEOUT_MS, 1500);
+	mnl_attr_put_u64(nlh, FTKVM_A_TOKEN, 0x8000000000000001);
 	mnl_attr_put_u32(nlh, FTKVM_A_VERIFY_EVERY, 12);
 	mnl_attr_put_u32(nlh, FTKVM_A_ON_LOSS, FTKVM_UAPI_LOSS_HOLD);
 	mnl_attr_put_strz(nlh, FTKVM_A_MODULE_VERSION, "0.1");
@@ -66,6 +67,7 @@ static void replica(void)
 	CHECK(r.state == FTKVM_UAPI_STATE_BACKUP && r.role == FTKVM_UAPI_ROLE_BACKUP && r.pid == 4711);
 	CHECK(r.period_min == 1000 && r.period_max == 1 << 30 && r.margin == 77);
 	CHECK(r.counter == 0x5100d1 && r.timeout_ms == 1500 && r.proto_version == 1);
+	CHECK(r.token == 0x8000000000000001);
 	CHECK(r.on_loss == FTKVM_UAPI_LOSS_HOLD);
 	CHECK(r.verify_every == 12 && !strcmp(r.disks_detail, "it was stopped"));
 	CHECK(r.stats[FTKVM_STAT_EPOCHS] == 5 && r.stats[FTKVM_STAT_LAG_BYTES] == 6);
