@@ -17,6 +17,7 @@ import os
 import random
 import re
 import shlex
+import time
 
 from harness import SLACK, need
 from ftbed import paths
@@ -206,8 +207,8 @@ class Ssh(Load):
         for number in range(1, self.lines + 1):
             total = (total * 31 + number) % 1000003
             want.append([str(number), str(total)])
-        need([line[:2] for line in counted] == want, "not each line once and in order: "
-             f"{next((pair for pair in zip(counted, want) if pair[0][:2] != pair[1]), counted[-1:])}")
+        bad = next((pair for pair in zip(counted, want) if pair[0][:2] != pair[1]), counted[-1:])
+        need([line[:2] for line in counted] == want, f"not each line once and in order: {bad}")
         need(len({line[2] for line in counted}) == 1, "the lines are of several processes")
         typed = [line for line in lines if line.startswith("typed ")]
         need(typed == [f"typed line {n + 1}" for n in range(self.typed)],
@@ -266,48 +267,54 @@ class Streams(Load):
     """TCP both ways, each byte right and in its place; datagrams, lost around the cut only."""
 
     programs = "streams"
+    REPORT = 10		# a client of UDP tells how far it is each time it has sent so many
 
-    def __init__(self, seed=1, size=400000, rate=16000, datagrams=300, per_second=10):
-        self.seed, self.size, self.rate = seed, size, rate
-        self.datagrams, self.per_second = datagrams, per_second
+    def __init__(self, seed=1, size=400000, rate=16000, per_second=10):
+        self.seed, self.size, self.rate, self.per_second = seed, size, rate, per_second
         self.tcp = self.udp = None
-        self.window = [None, None]	# of datagrams that may be lost or doubled
+        # Of the datagrams: the last that had come back before the cut; one sent after it.
+        self.before = self.after = None
 
     def begin(self, bench):
         bench.until(bench.words("streams", "tcp", GUEST, 1, 1, 0))
         self.tcp = bench.start("exec " + bench.words("streams", "tcp", GUEST, self.seed, self.size,
                                                      self.rate))
         self.udp = bench.start("exec " + bench.words("streams", "udp", GUEST, self.seed + 7,
-                                                     self.datagrams, self.per_second))
+                                                     1000000, self.per_second))
 
     @staticmethod
     def _said(job, what):
         need(job.running or job.code == 0, f"streams has ended: {bytes(job.err)!r}")
-        lines = bytes(job.out).decode().split("\n")[:-1]
-        return [json.loads(line)[what] for line in lines if what in json.loads(line)]
+        lines = [json.loads(line) for line in bytes(job.out).decode().split("\n")[:-1]]
+        return [line[what] for line in lines if what in line]
 
     def done(self, bench):
-        tcp = self._said(self.tcp, "came")[-1:] or [0]
-        udp = self._said(self.udp, "sent")[-1:] or [0]
-        return min(tcp[0] / self.size, udp[0] / self.datagrams)
+        # UDP ends when it is told to
+        tcp, udp = self._said(self.tcp, "came"), self._said(self.udp, "sent")
+        return tcp[-1] / self.size if tcp and udp else 0.0
 
     def cut(self, bench):
-        self.window[0] = self._said(self.udp, "last")[-1]
+        self.before = self._said(self.udp, "last")[-1]
+
+    def alive(self, bench):
+        # it may have told this just before the cut
+        self.after = self._said(self.udp, "sent")[-1] + 2 * self.REPORT
 
     def check(self, bench):
         _end(self.tcp, "TCP")
+        end = time.monotonic() + PATIENCE
+        while self._said(self.udp, "last")[-1] < self.after:
+            need(time.monotonic() < end, f"datagram {self.after} does not come back")
+            time.sleep(0.1)
+        course = list(zip(self._said(self.udp, "sent"), self._said(self.udp, "last")))
+        self.udp.close_input()
         last = json.loads(_end(self.udp, "UDP").strip().splitlines()[-1])
-        self.check_datagrams(last, list(zip(self._said(self.udp, "sent"),
-                                            self._said(self.udp, "last"))))
-        return last
+        self.check_datagrams(last, course)
 
     def check_datagrams(self, last, course):
-        """@course: (how many were sent, the last that had come back), now and then."""
-        begin = self.window[0]
-        # Over it is with the first report of an answer to one that was sent after the cut.
-        sent = next((sent for sent, at in course if sent > begin + 1), None)
-        end = next((s for s, at in course if at > sent), None)
-        need(end, f"no datagram came back after the cut: {course[-3:]}")
+        """@course: (how many were sent, the last that had come back), now and then. When one
+        comes back that was sent after the cut the survivor is on the network."""
+        end = next(sent for sent, at in course if at >= self.after)
         for what in ("lost", "doubled"):
-            outside = [r for r in last[what] if r[0] <= begin or r[1] > end]
-            need(not outside, f"datagrams {what} outside of {begin} to {end}: {outside}")
+            outside = [r for r in last[what] if r[0] <= self.before or r[1] > end]
+            need(not outside, f"datagrams {what} outside of {self.before} to {end}: {outside}")

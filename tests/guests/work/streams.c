@@ -4,7 +4,8 @@
  *
  *	streams serve				both ports, for ever
  *	streams tcp ADDRESS SEED BYTES RATE	BYTES there and as many back, at once
- *	streams udp ADDRESS SEED COUNT RATE	COUNT datagrams, each of which comes back
+ *	streams udp ADDRESS SEED COUNT RATE	at most COUNT datagrams, each of which comes back,
+ *						until the end of standard input
  *
  * RATE is per second, of bytes each way or of datagrams. Byte n of a stream is a function of
  * its seed and n, so that one that is lost, doubled or out of place is seen where it happens,
@@ -334,6 +335,14 @@ static bool take(int fd, uint64_t seed, uint32_t sent, uint8_t *count, uint32_t 
 	return true;
 }
 
+static bool input_ended(void)
+{
+	struct pollfd p = { .fd = 0, .events = POLLIN };
+	char c;
+
+	return poll(&p, 1, 0) > 0 && read(0, &c, 1) <= 0;
+}
+
 static int udp(const char *address, uint64_t seed, uint32_t number, double rate)
 {
 	struct sockaddr_in to = at(address, UDP_PORT);
@@ -341,30 +350,31 @@ static int udp(const char *address, uint64_t seed, uint32_t number, double rate)
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	struct datagram d, last = { 0 };
 	double began = seconds();
-	uint32_t bad = 0;
+	uint32_t bad = 0, sent = 0;
 
 	if (!count || fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		die("%s:%d: %s", address, UDP_PORT, strerror(errno));
-	for (uint32_t i = 0; i < number; i++) {
+	while (sent < number && !input_ended()) {
 		double left;
 
 		memset(&d, 0, sizeof(d));
 		d.seed = seed;
-		d.seq = i;
+		d.seq = sent;
 		fill(d.data, seed_of(&d), 0, sizeof(d.data));
 		send(fd, &d, sizeof(d), 0);
-		while ((left = began + (i + 1) / rate - seconds()) > 0)
-			take(fd, seed, i + 1, count, &bad, &last, left * 1000 + 1);
-		if (i % 10 == 9) {
-			printf("{\"sent\": %u, \"last\": %u}\n", i + 1, last.seq);
+		sent++;
+		while ((left = began + sent / rate - seconds()) > 0)
+			take(fd, seed, sent, count, &bad, &last, left * 1000 + 1);
+		if (sent % 10 == 0) {
+			printf("{\"sent\": %u, \"last\": %u}\n", sent, last.seq);
 			fflush(stdout);
 		}
 	}
-	while (take(fd, seed, number, count, &bad, &last, LINGER_MS))
+	while (take(fd, seed, sent, count, &bad, &last, LINGER_MS))
 		;
-	printf("{\"sent\": %u, ", number);
-	ranges("lost", count, number, 0);
-	ranges("doubled", count, number, 2);
+	printf("{\"sent\": %u, ", sent);
+	ranges("lost", count, sent, 0);
+	ranges("doubled", count, sent, 2);
 	printf("\"bad_here\": %u, \"bad_there\": %u, \"came_there\": %u}\n", bad, last.bad,
 	       last.back);
 	return bad || last.bad;
