@@ -91,7 +91,7 @@ class Postgres(Load):
     programs = "postgres"
     ACCOUNTS, START = 20, 1000
 
-    def __init__(self, clients=4, each=20):
+    def __init__(self, clients=4, each=12):
         self.clients, self.each = clients, each
         self.job = None
 
