@@ -3,7 +3,7 @@
  * The control socket: one JSON object in a line asks, one answers.
  *
  *	{"cmd": "attach", "name": ..., "qmp": ..., "consoles": ["ID=BACKEND", ...]}
- *	{"cmd": "pair", "name": ..., "peer": "HOST[:PORT]", ["peer_name"],
+ *	{"cmd": "pair", "name": ..., "peer": "HOST[:PORT]", ["peer_name", "second"],
  *	 ["qmp", "consoles"], ["period_min", "period_max", "margin", "counter", "timeout",
  *	 "verify_every"]}
  *	{"cmd": "promote", "name": ..., "force": bool}

@@ -48,7 +48,7 @@ struct op;
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
  *	it last worked
  * @second: the peer's address by the second path, or ""; it was called @second_tries times
- *	that did not work, is called just now (@second_calls), or again at @second_at
+ *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
@@ -79,7 +79,7 @@ struct guest {
 	int64_t again_at, again_good;
 	char again_peer[256];
 	char second[256];
-	bool second_calls, deferred;
+	bool second_calls, second_seen, deferred;
 	unsigned int second_tries;
 	int64_t second_at;
 

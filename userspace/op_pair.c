@@ -262,6 +262,7 @@ int pair_op_start(struct op *op, struct fterr *err)
 	strcpy(op->guest->peer_guest, op->peer_name);
 	strcpy(op->guest->second, op->second);
 	op->guest->second_tries = 0;
+	op->guest->second_seen = false;
 	op->guest->second_at = 0;
 	op->guest->moving = op->disks ? FT_LEAVES : FT_STAYS;
 	op->guest->fresh = !op->disks;

@@ -104,8 +104,8 @@ static void call_start(struct guest *g, uint64_t token)
 	s->job.work = call_work;
 	s->job.done = call_done;
 	s->token = token;
-	/* the first try may come before the backup is there */
-	s->loud = g->second_tries == 1;
+	/* the first try of all may come before the backup is there */
+	s->loud = g->second_tries == (g->second_seen ? 0 : 1);
 	strcpy(s->name, g->name);
 	strcpy(s->address, g->second);
 	if (job_start(&s->job)) {
@@ -124,6 +124,7 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 	if (r->stats[FTKVM_STAT_SECOND] == FTKVM_UAPI_SECOND_UP) {
 		g->second_tries = 0;
 		g->second_at = 0;
+		g->second_seen = true;
 		return;
 	}
 	if (r->state == FTKVM_UAPI_STATE_PRIMARY && ft_now_ms() >= g->second_at)

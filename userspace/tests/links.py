@@ -3,6 +3,7 @@
 
 The kernel's part is played by tests/standin_tls.c; the emulated hosts have a real one.
 """
+import json
 import os
 import re
 import socket
@@ -293,6 +294,22 @@ def link_of_the_silent(w):
     for text in (os.urandom(100000), b"\x16" + os.urandom(10000), b"\x16\x03\x01\xff\xff" + bytes(70000)):
         ftd.peer(text)
     need(ftd.ask(cmd="info")["ok"], "ftd does not answer any more")
+
+
+@test
+def second_path_refused(w):
+    """Who names no pairing that is here, or a guest's that can't be called so."""
+    ftd = w.ftd("ftd", program="ftd-alone", env={"FTKVM_STANDIN": w.dir})
+    write(w, json.dumps([{"name": "g", "role": "backup", "state": "backup"}]), ".replicas")
+    for line, cause in ((b'{"ftd": 1, "second": 5, "port": 1}\n', b"no guest here is paired so"),
+                        (b'{"ftd": 1, "second": 0}\n', b"no request to pair"),
+                        (b'{"ftd": 1, "second": "x"}\n', b"no request to pair")):
+        said = ftd.peer(line)
+        need(cause in said, f"{line!r}: {said!r}")
+    for second in (":7", "", "a:b", "x" * 300):
+        said = ftd.ask(cmd="pair", name="g", peer="127.0.0.1", second=second)
+        need("is no HOST[:PORT], nor none" in said["error"], f"{second!r}: {said}")
+    need("not attached" in ftd.ask(cmd="pair", name="g", peer="127.0.0.1", second="b:7")["error"], "it was refused")
 
 
 @test
