@@ -145,6 +145,7 @@ void ftkvm_second_fill(struct ftkvm_replica *r, u64 *s)
 	s[FTKVM_STAT_SECOND_SILENCE_MS] = l.silence_ms;
 	s[FTKVM_STAT_SECOND_LOST] = READ_ONCE(r->second_lost);
 	s[FTKVM_STAT_DEFER_MS] = ftkvm_loss_defer(&l);
+	s[FTKVM_STAT_PEER_ALONE] = ftkvm_loss_forbids(&l);
 }
 
 /**
