@@ -148,7 +148,9 @@ static void promote_work(struct op *op)
 			op->ret = failover_ask(op->session, &r, op->force, &op->err);
 		if (op->ret)
 			return;
-		joined = r.state == FTKVM_UAPI_STATE_ORPHAN && drained(op) && join_consoles_early(op);
+		/* what the module will refuse must not show at a console */
+		joined = r.state == FTKVM_UAPI_STATE_ORPHAN && (op->force || !r.stats[FTKVM_STAT_PEER_ALONE]) &&
+			 drained(op) && join_consoles_early(op);
 		if (!joined && r.role == FTKVM_UAPI_ROLE_BACKUP)
 			collect(op, false);
 		op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
