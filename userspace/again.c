@@ -33,6 +33,13 @@ void again_wanted(struct guest *g)
 	guests_save();
 }
 
+void again_dismiss(struct guest *g)
+{
+	g->again = false;
+	g->alone = true;
+	guests_save();
+}
+
 void again_tried(struct guest *g, bool good)
 {
 	int64_t wait = wait_ms(g);
@@ -40,6 +47,7 @@ void again_tried(struct guest *g, bool good)
 	g->again_tries++;
 	if (good) {
 		g->again = false;
+		g->alone = false;
 		g->again_good = ft_now_ms();
 		return;
 	}
@@ -67,7 +75,9 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 	const char *peer;
 	struct fterr err;
 
-	if (!g->again && c->guests.protect_again && lost_peer(r) && *r->peer) {
+	if (r->state == FTKVM_UAPI_STATE_PRIMARY && !g->busy)
+		g->alone = false;
+	if (!g->again && !g->alone && c->guests.protect_again && lost_peer(r) && *r->peer) {
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
 		again_wanted(g);
 	}

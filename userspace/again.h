@@ -17,4 +17,7 @@ void again_wanted(struct guest *g);
 /* The main loop's: a try to protect it is over. */
 void again_tried(struct guest *g, bool good);
 
+/* The main loop's: nobody wants it to be protected again, until it has been. */
+void again_dismiss(struct guest *g);
+
 #endif

@@ -266,6 +266,14 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	bool won = false;
 	int ret;
 
+	/*
+	 * It is decided, whether the arbiter was asked or not: there is nothing to claim, and nobody to
+	 * be powered off. What this one has is of before.
+	 */
+	if (r->stats[FTKVM_STAT_PEER_ALONE]) {
+		ft_log(SD_WARNING, "guest %s has lost its peer, which goes on, as the second path tells", a->name);
+		return FENCE;
+	}
 	/* its guest is the one that the world sees: the second path tells that its host lives */
 	a->defer_ms = r->stats[FTKVM_STAT_DEFER_MS];
 	if (a->defer_ms) {
@@ -375,7 +383,7 @@ static void fence_work(struct op *op)
 {
 	op->ret = ftnl_fence(op->name, &op->err);
 	if (!op->ret)
-		ftjournal_say(SD_WARNING, FTMSG_LOST, op->name, "guest %s: the other host's replica goes on, says the arbiter: "
+		ftjournal_say(SD_WARNING, FTMSG_LOST, op->name, "guest %s: the other host's replica goes on: "
 			      "this one never will", op->name);
 }
 
@@ -509,6 +517,10 @@ int failover_ask(const char *session, const struct ftreplica *r, bool force, str
 
 	if (!*session || !failover_decides() || !waits(r))
 		return 0;
+	/* it would be claimed for one that the module does not let go on */
+	if (r->stats[FTKVM_STAT_PEER_ALONE] && !force)
+		return ft_fail(err, -EBUSY, "the other host's replica of %s goes on, as the second path tells: fence this one; or "
+			       "power that host off, and try again when it is silent", r->name);
 	use();
 	ret = claim(session, r, &won, err);
 	leave();

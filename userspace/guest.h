@@ -44,6 +44,7 @@ struct op;
  * @progress: of that; any thread may read it
  * @op: what it is busy with; the main loop's
  * @peer_guest: its name at the peer, if it has another there
+ * @alone: it is not to be, unless it was protected once more; saved
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
  *	it last worked
@@ -74,7 +75,7 @@ struct guest {
 	struct ftprogress progress;
 	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
-	bool again, fresh;
+	bool again, alone, fresh;
 	unsigned int again_tries;
 	int64_t again_at, again_good;
 	char again_peer[256];

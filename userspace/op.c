@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "again.h"
 #include "control.h"
 #include "disk_sync.h"
 #include "failover.h"
@@ -181,14 +182,13 @@ static void cede(struct op *op, bool primary)
 }
 
 /* Nor is it to be protected again. */
-void unpair_settle(struct op *op)
+static void unpair_settle(struct op *op)
 {
 	struct guest *g = op->guest;
 
 	if (!g || !g->again)
 		return;
-	g->again = false;
-	guests_save();
+	again_dismiss(g);
 	/* there may be nothing else to end */
 	if (op->ret == -EINVAL)
 		op->ret = 0;
@@ -233,9 +233,8 @@ int op_unpair(struct client *client, json_t *request, struct fterr *err)
 
 	/* it is being protected by ftd itself, which may take hours: not any more */
 	if (g && g->op && g->moving == FT_LEAVES && !g->op->client) {
-		g->again = false;
 		g->op->hung_up = true;
-		guests_save();
+		again_dismiss(g);
 		client_answer(client, json_pack("{s:b}", "ok", 1));
 		return 0;
 	}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "again.h"
 #include "config.h"
 #include "op.h"
 #include "peer.h"
@@ -27,13 +28,15 @@ static void clear_peer(struct op *op)
 
 	if (fd >= 0) {
 		ret = peer_ask(fd, op->peer,
-			       json_pack("{s:i, s:s, s:s, s:b}", "ftd", PEER_VERSION, "version", FTKVM_VERSION, "guest",
-					 *op->peer_name ? op->peer_name : op->name, "over", 1), &answer, &err);
+			       json_pack("{s:i, s:s, s:s, s:b, s:i}", "ftd", PEER_VERSION, "version", FTKVM_VERSION, "guest",
+					 *op->peer_name ? op->peer_name : op->name, "over", 1, "port", peer_port()),
+			       &answer, &err);
 		close(fd);
 	}
 	json_decref(answer);
 	if (ret < 0)
-		op_warn(op, "guest %s's stopped replica is left at %s: %s", op->name, op->peer, err.text);
+		op_warn(op, "guest %s's replica at %s is left there; see to it that it never goes on: %s", op->name, op->peer,
+			err.text);
 	op->result = json_pack("{s:s, s:b}", "peer", op->peer, "cleared", ret >= 0);
 }
 
@@ -51,14 +54,27 @@ static void unprotect_work(struct op *op)
 	}
 	strcpy(op->peer, r.peer);
 	strcpy(op->peer_name, op->guest->peer_guest);
-	unpair_work(op);
-	if (!op->ret)
+	/* one that has lost its peer is alone already, and is not to be protected again */
+	if (r.state != FTKVM_UAPI_STATE_SOLO)
+		unpair_work(op);
+	if (!op->ret && *op->peer)
 		clear_peer(op);
+}
+
+static void unprotect_settle(struct op *op)
+{
+	if (!op->ret)
+		again_dismiss(op->guest);
 }
 
 int op_unprotect(struct client *client, json_t *request, struct fterr *err)
 {
-	return op_simple(client, request, "unprotect", unprotect_work, unpair_settle, true, err);
+	struct guest *g = guest_find(request_string(request, "name"));
+
+	/* ftd is protecting it, by itself: that is what unpair ends as well */
+	if (g && g->op && g->moving == FT_LEAVES && !g->op->client)
+		return op_unpair(client, request, err);
+	return op_simple(client, request, "unprotect", unprotect_work, unprotect_settle, true, err);
 }
 
 /* --- the backup's ------------------------------------------------------------ */
@@ -71,10 +87,14 @@ static void over_work(struct op *op)
 
 	for (;;) {
 		op->ret = ftnl_get(op->name, &r, &op->err);
-		if (op->ret || r.state == FTKVM_UAPI_STATE_STOPPED || ft_now_ms() >= deadline)
+		/* the modules have told each other already, or are about to */
+		if (op->ret || r.state != FTKVM_UAPI_STATE_BACKUP || strcmp(r.peer, op->peer) || ft_now_ms() >= deadline)
 			break;
 		usleep(POLL_US);
 	}
+	if (!op->ret && strcmp(r.peer, op->peer))
+		op->ret = ft_fail(&op->err, -EPERM, "guest %s's primary is at %s, not %s", op->name, *r.peer ? r.peer : "no host",
+				  op->peer);
 	if (!op->ret && (r.state != FTKVM_UAPI_STATE_STOPPED || r.reason != FTKVM_REASON_UNPAIRED))
 		op->ret = ft_fail(&op->err, -EBUSY, "guest %s is %s here (%s), not stopped by an unpairing", op->name,
 				  ft_state_name(r.state), ft_reason_name(r.reason));

@@ -101,7 +101,7 @@ static const struct words stats[FTKVM_STAT_MAX + 1] = {
 	[FTKVM_STAT_SECOND]		= { "second", "second path: 0 none, 1 down, 2 up" },
 	[FTKVM_STAT_SECOND_SILENCE_MS]	= { "second_silence_ms", "  peer last heard, ms ago" },
 	[FTKVM_STAT_SECOND_LOST]	= { "second_lost", "  lost so far" },
-	[FTKVM_STAT_PEER_ALONE]		= { "peer_alone", "  the primary goes on alone" },
+	[FTKVM_STAT_PEER_ALONE]		= { "peer_alone", "  the peer goes on alone" },
 	[FTKVM_STAT_DEFER_MS]		= { "defer_ms", "  waits for the primary to decide, ms" },
 };
 

@@ -77,14 +77,18 @@ u32 ftkvm_loss_defer(const struct ftkvm_loss *l)
 }
 
 /**
- * ftkvm_loss_forbids() - must a backup that lost its peer not go live?
+ * ftkvm_loss_forbids() - must a replica that lost its peer not go on?
  * @l: what it knows
  *
  * Context: Any.
- * Return: true while the primary says that it goes on alone.
+ * Return: true while the other one says that it is the one that goes on.
  */
 bool ftkvm_loss_forbids(const struct ftkvm_loss *l)
 {
-	return l->role == FTKVM_ROLE_BACKUP && l->state == FTKVM_STATE_ORPHAN && loss_heard(l) &&
-	       l->peer == FTKVM_STATE_SOLO;
+	if (!loss_heard(l))
+		return false;
+	if (l->role == FTKVM_ROLE_BACKUP)
+		return l->state == FTKVM_STATE_ORPHAN && l->peer == FTKVM_STATE_SOLO;
+	return l->role == FTKVM_ROLE_PRIMARY && l->state == FTKVM_STATE_UNDECIDED &&
+	       (l->peer == FTKVM_STATE_TAKEOVER || l->peer == FTKVM_STATE_SOLO);
 }

@@ -201,7 +201,7 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 		ret = -EBUSY;
 	} else if (!force && ftkvm_second_forbids(r)) {
 		snprintf(why, size,
-			 "the primary of %s goes on alone, as the second path tells: fence this one, or power the primary's host off first",
+			 "the other host's replica of %s goes on, as the second path tells: fence this one; or power that host off, and try again when it is silent",
 			 name);
 		ret = -EBUSY;
 	} else {

@@ -149,7 +149,7 @@ void ftkvm_second_fill(struct ftkvm_replica *r, u64 *s)
 }
 
 /**
- * ftkvm_second_forbids() - does the primary say that it goes on, by the second path?
+ * ftkvm_second_forbids() - does the peer say that it goes on, by the second path?
  * @r: the replica
  *
  * Context: process context; sleeps.

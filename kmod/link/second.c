@@ -259,10 +259,16 @@ int ftkvm_second_start(struct ftkvm_second *s, const char *name)
  */
 void ftkvm_second_heard(const struct ftkvm_second *s, struct ftkvm_second_heard *heard)
 {
+	unsigned long at;
+	long silence;
+
 	/* Pairs with the release in second_take(). */
 	heard->up = smp_load_acquire(&s->up);
 	heard->peer = READ_ONCE(s->peer);
-	heard->silence_ms = heard->up ? jiffies_to_msecs(jiffies - READ_ONCE(s->heard)) : 0;
+	/* read before the clock: what is heard meanwhile must not lie in the future */
+	at = READ_ONCE(s->heard);
+	silence = jiffies - at;
+	heard->silence_ms = heard->up && silence > 0 ? jiffies_to_msecs(silence) : 0;
 }
 
 /**

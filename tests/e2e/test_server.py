@@ -109,5 +109,5 @@ def killed(victim, when, until, lines):
     return run
 
 
-add("server_primary_killed", killed("a", 15, 40, 60), timeout=600, kills=True)
+add("server_primary_killed", killed("a", 15, 40, 60), timeout=600, kills=True, more=1)
 add("server_backup_killed", killed("b", 15, 40, 60), timeout=600, kills=True, more=1)

@@ -103,7 +103,10 @@ static void loss_primary(struct kunit *test)
 			l.state = state;
 			l.role = FTKVM_ROLE_PRIMARY;
 			KUNIT_EXPECT_EQ(test, ftkvm_loss_defer(&l), 0);
-			KUNIT_EXPECT_FALSE(test, ftkvm_loss_forbids(&l));
+			/* but it does not go on while the backup does */
+			KUNIT_EXPECT_EQ(test, ftkvm_loss_forbids(&l),
+					state == FTKVM_STATE_UNDECIDED &&
+					(peer == FTKVM_STATE_TAKEOVER || peer == FTKVM_STATE_SOLO));
 		}
 	}
 }

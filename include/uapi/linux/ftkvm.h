@@ -390,7 +390,7 @@ enum {
 	FTKVM_STAT_SECOND_SILENCE_MS,	/* since the peer was last heard by it, if it is up */
 	FTKVM_STAT_SECOND_LOST,		/* how often it went down */
 	FTKVM_STAT_DEFER_MS,		/* ORPHAN: look again after this before asking who goes on */
-	FTKVM_STAT_PEER_ALONE,		/* ORPHAN: 1: its primary goes on, says the second path */
+	FTKVM_STAT_PEER_ALONE,		/* ORPHAN, UNDECIDED: 1: its peer goes on, says the second path */
 	__FTKVM_STAT_MAX
 };
 
