@@ -305,7 +305,7 @@ static int ftkvm_compare_guests(const struct ftkvm_hello *us, const struct ftkvm
 
 	if (us->devices_crc != peer->devices_crc)
 		return ftkvm_refuse(why,
-				    "compare numbers, sizes and read-only in \"ftctl device\" of both hosts",
+				    "compare numbers, sizes, read-only and shared in \"ftctl device\" of both hosts",
 				    "devices differ: checksum %08x here, %08x at the peer",
 				    le32_to_cpu(us->devices_crc), le32_to_cpu(peer->devices_crc));
 	return 0;

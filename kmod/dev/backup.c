@@ -287,7 +287,8 @@ static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 	ret = follow_await_setup(r, q, in);
 	if (ret)
 		return ret;
-	if (q->dev->kind != FTKVM_UAPI_DEV_NET) {
+	/* where both hosts share it there is nothing to do: that primary has waited for it */
+	if (q->dev->kind != FTKVM_UAPI_DEV_NET && !q->dev->store.shared) {
 		mutex_lock(&q->lock);
 		next = q->fifo->next;
 		q->drain = true;
@@ -357,14 +358,14 @@ static void follow_failed(struct ftkvm_replica *r, struct ftkvm_devq *q)
 static int follow_finish(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
 			 bool answered)
 {
-	bool broken = q->vq.broken, both = ftkvm_req_of_both(req);
+	bool broken = q->vq.broken, both = ftkvm_req_of_both(q->dev, req);
 	struct ftkvm_answer *a = NULL;
 	u8 status = VIRTIO_BLK_S_OK;
 	int ret;
 
 	/* asked once: the primary may die meanwhile; if it had, nobody has waited for the disk */
 	if (req->kind == FTKVM_VREQ_SUM)
-		both = q->done > req->seq && follow_compares(r);
+		both = both && q->done > req->seq && follow_compares(r);
 	if (answered) {
 		a = answer_take(q, req->seq);
 		if (!a)
@@ -401,7 +402,7 @@ static int follow_complete(struct ftkvm_replica *r, struct ftkvm_devq *q, bool a
 	req = follow_oldest(q);
 	if (req)
 		seq = req->seq;
-	if (req && ftkvm_req_of_both(req))
+	if (req && ftkvm_req_of_both(q->dev, req))
 		wait = seq + 1;
 	if (req)
 		sum = req->kind == FTKVM_VREQ_SUM;

@@ -33,6 +33,7 @@ static void dev_release(struct kref *ref)
 		ftkvm_devq_free(q);
 	kvfree(dev->net.packet);
 	ftkvm_track_free(dev);
+	ftkvm_store_close(dev);
 	if (dev->file)
 		fput(dev->file);
 	if (dev->kvm)
@@ -118,7 +119,10 @@ u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count)
 	*count = 0;
 	while ((dev = ftkvm_dev_next(kvm, &no))) {
 		const struct ftkvm_vblk *d = &dev->disk;
-		u64 v[] = { dev->no, dev->kind, dev->queues, d->sectors, d->blk_size, d->readonly };
+		u64 v[] = {
+			dev->no, dev->kind, dev->queues, d->sectors, d->blk_size, d->readonly,
+			dev->store.shared, dev->store.block,
+		};
 
 		crc = crc32c(crc, v, sizeof(v));
 		ftkvm_dev_put(dev);
@@ -173,6 +177,7 @@ static struct ftkvm_dev *dev_new(const struct ftkvm_dev_params *p)
 	mutex_init(&dev->cmd);
 	mutex_init(&dev->track_lock);
 	spin_lock_init(&dev->fault.lock);
+	init_waitqueue_head(&dev->store.wq);
 	strscpy(dev->name, p->name);
 	dev->no = p->no;
 	dev->kind = p->kind;
@@ -229,10 +234,6 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 	struct file *file;
 	int ret;
 
-	if (p->shared) {
-		snprintf(why, size, "this version has no storage that both hosts share: give each its own");
-		return -EOPNOTSUPP;
-	}
 	dev = dev_new(p);
 	if (!dev)
 		return -ENOMEM;
@@ -248,6 +249,8 @@ int ftkvm_dev_add(const struct ftkvm_dev_params *p, char *why, size_t size)
 	}
 	ret = p->kind == FTKVM_UAPI_DEV_NET ? ftkvm_net_open(dev, file, why, size) :
 					      ftkvm_disk_open(dev, file, p->capacity, why, size);
+	if (!ret && p->shared)
+		ret = ftkvm_store_open(dev, file, p->capacity, why, size);
 	fput(file);
 	if (ret)
 		goto put;
@@ -342,10 +345,11 @@ int ftkvm_dev_del(const char *name, char *why, size_t size)
 /**
  * ftkvm_devs_gone() - a VM ends: so do its devices
  * @kvm: the VM
+ * @all: false: only disks that both hosts share
  *
  * Context: process; sleeps.
  */
-void ftkvm_devs_gone(struct kvm *kvm)
+void ftkvm_devs_gone(struct kvm *kvm, bool all)
 {
 	struct ftkvm_dev *dev, *hit;
 
@@ -353,7 +357,7 @@ void ftkvm_devs_gone(struct kvm *kvm)
 		hit = NULL;
 		mutex_lock(&ftkvm_devs_lock);
 		list_for_each_entry(dev, &ftkvm_devs, node) {
-			if (dev->kvm == kvm) {
+			if (dev->kvm == kvm && (all || dev->store.shared)) {
 				hit = dev;
 				dev_hide(dev);
 				break;
@@ -511,6 +515,7 @@ static void dev_fill(struct ftkvm_dev *dev, struct ftkvm_dev_info *info)
 	info->pid = dev->kvm->userspace_pid;
 	info->capacity = dev->disk.sectors;
 	info->readonly = dev->disk.readonly;
+	info->shared = dev->store.shared;
 	s[FTKVM_DEV_STAT_ERRORS] = atomic64_read(&dev->net.lost);
 	s[FTKVM_DEV_STAT_FAILED] = ftkvm_disk_faults(dev, info->storage_detail,
 						     sizeof(info->storage_detail));

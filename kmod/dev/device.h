@@ -20,6 +20,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mutex.h>
 #include <linux/rculist.h>
+#include <linux/sizes.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/ftkvm.h>
@@ -170,6 +171,26 @@ struct ftkvm_disk_fault {
 	u64 at;
 };
 
+#define FTKVM_STORE_PAGES	(SZ_128K / PAGE_SIZE)
+
+/**
+ * struct ftkvm_store - storage of a disk that both hosts reach (store.c)
+ * @shared: it is one
+ * @busy: I/O is under way, or was about to begin
+ * @left: a request was, as it is not this host's any more; the worker's
+ * @block: bytes that are read or written at least, a power of two
+ * @wq: who waits until it is not @busy
+ * @page: by way of which; the worker's
+ */
+struct ftkvm_store {
+	bool shared;
+	bool busy;
+	bool left;
+	u32 block;
+	wait_queue_head_t wq;
+	struct page *page[FTKVM_STORE_PAGES];
+};
+
 /**
  * struct ftkvm_dev - a device
  * @node: in the list of all; RCU
@@ -182,6 +203,7 @@ struct ftkvm_disk_fault {
  * @disk: what the guest sees of a disk
  * @sum: its comparison
  * @fault: its storage's
+ * @store: ... if both hosts reach that
  * @net: a network card's
  * @file: where the disk is stored; the host's interface
  * @through: a write is complete when it is durable
@@ -204,6 +226,7 @@ struct ftkvm_dev {
 	struct ftkvm_vblk disk;
 	struct ftkvm_sum sum;
 	struct ftkvm_disk_fault fault;
+	struct ftkvm_store store;
 	struct ftkvm_net net;
 	struct file *file;
 	bool through;
@@ -252,10 +275,13 @@ static inline bool ftkvm_req_changes(const struct ftkvm_vreq *req)
 	       req->blk.op != FTKVM_VBLK_GET_ID;
 }
 
-/* Is it done to both hosts' images, or to either? A backup leaves the rest to its primary. */
-static inline bool ftkvm_req_of_both(const struct ftkvm_vreq *req)
+/*
+ * Is it done to both hosts' images, or to either? A backup leaves the rest to its primary; all
+ * of it, if there is but one.
+ */
+static inline bool ftkvm_req_of_both(const struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 {
-	return ftkvm_req_changes(req) || req->kind == FTKVM_VREQ_SUM;
+	return !dev->store.shared && (ftkvm_req_changes(req) || req->kind == FTKVM_VREQ_SUM);
 }
 
 /* What the primary has read, for the guest or to compare, and the backup can't know. */
@@ -282,7 +308,7 @@ struct ftkvm_dev *ftkvm_dev_find(const char *name, char *why, size_t size);
 void ftkvm_dev_put(struct ftkvm_dev *dev);
 
 u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count);
-void ftkvm_devs_gone(struct kvm *kvm);
+void ftkvm_devs_gone(struct kvm *kvm, bool all);
 
 /* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */
 void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr);
@@ -304,7 +330,19 @@ void ftkvm_devq_work(struct work_struct *work);
 void ftkvm_devs_poke(struct kvm *kvm);
 extern struct workqueue_struct *ftkvm_dev_work;
 
+/* ---- store.c ---- */
+bool ftkvm_store_enter(struct ftkvm_dev *dev);
+void ftkvm_store_leave(struct ftkvm_dev *dev);
+bool ftkvm_stores_quiet(const struct kvm *kvm, unsigned long timeout);
+int ftkvm_store_move(struct ftkvm_dev *dev, u64 *at, void *data, u64 len, bool write);
+int ftkvm_store_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,
+		     size_t size);
+void ftkvm_store_close(struct ftkvm_dev *dev);
+
 /* ---- disk.c ---- */
+/* beside VIRTIO_BLK_S_*: it was left, see ftkvm_store_enter() */
+#define FTKVM_DISK_LEFT	0xff
+
 u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req);
 void ftkvm_disk_features(struct ftkvm_dev *dev, u64 features);
 int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char *why,

@@ -50,12 +50,23 @@ u64 ftkvm_disk_faults(struct ftkvm_dev *dev, char *text, size_t size)
 	return count;
 }
 
+/* As ftkvm_store_move(); what was left has not failed. */
+static int disk_move_shared(struct ftkvm_dev *dev, const char *what, u64 at, void *data, u64 len,
+			    bool write)
+{
+	int ret = ftkvm_store_move(dev, &at, data, len, write);
+
+	return ret && !dev->store.left ? disk_failed(dev, what, at, ret) : ret;
+}
+
 /* Bytes of the disk that did not go to or come from the file: 0, all did; -errno. */
 static int disk_move(struct ftkvm_dev *dev, u64 sector, void *data, u32 len, bool write)
 {
 	loff_t pos = sector * DISK_SECTOR;
 	u32 at = 0;
 
+	if (dev->store.shared)
+		return disk_move_shared(dev, write ? "write" : "read", pos, data, len, write);
 	while (at < len) {
 		u32 piece = min(len - at, DISK_PIECE);
 		ssize_t n;
@@ -74,13 +85,19 @@ static int disk_move(struct ftkvm_dev *dev, u64 sector, void *data, u32 len, boo
 
 static int disk_sync(struct ftkvm_dev *dev)
 {
-	int ret = vfs_fsync(dev->file, 1);
+	int ret;
 
+	if (!ftkvm_store_enter(dev))
+		return -ECANCELED;
+	ret = vfs_fsync(dev->file, 1);
+	ftkvm_store_leave(dev);
 	return ret ? disk_failed(dev, "flush", 0, ret) : 0;
 }
 
 static int disk_zero(struct ftkvm_dev *dev, loff_t pos, loff_t len)
 {
+	if (dev->store.shared)
+		return disk_move_shared(dev, "zeroing", pos, NULL, len, true);
 	while (len) {
 		ssize_t n = kernel_write(dev->file, page_address(ZERO_PAGE(0)),
 					 min_t(loff_t, len, PAGE_SIZE), &pos);
@@ -110,7 +127,10 @@ static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
 
 		if (req->blk.op == FTKVM_VBLK_WRITE_ZEROES && !range.unmap)
 			mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE;
+		if (!ftkvm_store_enter(dev))
+			return -ECANCELED;
 		ret = vfs_fallocate(dev->file, mode, pos, len);
+		ftkvm_store_leave(dev);
 		if (ret == -EOPNOTSUPP || ret == -EINVAL)
 			ret = req->blk.op == FTKVM_VBLK_DISCARD ? 0 : disk_zero(dev, pos, len);
 		else if (ret)
@@ -128,12 +148,13 @@ static int disk_ranges(struct ftkvm_dev *dev, const struct ftkvm_vreq *req)
  * @req: the request; what it reads goes to its data
  *
  * Context: worker; sleeps as long as the storage takes.
- * Return: VIRTIO_BLK_S_*.
+ * Return: VIRTIO_BLK_S_*, or FTKVM_DISK_LEFT: it is not this host's to do any more.
  */
 u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
 {
 	int ret = 0;
 
+	dev->store.left = false;
 	switch (req->blk.op) {
 	case FTKVM_VBLK_REFUSED:
 		return req->blk.status;
@@ -158,6 +179,8 @@ u8 ftkvm_disk_do(struct ftkvm_dev *dev, struct ftkvm_vreq *req)
 	if (!ret && dev->through && req->blk.op != FTKVM_VBLK_IN &&
 	    req->blk.op != FTKVM_VBLK_FLUSH)
 		ret = disk_sync(dev);
+	if (dev->store.left)
+		return FTKVM_DISK_LEFT;
 	return ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 

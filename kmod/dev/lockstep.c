@@ -127,7 +127,7 @@ bool ftkvm_lockstep_skips(struct ftkvm_devq *q, const struct ftkvm_vreq *req)
 	struct ftkvm_replica *r;
 	bool follows;
 
-	if (ftkvm_req_of_both(req))
+	if (ftkvm_req_of_both(q->dev, req))
 		return false;
 	r = ftkvm_replica_get(q->dev->kvm);
 	follows = r && ftkvm_mode(r) == FTKVM_MODE_FOLLOW;

@@ -73,7 +73,7 @@ bool ftkvm_sum_push(struct ftkvm_devq *q)
 	struct ftkvm_vreq *req;
 	u32 bytes, len;
 
-	if (dev->kind != FTKVM_UAPI_DEV_BLK || !q->vq.at.num)
+	if (dev->kind != FTKVM_UAPI_DEV_BLK || dev->store.shared || !q->vq.at.num)
 		return false;
 	ftkvm_devq_take(q);
 	if (s->pending || q->vq.broken || !sum_room(q))
@@ -242,17 +242,23 @@ int ftkvm_sum_follow(struct ftkvm_replica *r, struct ftkvm_devq *q,
 
 /* ---- the operator ---- */
 
-/* Can all of them be compared? How many, or -errno. */
-static int sums_prepare(struct ftkvm_replica *r, char *why, size_t size)
+/*
+ * Can all of them be compared? Where both hosts share one, there is nothing to compare. How
+ * many, or -errno.
+ */
+static int sums_prepare(struct ftkvm_replica *r, int *shared, char *why, size_t size)
 {
 	struct ftkvm_dev *dev;
 	int n = 0, ret = 0;
 	s64 no = -1;
 
+	*shared = 0;
 	while (!ret && (dev = ftkvm_dev_next(r->kvm, &no))) {
 		struct ftkvm_devq *q = &dev->q[0];
 
-		if (dev->kind == FTKVM_UAPI_DEV_BLK) {
+		if (dev->store.shared) {
+			++*shared;
+		} else if (dev->kind == FTKVM_UAPI_DEV_BLK) {
 			mutex_lock(&q->lock);
 			if (!q->ready || !q->vq.at.num || q->vq.broken) {
 				snprintf(why, size, q->vq.broken ?
@@ -301,7 +307,7 @@ int ftkvm_sums_begin(struct ftkvm_replica *r, char *why, size_t size)
 {
 	struct ftkvm_sums *s = &r->sums;
 	u32 state = READ_ONCE(s->state);
-	int ret;
+	int ret, shared;
 
 	if (FTKVM_SUMS_PHASE(state) == FTKVM_SUMS_LOGGED && ftkvm_sums_proven(r)) {
 		s->done++;
@@ -312,10 +318,11 @@ int ftkvm_sums_begin(struct ftkvm_replica *r, char *why, size_t size)
 		snprintf(why, size, "the disks of guest %s are being compared already", r->name);
 		return -EBUSY;
 	}
-	ret = sums_prepare(r, why, size);
+	ret = sums_prepare(r, &shared, why, size);
 	if (!ret) {
-		snprintf(why, size, "guest %s has no disk that ftkvm serves: see \"ftctl device\"",
-			 r->name);
+		snprintf(why, size, shared ?
+			 "guest %s has no disk but on storage that both hosts share: there is nothing to compare" :
+			 "guest %s has no disk that ftkvm serves: see \"ftctl device\"", r->name);
 		return -ENODEV;
 	}
 	if (ret < 0)

@@ -143,6 +143,12 @@ static struct ftkvm_dev *track_disk(const char *name, char *why, size_t size)
 		ftkvm_dev_put(dev);
 		return ERR_PTR(-EINVAL);
 	}
+	if (dev->store.shared) {
+		snprintf(why, size, "device %s is on storage that both hosts share: there is nothing to copy",
+			 name);
+		ftkvm_dev_put(dev);
+		return ERR_PTR(-EINVAL);
+	}
 	return dev;
 }
 

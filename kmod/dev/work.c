@@ -124,6 +124,9 @@ static bool work_disk(struct ftkvm_devq *q, struct ftkvm_vreq *req)
 	ftkvm_fault(FTKVM_FAULT_DEV_DO);
 	if (!READ_ONCE(q->drain) || ftkvm_req_changes(req))
 		status = ftkvm_disk_do(q->dev, req);
+	/* it waits for what becomes of this replica, and is begun anew if that goes on */
+	if (status == FTKVM_DISK_LEFT)
+		return false;
 	/* only a backup's is told to */
 	if (ftkvm_fault(FTKVM_FAULT_DEV_STORE))
 		status = VIRTIO_BLK_S_IOERR;

@@ -3,6 +3,8 @@
  * The operator's commands on a replica, as the netlink family hands them on
  * (netlink.h).
  */
+#include "../dev/device.h"
+#include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "../link/second.h"
 #include "replica.h"
@@ -97,7 +99,12 @@ int ftkvm_replica_fence(const char *name, char *why, size_t size)
 	if (state == FTKVM_STATE_UNDECIDED || state == FTKVM_STATE_ORPHAN)
 		ret = ftkvm_replica_event(r, FTKVM_EV_FENCE, FTKVM_REASON_FENCED,
 					  "the other host's replica is the one to go on");
-	if (ret)
+	if (!ret && !ftkvm_stores_quiet(r->kvm, FTKVM_DISK_HANGS)) {
+		snprintf(why, size,
+			 "guest %s is fenced, but a disk that both hosts share does not answer, and what was under way may still reach it: power this host off before the other one's replica goes on",
+			 name);
+		ret = -ETIMEDOUT;
+	} else if (ret)
 		snprintf(why, size,
 			 "guest %s is %s: only one that has lost its peer, and does not run, can be fenced",
 			 name, ftkvm_state_name(ftkvm_state(r)));

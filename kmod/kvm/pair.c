@@ -250,6 +250,12 @@ static void pair_drain(struct ftkvm_replica *r)
 	ftkvm_fault(FTKVM_FAULT_DRAINED);
 }
 
+/* Of a guest that has stopped: does nothing of it reach a disk any more that both hosts share? */
+static bool pair_disks_quiet(struct ftkvm_replica *r)
+{
+	return ftkvm_stores_quiet(r->kvm, msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
+}
+
 /*
  * The backup waits to hear that this primary has stopped, and may go live then. If
  * that can't be said in time, the link ends without: then the operator has to see
@@ -265,7 +271,7 @@ static void pair_fenced(struct ftkvm_replica *r)
 		wait_event_timeout(r->wq, ftkvm_lead_stopped(r), HZ / 50 + 1);
 	}
 	ftkvm_fault(FTKVM_FAULT_FENCE_WAITED);
-	if (ftkvm_lead_stopped(r))
+	if (ftkvm_lead_stopped(r) && pair_disks_quiet(r))
 		pair_say_bye(r, FTKVM_REASON_GUEST_ENDED,
 			     "the primary has stopped, as the backup is promoted by force");
 	else
@@ -328,8 +334,15 @@ void ftkvm_pair_bye(struct ftkvm_replica *r)
 		pair_fenced(r);
 		return;
 	}
-	if (reason == FTKVM_REASON_GUEST_ENDED && r->role == FTKVM_ROLE_PRIMARY)
+	if (reason == FTKVM_REASON_GUEST_ENDED && r->role == FTKVM_ROLE_PRIMARY) {
 		pair_drain(r);
+		/* or the backup would take that for leave to write there */
+		if (!pair_disks_quiet(r)) {
+			ftkvm_link_fail(r->link, FTKVM_REASON_LOCAL,
+					"the primary ended, and a disk that both hosts share does not answer it");
+			return;
+		}
+	}
 	if (ftkvm_state(r) == FTKVM_STATE_UNDECIDED)
 		pair_held(r, reason, detail);
 	else

@@ -258,10 +258,12 @@ static void replica_gone_work(struct work_struct *work)
 		ftkvm_replica_done(r);
 		return;
 	}
+	/* the backup may go on once it hears of the end: one of us is at what both share */
+	ftkvm_devs_gone(r->kvm, false);
 	if (ftkvm_mode(r) == FTKVM_MODE_LEAD)
 		ftkvm_lead_stop(r);
 	/* before the peer hears of it: nothing of this one reaches a disk any more */
-	ftkvm_devs_gone(r->kvm);
+	ftkvm_devs_gone(r->kvm, true);
 	ftkvm_replica_event(r, FTKVM_EV_GUEST_END, FTKVM_REASON_GUEST_ENDED, "its QEMU ended");
 	flush_work(&r->event_work);
 	ftkvm_fault(FTKVM_FAULT_GONE_TOLD);

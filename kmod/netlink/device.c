@@ -100,8 +100,8 @@ int ftkvm_nl_dev_add(struct sk_buff *skb, struct genl_info *info)
 	p.shared = nla_get_flag(a[FTKVM_A_SHARED]);
 	if (a[FTKVM_A_CAPACITY])
 		p.capacity = nla_get_u64(a[FTKVM_A_CAPACITY]);
-	if (p.kind == FTKVM_UAPI_DEV_NET && (p.readonly || a[FTKVM_A_CAPACITY])) {
-		GENL_SET_ERR_MSG(info, "READONLY and CAPACITY are for disks");
+	if (p.kind == FTKVM_UAPI_DEV_NET && (p.readonly || p.shared || a[FTKVM_A_CAPACITY])) {
+		GENL_SET_ERR_MSG(info, "READONLY, SHARED and CAPACITY are for disks");
 		return -EINVAL;
 	}
 	ret = ftkvm_dev_add(&p, why, sizeof(why));
