@@ -19,6 +19,14 @@ struct ftbackend {
 
 /* Open a regular file or a block device for nobody else to write to. 0 or -errno. */
 int ftbackend_disk(struct ftbackend *b, const char *path, bool readonly, struct fterr *err);
+/*
+ * The same, where the other host has it open as well, for disk @no of the guest that is called
+ * @guest there, too. Direct I/O alone is good for it. 0, or -errno with a text.
+ */
+int ftbackend_shared(struct ftbackend *b, const char *path, bool readonly, const char *guest, uint32_t no,
+		     struct fterr *err);
+/* Its locks. 0; -EAGAIN: another disk has one, or if it is to be written, one that reads; or -errno. */
+int ftbackend_lock(int fd, bool readonly, const char *guest, uint32_t no);
 
 /* It is there, and nobody has it as a disk. */
 bool ftbackend_unlocked(const char *path);

@@ -221,6 +221,17 @@ static void put_unreachable(struct reading *r, const struct key *k, const char *
 		complain(r, r->line, "when-unreachable = %s is no choice; say freeze or solo", value);
 }
 
+static void put_shared(struct reading *r, const struct key *k, const char *value)
+{
+	(void)k;
+	if (!strcmp(value, "hook"))
+		r->c->fence.shared_unfenced = false;
+	else if (!strcmp(value, "unfenced"))
+		r->c->fence.shared_unfenced = true;
+	else
+		complain(r, r->line, "shared-disks = %s is no choice; say hook or unfenced", value);
+}
+
 static void append(struct reading *r, char ***list, size_t *n, const char *text)
 {
 	char **more = reallocarray(*list, *n + 1, sizeof(*more));
@@ -318,7 +329,7 @@ static void put_standby(struct reading *r, const struct key *k, const char *valu
 /* Those of which others, or their lines, are spoken of. */
 enum {
 	TYPE, PATH, ENDPOINTS, CA, CERT, KEY, USER, PASSWORD, HOOK, HOOK_TIME,
-	SECURITY, LINK_CA, LINK_CERT, LINK_KEY, PEER_NAME, PSK_FILE, NAMED,
+	SHARED_DISKS, SECURITY, LINK_CA, LINK_CERT, LINK_KEY, PEER_NAME, PSK_FILE, NAMED,
 };
 
 #define AT(member)	.at = offsetof(struct ftconfig, member)
@@ -334,6 +345,7 @@ static const struct key keys[] = {
 	[PASSWORD] = { "arbiter", "password-file", put_secret, AT(arbiter.password_file) },
 	[HOOK] = { "fence", "hook", put_program, AT(fence.hook) },
 	[HOOK_TIME] = { "fence", "timeout-s", put_number, AT(fence.timeout_s), .min = 1, .max = 3600 },
+	[SHARED_DISKS] = { "fence", "shared-disks", put_shared, 0, 0, 0 },
 	[SECURITY] = { "link", "security", put_security, 0, 0, 0 },
 	[LINK_CA] = { "link", "ca", put_readable, AT(link.ca) },
 	[LINK_CERT] = { "link", "cert", put_readable, AT(link.cert) },

@@ -37,7 +37,8 @@ enum ftlink_security {
  * @there: there is such a file
  * @control, @listen, @state: as ftd's options have them; NULL: not said
  * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question
- * @fence: [fence]; @hook is NULL if there is none
+ * @fence: [fence]; @hook is NULL if there is none; @shared_unfenced: a backup whose disks both hosts
+ *	share goes live by itself without one
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
  * @metrics: [metrics]; @listen is NULL where none are served
  * @link: [link]; what belongs to another security is NULL, and so is what was not said;
@@ -62,6 +63,7 @@ struct ftconfig {
 	struct {
 		char *hook;
 		unsigned int timeout_s;
+		bool shared_unfenced;
 	} fence;
 	struct {
 		bool start, protect_again;

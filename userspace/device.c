@@ -153,6 +153,7 @@ json_t *device_config(const struct device *d)
 
 	json_object_set_new(json, "readonly", json_boolean(d->readonly));
 	json_object_set_new(json, "discard", json_boolean(d->discard));
+	json_object_set_new(json, "shared", json_boolean(d->shared));
 	if (*d->user) {
 		json_object_set_new(json, "user", json_string(d->user));
 		json_object_set_new(json, "uid", json_integer(d->uid));
@@ -201,8 +202,9 @@ static int take_kind(struct device *d, json_t *request, struct fterr *err)
 	d->no = v;
 	d->readonly = json_is_true(json_object_get(request, "readonly"));
 	d->discard = json_is_true(json_object_get(request, "discard"));
-	if (d->kind == FTKVM_UAPI_DEV_NET && (d->readonly || d->discard))
-		return ft_fail(err, -EINVAL, "only a disk can be read-only or discard");
+	d->shared = json_is_true(json_object_get(request, "shared"));
+	if (d->kind == FTKVM_UAPI_DEV_NET && (d->readonly || d->discard || d->shared))
+		return ft_fail(err, -EINVAL, "only a disk can be read-only, discard or be shared");
 	if (d->readonly && d->discard)
 		return ft_fail(err, -EINVAL, "a read-only disk discards nothing");
 	return 0;

@@ -21,6 +21,7 @@ struct disk_recv;
  * @user, @uid: whose QEMU may connect, if not root's
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
+ * @shared: the other host reaches the same @backend
  * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
  * @copy: another host's ftd writes its image, or NULL
  * @listen_fd: -1: its socket could not be made; that is tried again
@@ -32,7 +33,7 @@ struct device {
 	char name[FTKVM_NAME_MAX + 1];
 	char guest[FTKVM_NAME_MAX + 1];
 	uint32_t kind, no;
-	bool readonly, discard, yielded;
+	bool readonly, discard, shared, yielded;
 	char user[64];
 	uid_t uid;
 	char socket[108];

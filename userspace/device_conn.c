@@ -296,9 +296,11 @@ static int take_over(struct devconn *c, struct fterr *err)
 	ret = ftnl_dev_del(c->name, err);
 	if (ret == -EBUSY && (pid_t)d.pid == c->pid) {
 		/* A pair can't do without it for a moment; its backend is open in there. */
-		if (d.no != dev->no || d.kind != dev->kind || d.readonly != dev->readonly)
-			return ft_fail(err, -EEXIST, "the kernel module has another device %s of it (%s %u%s)", c->name,
-				       ft_dev_kind_name(d.kind), d.no, d.readonly ? ", read-only" : "");
+		if (d.no != dev->no || d.kind != dev->kind || d.readonly != dev->readonly ||
+		    d.shared != dev->shared)
+			return ft_fail(err, -EEXIST, "the kernel module has another device %s of it (%s %u%s%s)", c->name,
+				       ft_dev_kind_name(d.kind), d.no, d.readonly ? ", read-only" : "",
+				       d.shared ? ", shared" : "");
 		c->adopted = true;
 		c->backend.sectors = d.capacity;
 		if (dev->kind == FTKVM_UAPI_DEV_BLK)
@@ -311,10 +313,13 @@ static int take_over(struct devconn *c, struct fterr *err)
 static int add(struct devconn *c, int vm_fd, struct fterr *err)
 {
 	const struct device *dev = c->dev;
-	struct ftdev_add a = { .no = dev->no, .kind = dev->kind, .vm_fd = vm_fd, .readonly = dev->readonly };
+	struct ftdev_add a = { .no = dev->no, .kind = dev->kind, .vm_fd = vm_fd,
+			       .readonly = dev->readonly, .shared = dev->shared };
 	int ret;
 
-	if (dev->kind == FTKVM_UAPI_DEV_BLK)
+	if (dev->shared)
+		ret = ftbackend_shared(&c->backend, dev->backend, dev->readonly, dev->guest, dev->no, err);
+	else if (dev->kind == FTKVM_UAPI_DEV_BLK)
 		ret = ftbackend_disk(&c->backend, dev->backend, dev->readonly, err);
 	else
 		ret = ftbackend_tap(&c->backend, dev->backend, err);

@@ -26,10 +26,11 @@ static int check_module(const struct device *d, struct fterr *err)
 
 	if (!module_has(d->name, &has))
 		return 0;
-	if (has.no != d->no || has.kind != d->kind || has.readonly != d->readonly)
-		return ft_fail(err, -EEXIST, "the kernel module has another device %s (%s %u%s, of process %u): end "
+	if (has.no != d->no || has.kind != d->kind || has.readonly != d->readonly ||
+	    has.shared != d->shared)
+		return ft_fail(err, -EEXIST, "the kernel module has another device %s (%s %u%s%s, of process %u): end "
 			       "that QEMU first, or choose another name", d->name, ft_dev_kind_name(has.kind),
-			       has.no, has.readonly ? ", read-only" : "", has.pid);
+			       has.no, has.readonly ? ", read-only" : "", has.shared ? ", shared" : "", has.pid);
 	/* It holds the lock of its file. */
 	if (d->kind == FTKVM_UAPI_DEV_BLK && ftbackend_unlocked(d->backend))
 		return ft_fail(err, -EEXIST, "the kernel module has a device %s of another file (of process %u): end "

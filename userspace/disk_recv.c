@@ -99,8 +99,8 @@ static int find_disks(const char *guest, bool write, struct disk_copy_disk *disk
 
 	*n = 0;
 	for (d = ftd_devices; !ret && d; d = d->next)
-		if (d->kind == FTKVM_UAPI_DEV_BLK && !d->readonly && !strcmp(d->guest, guest) && d->conn &&
-		    devconn_heard(d->conn))
+		if (d->kind == FTKVM_UAPI_DEV_BLK && !d->readonly && !d->shared && !strcmp(d->guest, guest) &&
+		    d->conn && devconn_heard(d->conn))
 			ret = add_disk(disks, n, d, write, err);
 	if (ret)
 		close_disks(disks, n);

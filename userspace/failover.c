@@ -10,6 +10,7 @@
 #include "fence.h"
 #include "journal.h"
 #include "look.h"
+#include "nl_dev.h"
 #include "op.h"
 #include "text.h"
 
@@ -106,6 +107,54 @@ int failover_join(const char *session, struct fterr *err)
 		return ft_fail(err, ret, "this host's arbiter does not know the pairing: is it the same one as the "
 			       "primary's? (%s)", FT_CONFIG_FILE);
 	return ret ? ft_fail_prefix(err, "this host's arbiter: ") : 0;
+}
+
+/* --- disks that both hosts share ------------------------------------------- */
+
+/* Its first that both share and it can write to. 1: there is one, whose name goes to @name; 0; or -errno. */
+static int shared_disk(pid_t pid, char *name, size_t size, struct fterr *err)
+{
+	struct ftdev *list = NULL;
+	size_t n = 0, i;
+	int ret = ftnl_dev_dump(&list, &n, err);
+
+	for (i = 0; !ret && i < n; i++) {
+		if ((pid_t)list[i].pid != pid || !list[i].shared || list[i].readonly)
+			continue;
+		snprintf(name, size, "%s", list[i].name);
+		ret = 1;
+	}
+	free(list);
+	return ret;
+}
+
+/* ... that nothing here keeps the other host away from. The same; a text with 1, too. */
+static int shared_unfenced(pid_t pid, bool word, struct fterr *err)
+{
+	char name[FTKVM_NAME_MAX + 1];
+	int ret = config->fence.hook || (word && config->fence.shared_unfenced) ? 0 :
+		  shared_disk(pid, name, sizeof(name), err);
+
+	if (ret > 0)
+		ft_fail(err, -EPERM, "both hosts share disk %s, and what the lost host wrote last may still reach it: say in %s, "
+			"[fence], which hook powers that host off or keeps it from the storage, or shared-disks = unfenced if the "
+			"storage sees to that itself", name, FT_CONFIG_FILE);
+	return ret;
+}
+
+int failover_disks(const char *session, pid_t pid, struct fterr *err)
+{
+	int ret;
+
+	if (!*session)
+		return 0;
+	use();
+	ret = shared_unfenced(pid, true, err);
+	if (!ret && config->arbiter.unreachable == FTUNREACHABLE_SOLO && shared_unfenced(pid, false, err) > 0)
+		ret = ft_fail(err, -EPERM, "with when-unreachable = solo both hosts may come to write to a disk that they share: say "
+			      "freeze, or which hook fences a host, in %s", FT_CONFIG_FILE);
+	leave();
+	return ret > 0 ? err->code : ret;
 }
 
 /* --- leases ---------------------------------------------------------------- */
@@ -263,8 +312,9 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 
 static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 {
+	struct fterr ignored;
 	bool won = false;
-	int ret;
+	int ret = 0;
 
 	/*
 	 * It is decided, whether the arbiter was asked or not: there is nothing to claim, and nobody to
@@ -282,6 +332,16 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 			       "to that to ask the arbiter first", a->name);
 		return AGAIN;
 	}
+	/* not even asked for: the primary may live, and is to get it then */
+	if (r->role == FTKVM_UAPI_ROLE_BACKUP && r->reason != FTKVM_REASON_GUEST_ENDED)
+		ret = shared_unfenced(r->pid, true, &a->err);
+	if (ret) {
+		tell(a, FT_NO_ANSWER, NULL);
+		if (!a->quiet)
+			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; an operator may promote it",
+				      a->name, a->err.text);
+		return AGAIN;
+	}
 	ret = claim(a->session, r, &won, &a->err);
 	tell_claim(a, ret, won);
 	if (ret == -ENOENT) {
@@ -292,7 +352,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		return AGAIN;
 	}
 	if (ret && r->state == FTKVM_UAPI_STATE_UNDECIDED &&
-	    config->arbiter.unreachable == FTUNREACHABLE_SOLO) {
+	    config->arbiter.unreachable == FTUNREACHABLE_SOLO && !shared_unfenced(r->pid, false, &ignored)) {
 		ft_log(SD_WARNING, "guest %s: %s: it goes on, as when-unreachable is solo", a->name, a->err.text);
 		return PROMOTE;
 	}

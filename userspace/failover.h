@@ -43,6 +43,17 @@ const char *failover_type(void);
  */
 int failover_begin(const char *session, const char *pair_name, struct fterr *err);
 
+/**
+ * failover_disks() - may a guest with its disks be paired so that a backup goes live by itself?
+ * @session: its pairing's, or "": an operator decides
+ * @pid: its QEMU on this host
+ *
+ * What a lost host wrote last may reach storage that both share after the other one has begun to
+ * write there, unless that host is fenced.
+ * Return: 0, or -errno with a text
+ */
+int failover_disks(const char *session, pid_t pid, struct fterr *err);
+
 /* For the peer: which session at what arbiter, in the line that asks it to pair. */
 void failover_tell(const char *session, json_t *request);
 

@@ -39,7 +39,7 @@ struct ftctl {
 	struct {
 		const char *guest, *kind, *socket, *file, *tap, *user, *to;
 		uint64_t no;
-		bool no_said, readonly, discard;
+		bool no_said, readonly, discard, shared;
 	} device;
 };
 

@@ -75,9 +75,9 @@ static void add_module(json_t *devices, const struct ftdev *list, size_t n,
 		json_t *one = find(devices, d->name), *why = json_string(d->detail);
 
 		if (!one) {
-			one = json_pack("{s:s, s:b, s:s, s:i, s:i, s:b}", "name", d->name, "known", 0, "kind",
+			one = json_pack("{s:s, s:b, s:s, s:i, s:i, s:b, s:b}", "name", d->name, "known", 0, "kind",
 					ft_dev_kind_name(d->kind), "no", (int)d->no, "pid", (int)d->pid, "readonly",
-					d->readonly);
+					d->readonly, "shared", d->shared);
 			json_array_append_new(devices, one);
 		}
 		json_object_set_new(one, "stats", stats_json(d));
@@ -148,7 +148,8 @@ static void print_device(json_t *d)
 	       json_array_size(queues) ? "in use" : "its driver does not run");
 	printf("    socket   %s%s%s\n", text(d, "socket"), *text(d, "user") ? ", for user " : "",
 	       text(d, "user"));
-	printf("    backend  %s%s", text(d, blk ? "file" : "tap"), is(d, "readonly") ? ", read-only" : "");
+	printf("    backend  %s%s%s", text(d, blk ? "file" : "tap"), is(d, "readonly") ? ", read-only" : "",
+	       is(d, "shared") ? ", shared by both hosts" : "");
 	if (bytes)
 		printf(", %s", ft_format_bytes(json_integer_value(bytes), size, sizeof(size)));
 	printf("\n");
@@ -267,10 +268,10 @@ static int add_user(json_t *json, const char *user, struct fterr *err)
 
 static int add(struct ftctl *ctl)
 {
-	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "cmd", "device-add", "name", ctl->name,
+	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b}", "cmd", "device-add", "name", ctl->name,
 				 "guest", ctl->device.guest, "kind", ctl->device.kind, "no",
 				 (int)ctl->device.no, "readonly", ctl->device.readonly, "discard",
-				 ctl->device.discard);
+				 ctl->device.discard, "shared", ctl->device.shared);
 	struct fterr err = { 0 };
 	int ret;
 

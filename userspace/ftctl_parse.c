@@ -13,7 +13,7 @@
 #define TOP_DELAY_MAX_MS	86400000
 
 #define DEVICE		"[show [NAME]] | device del NAME | device add NAME guest GUEST kind blk no N " \
-			"socket PATH file PATH [readonly] [discard] [user USER] | device add NAME " \
+			"socket PATH file PATH [readonly] [discard] [shared] [user USER] | device add NAME " \
 			"guest GUEST kind net no N socket PATH tap NAME [user USER] | " \
 			"device sync NAME to HOST[:PATH]"
 
@@ -357,6 +357,14 @@ static int take_discard(struct ftctl *ctl, const char *value, struct fterr *err)
 	return 0;
 }
 
+static int take_shared(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	(void)value;
+	(void)err;
+	ctl->device.shared = true;
+	return 0;
+}
+
 static const struct option options[] = {
 	{ "json", 0, NO_VALUE, take_json },
 	{ "control", 0, NEEDS_VALUE, take_control },
@@ -389,6 +397,7 @@ static const struct option options[] = {
 	{ "to", OPT_DEVICE, NEEDS_VALUE, take_to },
 	{ "readonly", OPT_DEVICE, NO_VALUE, take_readonly },
 	{ "discard", OPT_DEVICE, NO_VALUE, take_discard },
+	{ "shared", OPT_DEVICE, NO_VALUE, take_shared },
 };
 
 static bool fits(const struct option *o, const struct ftctl_command *c)
@@ -488,7 +497,7 @@ static int check_device(const struct ftctl *ctl, struct fterr *err)
 	bool blk = ctl->device.kind && !strcmp(ctl->device.kind, "blk");
 	bool anything = ctl->device.guest || ctl->device.kind || ctl->device.socket || ctl->device.file ||
 			ctl->device.tap || ctl->device.user || ctl->device.no_said || ctl->device.readonly ||
-			ctl->device.discard;
+			ctl->device.discard || ctl->device.shared;
 
 	if (ctl->verb != DEVICE_SHOW && !ctl->name)
 		return ft_fail(err, -EINVAL, "device %s: which device?", device_verbs[ctl->verb]);
@@ -509,7 +518,8 @@ static int check_device(const struct ftctl *ctl, struct fterr *err)
 		return ft_fail(err, -EINVAL, "device add: file PATH is missing: the disk's image or block device");
 	if (!blk && !ctl->device.tap)
 		return ft_fail(err, -EINVAL, "device add: tap NAME is missing: the card's interface on this host");
-	if (blk ? !!ctl->device.tap : !!ctl->device.file || ctl->device.readonly || ctl->device.discard)
+	if (blk ? !!ctl->device.tap : !!ctl->device.file || ctl->device.readonly || ctl->device.discard ||
+	    ctl->device.shared)
 		return ft_fail(err, -EINVAL, "device add: that is nothing for kind %s", ctl->device.kind);
 	if (ctl->device.readonly && ctl->device.discard)
 		return ft_fail(err, -EINVAL, "device add: a read-only disk discards nothing");

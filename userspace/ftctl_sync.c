@@ -63,6 +63,9 @@ static char *file_of(struct ftctl *ctl, struct fterr *err)
 			continue;
 		if (strcmp(kind, "blk") || !file)
 			ft_fail(err, -EINVAL, "device %s is no disk", name);
+		else if (json_is_true(json_object_get(one, "shared")))
+			ft_fail(err, -EINVAL, "device %s is on storage that both hosts share: there is no other image to be "
+				"made the same", name);
 		else
 			found = strdup(file);
 		break;

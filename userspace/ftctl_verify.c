@@ -109,8 +109,8 @@ static int verify_guest(struct ftctl *ctl)
 
 /* --- disks ----------------------------------------------------------------- */
 
-/* The disks of the guest; their bytes in all. */
-static json_t *disks_of(const struct ftreplica *r, uint64_t *total)
+/* The disks of the guest that are compared; their bytes in all. How many both hosts share. */
+static json_t *disks_of(const struct ftreplica *r, uint64_t *total, size_t *shared)
 {
 	json_t *list = json_array();
 	struct ftdev *devs = NULL;
@@ -118,11 +118,16 @@ static json_t *disks_of(const struct ftreplica *r, uint64_t *total)
 	size_t n = 0, i;
 
 	*total = 0;
+	*shared = 0;
 	/* for people only: the module knows them by itself */
 	ftnl_dev_dump(&devs, &n, &ignored);
 	for (i = 0; i < n; i++) {
 		if (devs[i].pid != r->pid || devs[i].kind != FTKVM_UAPI_DEV_BLK)
 			continue;
+		if (devs[i].shared) {
+			++*shared;
+			continue;
+		}
 		json_array_append_new(list, json_pack("{s:s, s:i, s:I}", "name", devs[i].name, "no",
 						      (int)devs[i].no, "bytes",
 						      (json_int_t)(devs[i].capacity * 512)));
@@ -147,16 +152,21 @@ static void catch_signals(void)
 	sigaction(SIGHUP, &act, NULL);
 }
 
-static int same_disks(const struct ftctl *ctl, const struct ftreplica *r, json_t *disks, uint64_t total)
+static int same_disks(const struct ftctl *ctl, const struct ftreplica *r, json_t *disks, uint64_t total,
+		      size_t shared)
 {
 	char n[48], text[32];
 
 	if (ctl->json)
-		return ftctl_print_json(json_pack("{s:b, s:I, s:o}", "same", 1, "bytes",
-						  (json_int_t)total, "disks", disks));
+		return ftctl_print_json(json_pack("{s:b, s:I, s:o, s:I}", "same", 1, "bytes",
+						  (json_int_t)total, "disks", disks, "shared",
+						  (json_int_t)shared));
 	printf("Guest %s: both hosts' images of %s are the same (%s).\n", r->name,
 	       ft_format_count(json_array_size(disks), "disk", n, sizeof(n)),
 	       ft_format_bytes(total, text, sizeof(text)));
+	if (shared)
+		printf("On storage that both hosts share, where there is nothing to compare: %s.\n",
+		       ft_format_count(shared, "disk", n, sizeof(n)));
 	json_decref(disks);
 	return FTCTL_OK;
 }
@@ -170,6 +180,7 @@ static int verify_disks(struct ftctl *ctl)
 	struct fterr err, ignored;
 	struct ftreplica r;
 	json_t *disks;
+	size_t shared;
 	int ret;
 
 	if (ftnl_get(ctl->name, &a.before, &err))
@@ -177,7 +188,7 @@ static int verify_disks(struct ftctl *ctl)
 	catch_signals();
 	if (ftnl_verify_disks(ctl->name, true, &err))
 		return ftctl_error(&err);
-	disks = disks_of(&a.before, &a.total);
+	disks = disks_of(&a.before, &a.total, &shared);
 	ret = await(ctl, &a, &r, &err);
 	if (ret == -EINTR) {
 		ftnl_verify_disks(ctl->name, false, &ignored);
@@ -185,7 +196,7 @@ static int verify_disks(struct ftctl *ctl)
 			"no more", ctl->name);
 	}
 	if (!ret && paired(&r) && grown(&a, &r, a.done))
-		return same_disks(ctl, &r, disks, a.total);
+		return same_disks(ctl, &r, disks, a.total, shared);
 	json_decref(disks);
 	if (ret)
 		return ftctl_error(&err);

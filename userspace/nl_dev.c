@@ -41,6 +41,8 @@ int ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *er
 		mnl_attr_put_u64(nlh, FTKVM_A_CAPACITY, add->capacity);
 	if (add->readonly)
 		mnl_attr_put(nlh, FTKVM_A_READONLY, 0, NULL);
+	if (add->shared)
+		mnl_attr_put(nlh, FTKVM_A_SHARED, 0, NULL);
 	return ftnl_finish(&nl, nlh, NULL, NULL, err);
 }
 

@@ -18,7 +18,7 @@ struct ftdev {
 	char storage_detail[FTKVM_DETAIL_MAX + 1];	/* what its storage could not do last */
 	uint32_t no, kind, pid;
 	uint64_t capacity;
-	bool readonly;
+	bool readonly, shared;
 	uint64_t stats[FTKVM_DEV_STAT_MAX + 1];
 	bool has_stat[FTKVM_DEV_STAT_MAX + 1];
 };
@@ -28,7 +28,7 @@ struct ftdev_add {
 	uint32_t no, kind;
 	int vm_fd, backend_fd;
 	uint64_t capacity;
-	bool readonly;
+	bool readonly, shared;
 };
 
 /* What a queue is made of; @call_fd may be -1. */

@@ -36,6 +36,7 @@ static const enum mnl_attr_data_type attr_types[FTKVM_A_MAX + 1] = {
 	[FTKVM_A_DEV_KIND]	= MNL_TYPE_U32,
 	[FTKVM_A_CAPACITY]	= MNL_TYPE_U64,
 	[FTKVM_A_READONLY]	= MNL_TYPE_FLAG,
+	[FTKVM_A_SHARED]	= MNL_TYPE_FLAG,
 	[FTKVM_A_BASE]		= MNL_TYPE_U32,
 	[FTKVM_A_DEV_STATS]	= MNL_TYPE_NESTED,
 	[FTKVM_A_DISKS_DETAIL]	= MNL_TYPE_STRING,
@@ -213,6 +214,9 @@ void nl_parse_device(const struct nlmsghdr *nlh, struct ftdev *d)
 			break;
 		case FTKVM_A_READONLY:
 			d->readonly = true;
+			break;
+		case FTKVM_A_SHARED:
+			d->shared = true;
 			break;
 		case FTKVM_A_DEV_STATS:
 			parse_stats(attr, FTKVM_DEV_STAT_PAD, FTKVM_DEV_STAT_MAX, d->stats, d->has_stat);

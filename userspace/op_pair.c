@@ -132,6 +132,9 @@ static void pair_work(struct op *op)
 	op->ret = pair_open_all(g, &op->err);
 	if (op->ret)
 		goto mute;
+	op->ret = failover_disks(op->session, g->pid, &op->err);
+	if (op->ret)
+		goto mute;
 	if (*op->session) {
 		op->ret = failover_begin(op->session, op->name, &op->err);
 		if (op->ret)
@@ -298,6 +301,8 @@ static void pair_backup_work(struct op *op)
 	op->ret = must_be_idle(op);
 	if (!op->ret)
 		op->ret = pair_mute_all(op->guest, &op->err);
+	if (!op->ret)
+		op->ret = failover_disks(op->session, op->guest->pid, &op->err);
 	if (!op->ret)
 		op->ret = failover_join(op->session, &op->err);
 	if (op->ret) {

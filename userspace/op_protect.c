@@ -254,7 +254,8 @@ static int all_copied(struct op *op)
 	int ret = ftnl_dev_dump(&list, &n, &op->err);
 
 	for (i = 0; !ret && i < n; i++) {
-		if ((pid_t)list[i].pid != op->guest->pid || list[i].kind != FTKVM_UAPI_DEV_BLK || list[i].readonly)
+		if ((pid_t)list[i].pid != op->guest->pid || list[i].kind != FTKVM_UAPI_DEV_BLK ||
+		    list[i].readonly || list[i].shared)
 			continue;
 		for (k = 0; k < s->n && strcmp(s->disks[k].name, list[i].name); k++)
 			;
@@ -475,6 +476,8 @@ static void protect_work(struct op *op)
 	op->ret = must_run_alone(op);
 	if (!op->ret)
 		op->ret = pair_open_all(op->guest, &op->err);
+	if (!op->ret)
+		op->ret = failover_disks(op->session, op->guest->pid, &op->err);
 	if (!op->ret && *op->session)
 		op->ret = failover_begin(op->session, op->name, &op->err);
 	if (op->ret)

@@ -239,6 +239,8 @@ static int receive(struct op *op)
 	int ret = pair_mute_all(op->guest, &op->err);
 
 	if (!ret)
+		ret = failover_disks(op->session, op->guest->pid, &op->err);
+	if (!ret)
 		ret = failover_join(op->session, &op->err);
 	if (!ret)
 		ret = await_stream(op);

@@ -38,7 +38,7 @@ bool ftd_hears_device(const void *nlh, const struct world_device *d)
 	return !strcmp(f.name, d->name) && !strcmp(f.detail, d->detail) &&
 	       !strcmp(f.storage_detail, d->storage_detail) && f.no == d->no &&
 	       f.kind == d->kind && f.pid == d->pid && f.capacity == d->capacity &&
-	       f.readonly == d->readonly;
+	       f.readonly == d->readonly && f.shared == d->shared;
 }
 
 uint32_t ftd_hears_base(const void *nlh)

@@ -23,7 +23,7 @@ struct world_device {
 	const char *name, *detail, *storage_detail;
 	uint32_t no, kind, pid;
 	uint64_t capacity;
-	bool readonly;
+	bool readonly, shared;
 	const uint64_t *stats;	/* by FTKVM_DEV_STAT_*, all of them */
 };
 

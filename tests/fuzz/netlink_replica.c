@@ -398,11 +398,10 @@ static void hear_dev(const struct nlmsghdr *nlh, u32 nr)
 	d = (struct world_device) {
 		.name = i.name, .detail = i.detail, .storage_detail = i.storage_detail,
 		.no = i.no, .kind = i.kind, .pid = i.pid,
-		.capacity = i.capacity, .readonly = i.readonly,
+		.capacity = i.capacity, .readonly = i.readonly, .shared = i.shared,
 		.stats = (const uint64_t *)i.stat,
 	};
 	REQUIRE(ftd_hears_device(nlh, &d));
-	/* ftd does not ask for this one */
 	REQUIRE(!nlmsg_find_attr(nlh, GENL_HDRLEN, FTKVM_A_SHARED) == !i.shared);
 }
 

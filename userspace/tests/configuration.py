@@ -22,7 +22,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
     return w.path(name)
 
 
-DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30}, "guests": {"start": False, "protect-again": False, "standby": []},
+DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30, "shared-unfenced": False}, "guests": {"start": False, "protect-again": False, "standby": []},
             "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
 
 
@@ -54,6 +54,7 @@ def configuration_taken(w):
              {"link": {"timeout-ms": 200}, "arbiter": {"timeout-ms": 300}}),
             ("[link]\nsecond = [::1]:70", {"link": {"timeout-ms": 0, "second": "[::1]:70"}}),
             ("[link]\nsecurity = plain", {}), ("[link]\nca = {hook}\nsecurity = plain".format(hook=hook), {}),
+            ("[fence]\nshared-disks = hook", {}), ("[fence]\nshared-disks = unfenced", {"fence": {"shared-unfenced": True}}),
             (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
         conf = write(w, text)
         code, out, err = run(w, "ftd", "--check", "--config", conf)
@@ -125,6 +126,7 @@ def configuration_refused(w):
             ("[link]\nsecond = :7", 2, "second = :7 is no host; say HOST"),
             ("[link]\ntimeout-ms = 199", 2, "give a number from 200 to 600000"),
             (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
+            ("[fence]\nshared-disks = yes", 2, "shared-disks = yes is no choice; say hook or unfenced"),
             ("[guests]\nstart = maybe", 2, "start = maybe is no choice; say yes or no"),
             ("[guests]\nstandby = a,,b", 2, '"" is no host; say'),
             ("[guests]\nstandby = :70", 2, "is no host; say"),

@@ -26,6 +26,7 @@ def device_orders(w):
                         ({"socket": "/nonexistent/dir/x"}, "cannot listen"), ({"file": "image"}, "absolute"),
                         ({"file": ""}, "file"), ({"kind": "net"}, "tap"),
                         ({"kind": "net", "tap": "t", "readonly": True}, "only a disk"),
+                        ({"kind": "net", "tap": "t", "shared": True}, "only a disk"),
                         ({"readonly": True, "discard": True}, "discards nothing"),
                         ({"user": "nobody"}, "needs a .uid"), ({"user": "nobody", "uid": -1}, "needs a .uid"),
                         ({"user": "", "uid": 0}, "needs .user"),

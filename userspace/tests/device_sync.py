@@ -106,3 +106,7 @@ def device_sync_refused(w):
     need_match("rsync is not here", s.sync(check=1, env={"PATH": w.dir})[2])
     need_match("no device d1", w.ftctl("device", "sync", "d1", "to", "hostb", control=s.d.ftd.control, check=1)[2])
     need(s.read(s.there) == b"old", "it was written to")
+    s.d.device("del", "d0")
+    s.d.disk("d0", "shared")
+    need_match("storage that both hosts share: there is no other image", s.sync(check=1)[2])
+    need(s.read(s.there) == b"old", "it was written to")

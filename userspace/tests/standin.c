@@ -142,11 +142,11 @@ int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct ft
 	f = refuse("add", err) ? NULL : file(name, "w");
 	if (!f)
 		return err->code;
-	fprintf(f, "%d %u %u %llu %d\n", vm_pid[add->vm_fd], add->no, add->kind,
-		(unsigned long long)add->capacity, add->readonly);
+	fprintf(f, "%d %u %u %llu %d %d\n", vm_pid[add->vm_fd], add->no, add->kind,
+		(unsigned long long)add->capacity, add->readonly, add->shared);
 	fclose(f);
-	ft_log(SD_NOTICE, "module: add %s no %u kind %u capacity %llu%s backend %s", name, add->no, add->kind,
-	       (unsigned long long)add->capacity, add->readonly ? " readonly" : "",
+	ft_log(SD_NOTICE, "module: add %s no %u kind %u capacity %llu%s%s backend %s", name, add->no, add->kind,
+	       (unsigned long long)add->capacity, add->readonly ? " readonly" : "", add->shared ? " shared" : "",
 	       fcntl(add->backend_fd, F_GETFD) < 0 ? "missing" : "open");
 	return 0;
 }
@@ -197,15 +197,17 @@ int __wrap_ftnl_dev_get(const char *name, struct ftdev *d, struct fterr *err)
 {
 	FILE *f = file(name, "r");
 	unsigned long long capacity = 0;
-	int readonly = 0;
+	int readonly = 0, shared = 0;
 
 	memset(d, 0, sizeof(*d));
 	if (!f)
 		return ft_fail(err, -ENOENT, "the module has no device %s", name);
-	if (fscanf(f, "%u %u %u %llu %d", &d->pid, &d->no, &d->kind, &capacity, &readonly) == 5)
+	if (fscanf(f, "%u %u %u %llu %d %d", &d->pid, &d->no, &d->kind, &capacity, &readonly,
+		   &shared) >= 5)
 		snprintf(d->name, sizeof(d->name), "%s", name);
 	d->capacity = capacity;
 	d->readonly = readonly;
+	d->shared = shared;
 	fclose(f);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
+#include "backend.h"
 #include "disk_copy.h"
 #include "tests/unit.h"
 
@@ -266,11 +267,63 @@ static void odd_receivers(void)
 	free(buf);
 }
 
+/* Both hosts' locks of one disk go together, those of two disks don't; but of readers. */
+static void shared_locks(void)
+{
+	static const struct {
+		bool a_reads, b_reads;
+		const char *guest;
+		uint32_t no;
+		int ret;
+	} t[] = {
+		{ false, false, "web", 3, 0 },
+		{ false, false, "web", 4, -EAGAIN },
+		{ false, false, "web2", 3, -EAGAIN },
+		{ true, true, "other", 7, 0 },
+		{ true, false, "web", 3, -EAGAIN },
+		{ false, true, "web", 3, -EAGAIN },
+	};
+	char path[64];
+	size_t i;
+	int a, b;
+
+	for (i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		a = image(MIB, 0);
+		/* another open file, as another host's or process' is */
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", a);
+		b = open(path, O_RDWR | O_CLOEXEC);
+		CHECK(a >= 0 && b >= 0);
+		CHECK(!ftbackend_lock(a, t[i].a_reads, "web", 3));
+		CHECK(ftbackend_lock(b, t[i].b_reads, t[i].guest, t[i].no) == t[i].ret);
+		close(b);
+		close(a);
+	}
+}
+
+/* What one host has alone is said to be so. */
+static void shared_refused(void)
+{
+	char path[] = "/dev/shm/ftkvm-unit.XXXXXX";
+	int fd = mkstemp(path);
+	struct fterr err = { 0 };
+	struct ftbackend b;
+
+	CHECK(fd >= 0 && !ftruncate(fd, MIB));
+	CHECK(ftbackend_shared(&b, path, false, "web", 3, &err) == -EINVAL && b.fd < 0);
+	CHECK(strstr(err.text, "tmpfs, which one host has alone") && strstr(err.text, "block device"));
+	close(fd);
+	unlink(path);
+	CHECK(ftbackend_shared(&b, "/nowhere/at/all", false, "web", 3, &err) == -ENOENT && b.fd < 0);
+	CHECK(ftbackend_shared(&b, "/dev/null", false, "web", 3, &err) < 0 && b.fd < 0);
+}
+
 const struct unit_test unit_disk_tests[] = {
 	{ "disk_copied", copied },
 	{ "disk_copy_hostile", hostile },
 	{ "disk_copy_cut", cut },
 	{ "disk_copy_refusal_heard", refusal_heard },
 	{ "disk_copy_odd_ends", odd_receivers },
+	{ "disk_shared_locks", shared_locks },
+	{ "disk_shared_refused", shared_refused },
 	{ 0 }
 };

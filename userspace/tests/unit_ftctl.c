@@ -121,6 +121,8 @@ static void device_words(void)
 	CHECK(ctl.verb == DEVICE_ADD && !strcmp(ctl.device.guest, "web") && !strcmp(ctl.device.kind, "blk"));
 	CHECK(ctl.device.no == 255 && !strcmp(ctl.device.socket, "/s") && !strcmp(ctl.device.file, "f"));
 	CHECK(ctl.device.readonly && !ctl.device.discard && !strcmp(ctl.device.user, "qemu"));
+	CHECK(!ctl.device.shared);
+	CHECK(!parse("device add d0 guest web kind blk no 0 socket /s file f shared") && ctl.device.shared);
 	CHECK(!parse("device add n0 --guest web --kind=net no=0 --tap tap0 --sock /s"));
 	CHECK(!strcmp(ctl.device.tap, "tap0") && !strcmp(ctl.device.kind, "net") && !ctl.device.no);
 	CHECK(!parse("device sync d0 to hostb") && ctl.verb == DEVICE_SYNC && !strcmp(ctl.device.to, "hostb"));
@@ -154,6 +156,8 @@ static void device_words(void)
 	CHECK(refuses("device add d0 guest g kind net no 1 socket s", "tap NAME is missing"));
 	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f tap t", "nothing for kind blk"));
 	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t readonly", "nothing for kind net"));
+	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t shared", "nothing for kind net"));
+	CHECK(refuses("device del d0 shared", "takes a name and no more"));
 	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f readonly discard", "discards nothing"));
 	CHECK(!parse("d web") && command->run == cmd_detach);
 	CHECK(refuses("attach web --qmp q --tap t", "attach takes no --tap"));

@@ -127,6 +127,7 @@ static void device(void)
 	mnl_attr_put_u32(nlh, FTKVM_A_PID, 4711);
 	mnl_attr_put_u64(nlh, FTKVM_A_CAPACITY, 1ULL << 40);
 	mnl_attr_put(nlh, FTKVM_A_READONLY, 0, NULL);
+	mnl_attr_put(nlh, FTKVM_A_SHARED, 0, NULL);
 	mnl_attr_put_strz(nlh, FTKVM_A_DETAIL, "a chain without an end");
 	mnl_attr_put_strz(nlh, FTKVM_A_STORAGE_DETAIL, "a write failed");
 	mnl_attr_put_u32(nlh, FTKVM_A_BASE, 65535);
@@ -138,7 +139,7 @@ static void device(void)
 	mnl_attr_nest_end(nlh, nest);
 	nl_parse_device(nlh, &d);
 	CHECK(!strcmp(d.name, "disk0") && d.no == 3 && d.kind == FTKVM_UAPI_DEV_BLK && d.pid == 4711);
-	CHECK(d.capacity == 1ULL << 40 && d.readonly && !strcmp(d.detail, "a chain without an end"));
+	CHECK(d.capacity == 1ULL << 40 && d.readonly && d.shared && !strcmp(d.detail, "a chain without an end"));
 	CHECK(!strcmp(d.storage_detail, "a write failed"));
 	CHECK(d.stats[FTKVM_DEV_STAT_REQUESTS] == 5 && d.stats[FTKVM_DEV_STAT_MAX] == 2);
 	CHECK(d.has_stat[FTKVM_DEV_STAT_REQUESTS] && !d.has_stat[FTKVM_DEV_STAT_ERRORS]);
