@@ -57,6 +57,7 @@ static void check(const struct ftctl *ctl, const struct ftctl_command *c, char *
 	REQUIRE(c->options & OPT_DEVICE || (!ctl->device.guest && !ctl->device.kind &&
 		!ctl->device.socket && !ctl->device.file && !ctl->device.tap && !ctl->device.user &&
 		!ctl->device.no_said && !ctl->device.readonly && !ctl->device.discard &&
+		!ctl->device.shared &&
 		!ctl->device.to));
 	REQUIRE(ctl->device.no <= FTKVM_DEV_NO_HIGHEST);
 

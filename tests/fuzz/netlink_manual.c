@@ -213,7 +213,7 @@ static bool sound(const struct call *c, u64 seen)
 		return seen != (A(NAME) | A(VM_FD));
 	case FTKVM_CMD_DEV_ADD:
 		return c->dev.kind == FTKVM_UAPI_DEV_BLK ? seen & A(CAPACITY) :
-							   !(seen & (A(CAPACITY) | A(READONLY)));
+							   !(seen & (A(CAPACITY) | A(READONLY) | A(SHARED)));
 	case FTKVM_CMD_DEV_START:
 		return c->q.features & BIT_ULL(VIRTIO_F_VERSION_1);
 	default:
