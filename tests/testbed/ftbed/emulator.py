@@ -32,7 +32,7 @@ class Emulator:
     """
 
     def __init__(self, name, run_dir, log_dir, pump, *, address, peer, link,
-                 third=None, memory=2048, skid=0, seed=1, icount=True, trace=None):
+                 third=None, stores=(), memory=2048, skid=0, seed=1, icount=True, trace=None):
         self.name, self.address = name, address
         self.run_dir, self.log_dir = run_dir, log_dir
         self._pump = pump
@@ -72,6 +72,13 @@ class Emulator:
             # a directory that all hosts reach
             self.command += ["-fsdev", f"local,id=third,path={third},security_model=none",
                              "-device", "virtio-9p-pci,fsdev=third,mount_tag=third"]
+        for block, image in stores:
+            # storage that all hosts reach: none of them may keep anything of it to itself
+            self.command += ["-drive", f"if=none,id=store{block},file={image},format=raw,cache=none,"
+                                       "file.locking=off",
+                             "-device", f"virtio-blk-pci,drive=store{block},serial=store{block},"
+                                        f"share-rw=on,logical_block_size={block},"
+                                        f"physical_block_size={block}"]
         if icount:
             self.command += ["-icount", f"shift={SHIFT},sleep=on"]
         for port in SERIAL_PORTS:

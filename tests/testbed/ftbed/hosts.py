@@ -11,6 +11,8 @@ from . import paths
 from .channel import Pump
 from .emulator import Emulator
 
+STORE_BLOCKS = (512, 4096)	# a store for each size of blocks, so many bytes
+STORE_BYTES = 16 << 20
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 # Of the same network cards, for tests that want two paths: lose() tells them apart by these.
 SECOND = {"a": "10.78.0.1", "b": "10.78.0.2"}
@@ -92,6 +94,8 @@ class Hosts:
         os.makedirs(self.log_dir, exist_ok=True)
         self.third = os.path.join(self.run_dir, "third")
         os.mkdir(self.third)
+        self.stores = {block: os.path.join(self.run_dir, f"store{block}") for block in STORE_BLOCKS}
+        self.clear_stores()
         self.pump = Pump()
         self.wire = None
         try:
@@ -101,7 +105,8 @@ class Hosts:
                 self.hosts[name] = Emulator(
                     name, self.run_dir, self.log_dir, self.pump,
                     address=ADDRESSES[name], peer=ADDRESSES[other],
-                    link=self.wire.ends(name), third=self.third, **self._options)
+                    link=self.wire.ends(name), third=self.third,
+                    stores=tuple(self.stores.items()), **self._options)
             for host in self:
                 host.power_on()
             for host in self:
@@ -138,6 +143,12 @@ class Hosts:
             print(f"testbed: logs are in {self.log_dir}", file=sys.stderr)
         else:
             shutil.rmtree(self.log_dir, ignore_errors=True)
+
+    def clear_stores(self):
+        """What both hosts reach is all zeros; nobody uses it."""
+        for path in self.stores.values():
+            with open(path, "wb") as file:
+                file.truncate(STORE_BYTES)
 
     def keep(self):
         """Keep the logs, whatever comes."""
