@@ -31,14 +31,9 @@ class Store:
             need(self.names[host.name], f"host {host.name} has no store")
             host.run(self.serve(host))
 
-    def serve(self, host, **other):
-        """Add it; other: something of another disk."""
-        disk = self.disk
-        if other:
-            disk = device.Disk(other.get("name", "other"), other.get("guest", "other"), other.get("no", 0),
-                               words=other.get("words", self.disk.words))
-        disk.image = f"/dev/{self.names[host.name]}"
-        return disk.serve
+    def serve(self, host):
+        self.disk.image = f"/dev/{self.names[host.name]}"
+        return self.disk.serve
 
     @property
     def arguments(self):
@@ -133,6 +128,28 @@ def shared_promoted_by_force(t):
 
 
 @test(timeout=300)
+def shared_held(t):
+    """A primary that has lost its peer leaves it alone, and goes on where it was."""
+    store = Store(t)
+    pair = _pair(t, store, "rounds=40")
+    pair.join(timeout="500", on_loss="hold")
+    pair.wait_live(t.a, f"(?:{ROUND}){{5}}", timeout=90)
+    t.hosts.wire.cut()
+    pair.wait_state(t.a, "undecided")
+    pair.wait_state(t.b, "orphan")
+    # the last piece may have been under way
+    time.sleep(0.5)
+    before = store.touched(t.a), store.touched(t.b), store.sum()
+    time.sleep(1)
+    after = store.touched(t.a), store.touched(t.b), store.sum()
+    need(before == after, f"somebody has touched the store: {before} {after}")
+    pairing.ftctl(t.b, "fence", pair.label)
+    pairing.ftctl(t.a, "promote", pair.label)
+    pair.wait_live(t.a, r"disk: good 40 rounds .*\n", timeout=120)
+    need(store.touched(t.b) == after[1], "one that was fenced has touched the store")
+
+
+@test(timeout=300)
 def shared_refused(t):
     """Hosts that do not say the same; what makes no sense of one."""
     store = Store(t, hosts=[t.a])
@@ -141,7 +158,8 @@ def shared_refused(t):
     pair = _pair(t, store, "rounds=0")
     t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}", cause="devices differ",
               remedy="read-only and shared")
-    t.refused(t.a, "device", "sync", "disk", "to", t.b.address, cause="both hosts share", remedy="no other image")
+    t.refused(t.a, "device", "sync", "disk", "to", t.b.address, cause="both hosts share",
+              remedy="no other image")
 
 
 @test(timeout=240)
