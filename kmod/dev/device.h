@@ -40,18 +40,23 @@ struct ftkvm_track;
 #define FTKVM_DEVQ_START	1	/* it is to be started, anew */
 #define FTKVM_DEVQ_CALL		2	/* the guest is to be told, in any case */
 
+/* @awaits: none */
+#define FTKVM_AWAITS_NOTHING	U64_MAX
+
 /**
  * struct ftkvm_bulk_held - primary: what the backup holds of a queue's answers, bytes
  * @sent: sent to it, and not known to be let go of
  * @mark: ... of which it lets go when it has consumed the log up to @mark_off
  * @told: ... of which it lets go behind that, up to @told_off
  * @fresh: ... of which the END is not logged yet; the vCPU thread's
+ * @crowded: the worker waits for that
  */
 struct ftkvm_bulk_held {
 	u64 sent;
 	u64 mark, mark_off;
 	u64 told, told_off;
 	u64 fresh;
+	bool crowded;
 };
 
 /* Each queue counts for itself, under its lock. */
@@ -73,6 +78,8 @@ struct ftkvm_devq_stats {
  * @starts: how often it was started
  * @logged: requests before this number have a token
  * @done: those before this number are carried out
+ * @awaits: primary: log offset that the backup must hold before the worker can go on;
+ *	set under @lock
  * @replica: whose vCPU thread is at it
  * @token: log offset that the backup must hold before a request goes out, by number
  * @status: how they went, by number
@@ -101,6 +108,7 @@ struct ftkvm_devq {
 	u64 starts;
 	u64 logged;
 	u64 done;
+	u64 awaits;
 	struct ftkvm_replica *replica;
 	u64 token[FTKVM_VIRTQ_NUM_MAX];
 	u8 status[FTKVM_VIRTQ_NUM_MAX];

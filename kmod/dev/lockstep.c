@@ -87,8 +87,9 @@ bool ftkvm_lockstep_solo(struct ftkvm_devq *q)
  * ftkvm_lockstep_may_do() - may the next request be carried out now?
  * @q: the queue
  *
- * Context: worker; sleeps, as long as the link's time-out at most.
- * Return: whether the request is this host's to carry out.
+ * Context: worker.
+ * Return: whether the request is this host's to carry out. If not, who changes that brings
+ * the worker.
  */
 bool ftkvm_lockstep_may_do(struct ftkvm_devq *q)
 {
@@ -249,6 +250,7 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 			dev->sum.next = 0;
 			dev->sum.left = 0;
 			q->bulk = (struct ftkvm_bulk_held) { };
+			q->awaits = FTKVM_AWAITS_NOTHING;
 			/* both count alike, whatever one of them did before */
 			q->starts = 0;
 			q->logged = 0;
@@ -341,7 +343,7 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 	bool lead = ftkvm_mode(r) == FTKVM_MODE_LEAD;
 	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
-	bool any = false;
+	bool soon = false;
 	s64 no = -1;
 
 	if (likely(!r->dev_kicked))
@@ -358,15 +360,16 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 			if (q->ready && !test_bit(FTKVM_DEVQ_START, &q->todo)) {
 				ftkvm_devq_take(q);
 				if (lead)
-					ftkvm_lockstep_token(r, q);
-				any = true;
+					soon |= ftkvm_lockstep_token(r, q);
 			}
 			ftkvm_devq_end(q);
 			ftkvm_fault(FTKVM_FAULT_DEV_TAKEN);
-			queue_work(ftkvm_dev_work, &q->work);
+			/* the primary's comes when it may begin */
+			if (!lead)
+				queue_work(ftkvm_dev_work, &q->work);
 		}
 		ftkvm_dev_put(dev);
 	}
-	if (any && lead)
+	if (soon)
 		ftkvm_log_flush(r);
 }

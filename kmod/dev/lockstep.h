@@ -56,12 +56,13 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r);
 /* primary.c */
 int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int max);
 void ftkvm_lockstep_logged(struct ftkvm_replica *r);
-void ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q);
+bool ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q);
 /* backup.c */
 int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 void ftkvm_lockstep_live(struct ftkvm_replica *r);
 
-/* ---- backup.c: for the receive thread ---- */
+/* ---- for the receive thread: primary.c, backup.c ---- */
+void ftkvm_lockstep_acked(struct ftkvm_replica *r, u64 received);
 int ftkvm_lockstep_bulk(struct ftkvm_replica *r, const void *payload, u32 len);
 void ftkvm_answers_drop(struct ftkvm_devq *q, u64 before);
 

@@ -41,33 +41,75 @@ static bool lead_shows(const struct ftkvm_vreq *req)
 	return req->kind == FTKVM_VREQ_TX || ftkvm_req_changes(req);
 }
 
+/*
+ * May the next request be carried out? If not, because the backup does not yet hold what led
+ * to it, its acknowledgment brings the worker. q->lock.
+ */
+static bool lead_next_may(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	u64 token = q->token[q->done % FTKVM_VIRTQ_NUM_MAX];
+	const struct ftkvm_vreq *req;
+	bool may;
+
+	/* whose END is being logged has no token: the worker is brought then */
+	if (q->done >= q->logged)
+		return false;
+	req = ftkvm_vfifo_find(q->fifo, q->done);
+	if (req && !lead_shows(req))
+		return true;
+	WRITE_ONCE(q->awaits, token);
+	/* pairs with ftkvm_lockstep_acked() */
+	smp_mb();
+	may = lead_committed(r, token);
+	if (may)
+		WRITE_ONCE(q->awaits, FTKVM_AWAITS_NOTHING);
+	return may;
+}
+
 /**
  * ftkvm_lockstep_committed() - does the backup hold what led to the next request?
  * @r: the replica
  * @q: the queue
  *
  * A disk's write is an output, and a packet: the backup must hold the log up to where the
- * guest asked for it. Waits for that. What is read need not wait.
- * Context: worker; sleeps, as long as the link's time-out at most.
+ * guest asked for it. If it does not, the worker is queued again when it does. What is read
+ * need not wait.
+ * Context: worker.
  * Return: whether it does, or need not.
  */
 bool ftkvm_lockstep_committed(struct ftkvm_replica *r, struct ftkvm_devq *q)
 {
-	const struct ftkvm_vreq *req;
-	bool logged, shows;
-	u64 token;
+	bool may;
 
 	mutex_lock(&q->lock);
-	/* whose END is being logged has none: it comes back then */
-	logged = q->done < q->logged;
-	token = q->token[q->done % FTKVM_VIRTQ_NUM_MAX];
-	req = ftkvm_vfifo_find(q->fifo, q->done);
-	shows = !req || lead_shows(req);
+	may = lead_next_may(r, q);
 	mutex_unlock(&q->lock);
-	if (!logged || !shows)
-		return logged;
-	wait_event_idle(r->wq, lead_over(r, q) || lead_committed(r, token));
-	return ftkvm_mode(r) == FTKVM_MODE_LEAD && lead_committed(r, token);
+	return may && ftkvm_mode(r) == FTKVM_MODE_LEAD;
+}
+
+/**
+ * ftkvm_lockstep_acked() - the backup has acknowledged: whose requests waited for that?
+ * @r: the replica
+ * @received: log bytes that it holds, as r->flow has it
+ *
+ * Context: receive thread.
+ */
+void ftkvm_lockstep_acked(struct ftkvm_replica *r, u64 received)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+
+	/* pairs with lead_next_may() */
+	smp_mb();
+	rcu_read_lock();
+	ftkvm_for_each_dev(dev) {
+		if (dev->kvm != r->kvm)
+			continue;
+		ftkvm_for_each_devq(q, dev)
+			if (READ_ONCE(q->awaits) <= received)
+				queue_work(ftkvm_dev_work, &q->work);
+	}
+	rcu_read_unlock();
 }
 
 /*
@@ -102,12 +144,15 @@ static void bulk_unsent(struct ftkvm_devq *q, u32 cost)
 	spin_unlock(&q->answer_lock);
 }
 
-/* The END that tells of it is logged. */
-static void bulk_logged(struct ftkvm_replica *r, struct ftkvm_devq *q)
+/* The END that tells of it is logged. Does the worker wait for that? */
+static bool bulk_logged(struct ftkvm_replica *r, struct ftkvm_devq *q)
 {
 	struct ftkvm_bulk_held *h = &q->bulk;
+	bool crowded;
 
 	spin_lock(&q->answer_lock);
+	crowded = h->crowded;
+	h->crowded = false;
 	h->told += h->fresh;
 	h->told_off = READ_ONCE(r->log.head);
 	h->fresh = 0;
@@ -117,6 +162,7 @@ static void bulk_logged(struct ftkvm_replica *r, struct ftkvm_devq *q)
 		h->told = 0;
 	}
 	spin_unlock(&q->answer_lock);
+	return crowded;
 }
 
 static void bulk_send(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq, u8 status,
@@ -215,6 +261,7 @@ bool ftkvm_lockstep_crowded(struct ftkvm_devq *q)
 		return false;
 	spin_lock(&q->answer_lock);
 	ret = ftkvm_mode(r) == FTKVM_MODE_LEAD && h->sent - h->mark - h->told >= FTKVM_VFIFO_BYTES;
+	h->crowded = ret;
 	spin_unlock(&q->answer_lock);
 	ftkvm_replica_put(r);
 	return ret;
@@ -227,14 +274,28 @@ bool ftkvm_lockstep_crowded(struct ftkvm_devq *q)
  * @r: the replica
  * @q: the queue
  *
+ * Has the worker come if it may begin. If not, the backup's acknowledgment does; behind others
+ * that are not done yet, it comes by them, but for packets' room: it may wait for more of that.
  * Context: vCPU thread; q->lock.
+ * Return: whether something waits for the backup to hold the log up to here.
  */
-void ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q)
+bool ftkvm_lockstep_token(struct ftkvm_replica *r, struct ftkvm_devq *q)
 {
-	u64 off = READ_ONCE(r->log.head);
+	u64 off = READ_ONCE(r->log.head), from = max(q->logged, q->fifo->first);
+	bool first = q->done >= from, shows = false;
 
-	for (q->logged = max(q->logged, q->fifo->first); q->logged < q->fifo->next; q->logged++)
+	for (q->logged = from; q->logged < q->fifo->next; q->logged++) {
+		const struct ftkvm_vreq *req = ftkvm_vfifo_find(q->fifo, q->logged);
+
 		q->token[q->logged % FTKVM_VIRTQ_NUM_MAX] = off;
+		first |= req->kind == FTKVM_VREQ_RX;
+		shows |= lead_shows(req);
+	}
+	/* or its mode has just changed, and who looked behind that found nothing yet */
+	if (q->logged > from && first &&
+	    (lead_next_may(r, q) || ftkvm_mode(r) != FTKVM_MODE_LEAD))
+		queue_work(ftkvm_dev_work, &q->work);
+	return shows;
 }
 
 /* What is due goes to the list; what finds no room there waits for the next epoch end. */
@@ -358,7 +419,8 @@ int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int m
  * @r: the replica
  *
  * Once the backup has consumed the log up to here, it has let go of the data. Once it
- * holds it, what was taken at this epoch end may be carried out.
+ * holds it, what was taken at this epoch end may be carried out. Where nothing waits for
+ * that, the log goes with the guest's next kick, or when the guest halts, or by the batch.
  * Context: vCPU thread; process context, if ftkvm_lockstep_lead() did something.
  */
 void ftkvm_lockstep_logged(struct ftkvm_replica *r)
@@ -366,6 +428,7 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
 	u32 sums;
+	bool soon = false;
 	u64 left = 0;
 	s64 no = -1;
 
@@ -378,14 +441,15 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {
 			mutex_lock(&q->lock);
-			ftkvm_lockstep_token(r, q);
-			bulk_logged(r, q);
+			soon |= ftkvm_lockstep_token(r, q);
+			if (bulk_logged(r, q))
+				queue_work(ftkvm_dev_work, &q->work);
 			left += dev->sum.left;
 			mutex_unlock(&q->lock);
-			queue_work(ftkvm_dev_work, &q->work);
 		}
 		ftkvm_dev_put(dev);
 	}
 	ftkvm_sums_logged(r, sums, left);
-	ftkvm_log_flush(r);
+	if (soon)
+		ftkvm_log_flush(r);
 }

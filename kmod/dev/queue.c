@@ -106,6 +106,7 @@ void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr)
 {
 	q->dev = dev;
 	q->nr = nr;
+	q->awaits = FTKVM_AWAITS_NOTHING;
 	q->vq.ops = &guest_memory;
 	q->vq.priv = q;
 	mutex_init(&q->lock);

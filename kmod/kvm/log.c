@@ -54,11 +54,13 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 void ftkvm_log_flush(struct ftkvm_replica *r)
 {
 	struct ftkvm_link *l = READ_ONCE(r->link);
+	u64 head = READ_ONCE(r->log.head);
+	bool news = head != r->flushed_off;
 
 	r->flushed_epoch = r->epoch.nr;
 	r->flushed_count = r->now.count;
-	WRITE_ONCE(r->flushed_off, READ_ONCE(r->log.head));
-	if (l)
+	WRITE_ONCE(r->flushed_off, head);
+	if (l && news)
 		ftkvm_link_kick(l);
 }
 

@@ -77,6 +77,7 @@ static int pair_ack(void *priv, u64 received, u64 consumed, u64 epoch)
 	/* what the window held back may go now; what waits for a batch may wait on */
 	if (held_back)
 		ftkvm_link_kick(r->link);
+	ftkvm_lockstep_acked(r, received);
 	wake_up_all(&r->wq);
 	return 0;
 }
