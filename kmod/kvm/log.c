@@ -204,18 +204,6 @@ struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r)
 	return &r->rec;
 }
 
-/* What devices read for it is let go of: there is room for more. */
-static bool log_frees(const struct ftkvm_rec *rec)
-{
-	u32 i;
-
-	for (i = 0; rec->type == FTKVM_REC_END && i < rec->end.ninputs; i++)
-		if (rec->end.inputs[i].kind == FTKVM_INPUT_DEV_START ||
-		    rec->end.inputs[i].kind == FTKVM_INPUT_DEV_DONE)
-			return true;
-	return false;
-}
-
 /* After an epoch end or a verification: the log has nothing more, so it waits for more? */
 static bool log_all_consumed(const struct ftkvm_replica *r)
 {
@@ -232,6 +220,7 @@ static bool log_all_consumed(const struct ftkvm_replica *r)
 void ftkvm_log_consume(struct ftkvm_replica *r)
 {
 	struct ftkvm_link *l = READ_ONCE(r->link);
+	bool delivers = r->rec.type == FTKVM_REC_END && r->rec.end.ninputs;
 
 	ftkvm_fault(FTKVM_FAULT_CONSUME);
 	trace_ftkvm_replay(r->epoch.nr, &r->rec);
@@ -242,14 +231,18 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	r->st.records++;
 	/*
 	 * The primary's flow control needs to hear of it now and then only. What
-	 * arrives meanwhile is acknowledged as it arrives.
+	 * arrives meanwhile is acknowledged as it arrives. Who delivers is about to hear
+	 * more; if not, what is left to say goes with a heartbeat, in time for those that
+	 * wait for room for answers, which is a lot.
 	 */
-	if (l && (log_all_consumed(r) || log_frees(&r->rec) ||
+	if (l && ((log_all_consumed(r) && !delivers) ||
 		  r->epoch.nr - r->acked_epoch >= r->batch ||
 		  r->consumed - r->acked >= FTKVM_LOG_SIZE / 8)) {
 		r->acked = r->consumed;
 		r->acked_epoch = r->epoch.nr;
 		ftkvm_link_ack(l, READ_ONCE(r->held), r->consumed, r->epoch.nr);
+	} else if (l && delivers) {
+		ftkvm_link_ack_later(l, READ_ONCE(r->held), r->consumed, r->epoch.nr);
 	}
 	ftkvm_fault(FTKVM_FAULT_CONSUMED);
 }

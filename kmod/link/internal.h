@@ -31,10 +31,11 @@ struct ftkvm_link_acks {
  * @rx: receive thread
  * @running: threads that have not left
  * @flags: FTKVM_LINK_*
- * @lock: guards @want, @reason, @detail, the setting of @dead. Raw: acknowledgments
+ * @lock: guards @want, @later, @reason, @detail, the setting of @dead. Raw: acknowledgments
  *	come with interrupts off
  * @want: what the peer shall know
  * @told: what it was told; under @wire.tx
+ * @later: there is something in @want that waits for the next acknowledgment
  * @dead: no more frames, no more upcalls but down()
  * @reason: why
  * @detail: the same in words
@@ -56,6 +57,7 @@ struct ftkvm_link {
 	raw_spinlock_t lock;
 	struct ftkvm_link_acks want;
 	struct ftkvm_link_acks told;
+	bool later;
 	bool dead;
 	int reason;
 	char detail[FTKVM_DETAIL_MAX + 1];

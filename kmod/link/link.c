@@ -290,6 +290,24 @@ void ftkvm_link_kick(struct ftkvm_link *l)
 		ftkvm_link_wake(l);
 }
 
+/* Is there something to be said at once that has not been? No figure goes back. */
+static bool ftkvm_link_want(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch, bool later)
+{
+	struct ftkvm_link_acks want;
+	unsigned long flags;
+	bool news;
+
+	raw_spin_lock_irqsave(&l->lock, flags);
+	want.received = max(l->want.received, received);
+	want.consumed = max(l->want.consumed, consumed);
+	want.epoch = max(l->want.epoch, epoch);
+	news = l->later || memcmp(&want, &l->want, sizeof(want));
+	l->want = want;
+	l->later = news && later;
+	raw_spin_unlock_irqrestore(&l->lock, flags);
+	return news && !later;
+}
+
 /**
  * ftkvm_link_ack() - acknowledge
  * @l: the link
@@ -304,25 +322,30 @@ void ftkvm_link_kick(struct ftkvm_link *l)
  */
 void ftkvm_link_ack(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch)
 {
-	struct ftkvm_link_acks want;
-	unsigned long flags;
-	bool news;
-
 	ftkvm_fault(FTKVM_FAULT_LINK_ACK);
-	raw_spin_lock_irqsave(&l->lock, flags);
-	want.received = max(l->want.received, received);
-	want.consumed = max(l->want.consumed, consumed);
-	want.epoch = max(l->want.epoch, epoch);
-	news = memcmp(&want, &l->want, sizeof(want));
-	l->want = want;
-	raw_spin_unlock_irqrestore(&l->lock, flags);
-	if (!news)
+	if (!ftkvm_link_want(l, received, consumed, epoch, false))
 		return;
 
 	/* The receive thread, in an upcall, looks when the upcall is over. */
 	if (!test_and_set_bit(FTKVM_LINK_ACK, &l->flags) &&
 	    !(in_task() && current == READ_ONCE(l->rx)))
 		ftkvm_link_wake(l);
+}
+
+/**
+ * ftkvm_link_ack_later() - acknowledge what nobody waits for
+ * @l: the link
+ * @received: log bytes held
+ * @consumed: log bytes that the guest has gone past
+ * @epoch: epochs that the guest has completed
+ *
+ * Goes with what ftkvm_link_ack() sends next, or instead of the next heartbeat.
+ *
+ * Context: Any but NMI; does not sleep.
+ */
+void ftkvm_link_ack_later(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch)
+{
+	ftkvm_link_want(l, received, consumed, epoch, true);
 }
 
 /**

@@ -81,6 +81,9 @@ void ftkvm_link_kick(struct ftkvm_link *l);
  */
 void ftkvm_link_ack(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch);
 
+/* The same, of what nobody waits for: with the next acknowledgment or heartbeat. */
+void ftkvm_link_ack_later(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch);
+
 /*
  * Send a control frame (START, BYE). Can sleep, interruptibly, bounded by the
  * time-out. It overtakes log bytes that were not pulled yet; if the link is

@@ -83,20 +83,6 @@ static int ftkvm_link_tx_log(struct ftkvm_link *l)
 	return ret;
 }
 
-/* Some bytes that must not wait until this host has freed memory for them. */
-static int ftkvm_link_tx_beat(struct ftkvm_link *l)
-{
-	unsigned int flags;
-	int ret;
-
-	mutex_lock(&l->wire.tx);
-	flags = memalloc_noreclaim_save();
-	ret = ftkvm_wire_send(&l->wire, FTKVM_FRAME_HEARTBEAT, NULL, 0, false);
-	memalloc_noreclaim_restore(flags);
-	mutex_unlock(&l->wire.tx);
-	return ret;
-}
-
 /* How long until the peer must hear something; 0: now. */
 static long ftkvm_link_beat_due(const struct ftkvm_link *l)
 {
@@ -105,6 +91,25 @@ static long ftkvm_link_beat_due(const struct ftkvm_link *l)
 	long left = READ_ONCE(l->wire.sent) + beat - jiffies;
 
 	return max(left, 0l);
+}
+
+/*
+ * Some bytes that must not wait until this host has freed memory for them. If there is something
+ * that was left for it to say, it says that.
+ */
+static int ftkvm_link_tx_beat(struct ftkvm_link *l)
+{
+	unsigned int flags;
+	int ret;
+
+	mutex_lock(&l->wire.tx);
+	flags = memalloc_noreclaim_save();
+	ret = ftkvm_link_tell(l, false);
+	if (!ret && !ftkvm_link_beat_due(l))
+		ret = ftkvm_wire_send(&l->wire, FTKVM_FRAME_HEARTBEAT, NULL, 0, false);
+	memalloc_noreclaim_restore(flags);
+	mutex_unlock(&l->wire.tx);
+	return ret;
 }
 
 /* Sleep until there is something to do, @timeout at most. */

@@ -236,13 +236,14 @@ int ftkvm_wire_recv(struct ftkvm_wire *w)
 
 /*
  * Send what @msg holds. On failure a part of it may have been sent. -EAGAIN only
- * with @nowait.
+ * with MSG_DONTWAIT in @flags.
  */
-static int ftkvm_wire_write(struct ftkvm_wire *w, struct msghdr *msg, bool nowait)
+static int ftkvm_wire_write(struct ftkvm_wire *w, struct msghdr *msg, int flags)
 {
+	bool nowait = flags & MSG_DONTWAIT;
 	unsigned long waited = 0;
 
-	msg->msg_flags = MSG_NOSIGNAL | (nowait ? MSG_DONTWAIT : 0);
+	msg->msg_flags = MSG_NOSIGNAL | flags;
 	while (msg_data_left(msg)) {
 		unsigned long slice = ftkvm_wire_slice(w, waited);
 		unsigned long start = jiffies;
@@ -286,7 +287,7 @@ int ftkvm_wire_flush(struct ftkvm_wire *w, bool nowait)
 	if (!w->rest_len)
 		return 0;
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, vec.iov_len);
-	ret = ftkvm_wire_write(w, &msg, nowait);
+	ret = ftkvm_wire_write(w, &msg, nowait ? MSG_DONTWAIT : 0);
 	w->rest_at = w->rest_len - msg_data_left(&msg);
 	if (!ret) {
 		w->rest_at = 0;
@@ -340,7 +341,7 @@ int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len,
 }
 
 /* A frame that is too large to be kept if it is cut short: then the link dies of it. */
-static int ftkvm_wire_send_large(struct ftkvm_wire *w, struct kvec *vec, int n)
+static int ftkvm_wire_send_large(struct ftkvm_wire *w, struct kvec *vec, int n, int flags)
 {
 	struct msghdr msg = { };
 	size_t len = 0;
@@ -349,8 +350,9 @@ static int ftkvm_wire_send_large(struct ftkvm_wire *w, struct kvec *vec, int n)
 	for (i = 0; i < n; i++)
 		len += vec[i].iov_len;
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, n, len);
-	ret = ftkvm_wire_write(w, &msg, false);
-	if (!ret)
+	ret = ftkvm_wire_write(w, &msg, flags);
+	/* what is held back does not tell the peer that this one lives */
+	if (!ret && !(flags & MSG_MORE))
 		WRITE_ONCE(w->sent, jiffies);
 	/* ... but not before others, who wait for @w->tx, have it. */
 	w->torn = ret && msg_data_left(&msg) < len;
@@ -363,6 +365,9 @@ static int ftkvm_wire_send_large(struct ftkvm_wire *w, struct kvec *vec, int n)
  * @b: what the data are
  * @data: the data
  * @len: how many bytes of it, FTKVM_BULK_MAX at most
+ *
+ * Nobody needs it before the log that tells of it, which follows: so it may wait for that
+ * in the socket, for a heartbeat at most.
  *
  * Context: Process that gets no signals; sleeps, no longer than the time-out.
  * Return: 0, or -errno and the wire is of no more use.
@@ -383,7 +388,7 @@ int ftkvm_wire_send_bulk(struct ftkvm_wire *w, const struct ftkvm_bulk *b, const
 		return ret;
 	ftkvm_frame_seal_bulk(&h, b, data, len);
 	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_BULK, &h, sizeof(h)) ?:
-	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec));
+	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec), MSG_MORE);
 	ftkvm_fault(FTKVM_FAULT_SENT_BULK);
 	return ret;
 }
@@ -411,7 +416,7 @@ int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len)
 		return ret;
 	ftkvm_frame_seal(&h, FTKVM_FRAME_DATA, off, w->tx_buf, len);
 	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_DATA, w->tx_buf, len) ?:
-	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec));
+	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec), 0);
 	ftkvm_fault(FTKVM_FAULT_SENT_DATA);
 	return ret;
 }
