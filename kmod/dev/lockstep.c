@@ -239,6 +239,7 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 	s64 no = -1;
 
 	r->dev_kicked = false;
+	r->dev_soon = false;
 	r->dev_took = false;
 	r->dev_turn = -1;
 	r->dev_applied = 0;
@@ -370,6 +371,5 @@ void ftkvm_lockstep_kicks(struct ftkvm_replica *r)
 		}
 		ftkvm_dev_put(dev);
 	}
-	if (soon)
-		ftkvm_log_flush(r);
+	r->dev_soon = soon;
 }

@@ -379,7 +379,7 @@ bool ftkvm_lead_halt(struct ftkvm_replica *r)
 		return true;
 	}
 	/* it may sleep long: the backup need not wait for what is written */
-	ftkvm_log_flush(r);
+	ftkvm_log_send(r);
 	ftkvm_fault(FTKVM_FAULT_LEAD_HALT);
 	return false;
 }

@@ -45,6 +45,18 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	return 0;
 }
 
+/* Whether there is something new to send. */
+static bool log_flush(struct ftkvm_replica *r)
+{
+	u64 head = READ_ONCE(r->log.head);
+	bool news = head != r->flushed_off;
+
+	r->flushed_epoch = r->epoch.nr;
+	r->flushed_count = r->now.count;
+	WRITE_ONCE(r->flushed_off, head);
+	return news;
+}
+
 /**
  * ftkvm_log_flush() - primary: let the send thread see what was written
  * @r: the replica
@@ -54,14 +66,29 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 void ftkvm_log_flush(struct ftkvm_replica *r)
 {
 	struct ftkvm_link *l = READ_ONCE(r->link);
-	u64 head = READ_ONCE(r->log.head);
-	bool news = head != r->flushed_off;
 
-	r->flushed_epoch = r->epoch.nr;
-	r->flushed_count = r->now.count;
-	WRITE_ONCE(r->flushed_off, head);
-	if (l && news)
+	if (log_flush(r) && l)
 		ftkvm_link_kick(l);
+}
+
+/**
+ * ftkvm_log_send() - primary: the same, at once, as somebody waits for it
+ * @r: the replica
+ *
+ * Context: vCPU thread, process context.
+ */
+void ftkvm_log_send(struct ftkvm_replica *r)
+{
+	if (!log_flush(r))
+		return;
+	/* a worker that sends just now has it: the send thread comes behind that */
+	if (mutex_trylock(&r->link_lock)) {
+		if (r->link)
+			ftkvm_link_push(r->link);
+		mutex_unlock(&r->link_lock);
+	} else if (READ_ONCE(r->link)) {
+		ftkvm_link_kick(r->link);
+	}
 }
 
 /**
@@ -153,7 +180,7 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 
 	if (log_committed(r))
 		return 0;
-	ftkvm_log_flush(r);
+	ftkvm_log_send(r);
 	trace_ftkvm_commit_begin(r);
 	ftkvm_fault(FTKVM_FAULT_COMMIT_WAIT);
 	t = ktime_get();

@@ -293,6 +293,7 @@ struct ftkvm_replica {
 	u64 acked, acked_epoch;			/* ... as the primary was told */
 
 	bool dev_kicked;			/* the guest has kicked a device */
+	bool dev_soon;				/* primary: ... and waits for the backup */
 	bool dev_took;				/* primary: an END is of devices, too */
 	s64 dev_turn;				/* primary: whose device had its turn last */
 	u32 dev_applied;			/* backup: inputs of the END in hand that are done */
@@ -399,6 +400,7 @@ int ftkvm_log_wait(struct ftkvm_replica *r);
 int ftkvm_log_wait_killable(struct ftkvm_replica *r);
 int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r);
 void ftkvm_log_flush(struct ftkvm_replica *r);
+void ftkvm_log_send(struct ftkvm_replica *r);
 void ftkvm_log_flush_batch(struct ftkvm_replica *r);
 
 /* Room for what one trip of the vCPU may write? Any context. */

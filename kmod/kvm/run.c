@@ -18,12 +18,20 @@
  */
 int ftkvm_prepare(struct ftkvm_replica *r)
 {
+	int ret;
+
 	r->plan.step = FTKVM_STEP_WAIT;
 	switch (ftkvm_mode(r)) {
 	case FTKVM_MODE_LEAD:
 		/* behind the exit that kicked, before an epoch ends there */
 		ftkvm_lockstep_kicks(r);
-		return ftkvm_lead_prepare(r);
+		ret = ftkvm_lead_prepare(r);
+		/* with all that the exit logged */
+		if (r->dev_soon) {
+			r->dev_soon = false;
+			ftkvm_log_send(r);
+		}
+		return ret;
 	case FTKVM_MODE_FOLLOW:
 		ftkvm_lockstep_kicks(r);
 		return ftkvm_follow_prepare(r, true);

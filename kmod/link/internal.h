@@ -39,7 +39,7 @@ struct ftkvm_link_acks {
  * @dead: no more frames, no more upcalls but down()
  * @reason: why
  * @detail: the same in words
- * @tx_off: log bytes sent; send thread
+ * @tx_off: log bytes sent; under @wire.tx
  * @rx_off: log bytes received; this and those below: receive thread
  * @chatter: frames since @chatter_since that said nothing new
  * @chatter_since: jiffies
@@ -81,6 +81,7 @@ void ftkvm_link_fail_wire(struct ftkvm_link *l, int err);
 void ftkvm_link_leave(struct ftkvm_link *l);
 
 int ftkvm_link_tell(struct ftkvm_link *l, bool nowait);
+int ftkvm_link_send_log(struct ftkvm_link *l, bool nowait);
 int ftkvm_link_tx(void *data);
 int ftkvm_link_rx(void *data);
 

@@ -290,6 +290,53 @@ void ftkvm_link_kick(struct ftkvm_link *l)
 		ftkvm_link_wake(l);
 }
 
+/* What a sender that is none of the link's threads met; with wire.tx held. */
+static void ftkvm_link_send_failed(struct ftkvm_link *l, int err)
+{
+	if (err == -EPIPE || err == -ECONNRESET) {
+		/*
+		 * The stream may have been torn by the send thread, which names the
+		 * reason; and what the peer said before it closed is to be heard. The
+		 * send thread sees to both.
+		 */
+		set_bit(FTKVM_LINK_MUTE, &l->flags);
+		ftkvm_link_wake(l);
+	} else {
+		/* ... before others find the stream torn */
+		ftkvm_link_fail_wire(l, err);
+	}
+}
+
+/**
+ * ftkvm_link_push() - as ftkvm_link_kick(), and somebody waits for it
+ * @l: the link
+ *
+ * Sends from here what the socket takes at once: no other thread needs to be scheduled
+ * first. The send thread does the rest.
+ *
+ * Context: Process; does not wait for the peer.
+ */
+void ftkvm_link_push(struct ftkvm_link *l)
+{
+	int ret = -EAGAIN;
+	bool rest = false;
+
+	/* Pairs with the release in ftkvm_link_start(). */
+	if (smp_load_acquire(&l->tx) && ftkvm_link_alive(l) && mutex_trylock(&l->wire.tx)) {
+		ret = ftkvm_link_send_log(l, true);
+		rest = l->wire.rest_len;
+		if (rest)
+			set_bit(FTKVM_LINK_REST, &l->flags);
+		else if (ret < 0)
+			ftkvm_link_send_failed(l, ret);
+		mutex_unlock(&l->wire.tx);
+	}
+	if (ret == -EAGAIN || ret == FTKVM_FRAME_MAX)
+		ftkvm_link_kick(l);
+	else if (rest)
+		ftkvm_link_wake(l);
+}
+
 /* Is there something to be said at once that has not been? No figure goes back. */
 static bool ftkvm_link_want(struct ftkvm_link *l, u64 received, u64 consumed, u64 epoch, bool later)
 {
@@ -394,18 +441,8 @@ int ftkvm_link_send_bulk(struct ftkvm_link *l, const struct ftkvm_bulk *b, const
 		return -ENOTCONN;
 	mutex_lock(&l->wire.tx);
 	ret = ftkvm_wire_send_bulk(&l->wire, b, data, len);
-	if (ret == -EPIPE || ret == -ECONNRESET) {
-		/*
-		 * The stream may have been torn by the send thread, which names the
-		 * reason; and what the peer said before it closed is to be heard. The
-		 * send thread sees to both.
-		 */
-		set_bit(FTKVM_LINK_MUTE, &l->flags);
-		ftkvm_link_wake(l);
-	} else if (ret) {
-		/* ... before others find the stream torn */
-		ftkvm_link_fail_wire(l, ret);
-	}
+	if (ret)
+		ftkvm_link_send_failed(l, ret);
 	mutex_unlock(&l->wire.tx);
 	return ret;
 }

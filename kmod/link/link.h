@@ -26,7 +26,7 @@ struct ftkvm_bulk;
  * @frame: any other frame (START, BYE), checked. receive thread
  * @bulk: a BULK frame, checked but for what is in it. receive thread
  * @pull: give up to @size log bytes to send, and the offset of the first; 0 when
- *	there are none (or flow control forbids). send thread
+ *	there are none (or flow control forbids). send thread, or ftkvm_link_push()
  * @down: the link is dead; called exactly once per link that was started, when no
  *	other upcall runs or will begin. @reason: enum ftkvm_reason. From one of
  *	the two threads
@@ -73,6 +73,12 @@ void ftkvm_link_set_timeout(struct ftkvm_link *l, unsigned int timeout_ms);
 
 /* There may be log bytes to pull. Any context but NMI; never sleeps. */
 void ftkvm_link_kick(struct ftkvm_link *l);
+
+/*
+ * The same, sent from here as far as the socket takes it at once. Process context; does not
+ * wait for the peer. @pull may be called meanwhile.
+ */
+void ftkvm_link_push(struct ftkvm_link *l);
 
 /*
  * Acknowledge: remembered and sent by the send thread, or at once by the

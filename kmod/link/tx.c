@@ -58,26 +58,49 @@ static int ftkvm_link_tx_small(struct ftkvm_link *l)
 	return ret;
 }
 
-static int ftkvm_link_tx_log(struct ftkvm_link *l)
+/**
+ * ftkvm_link_send_log() - send log bytes, a frame of them
+ * @l: the link, with wire.tx held
+ * @nowait: only as much as the socket takes now
+ *
+ * Context: Process; sleeps unless @nowait, and gets no signals then.
+ * Return: how many; 0: there are none to be sent. With @nowait a part of them may be on its way
+ * still, in wire.rest_len. Or -errno, as ftkvm_wire_flush() and ftkvm_wire_send_data().
+ */
+int ftkvm_link_send_log(struct ftkvm_link *l, bool nowait)
 {
 	struct ftkvm_wire *w = &l->wire;
-	int ret = 0;
 	u64 off;
 	u32 len;
+	int ret;
+
+	/* it may be in the buffer that is to be filled */
+	ret = ftkvm_wire_flush(w, nowait);
+	if (ret)
+		return ret;
+	len = l->ops->pull(l->priv, w->tx_buf, FTKVM_FRAME_MAX, &off);
+	if (!len)
+		return 0;
+	if (WARN_ON_ONCE(len > FTKVM_FRAME_MAX || off != l->tx_off)) {
+		ftkvm_link_fail(l, FTKVM_REASON_LOCAL, "the log to send has a gap");
+		return 0;
+	}
+	l->tx_off += len;
+	return ftkvm_wire_send_data(w, off, len, nowait) ?: len;
+}
+
+static int ftkvm_link_tx_log(struct ftkvm_link *l)
+{
+	int ret = 0;
 
 	while (!ret && !ftkvm_link_dead(l)) {
-		len = l->ops->pull(l->priv, w->tx_buf, FTKVM_FRAME_MAX, &off);
-		if (!len)
+		mutex_lock(&l->wire.tx);
+		ret = ftkvm_link_send_log(l, false);
+		mutex_unlock(&l->wire.tx);
+		if (ret <= 0)
 			break;
-		if (WARN_ON_ONCE(len > FTKVM_FRAME_MAX || off != l->tx_off)) {
-			ftkvm_link_fail(l, FTKVM_REASON_LOCAL, "the log to send has a gap");
-			break;
-		}
-		mutex_lock(&w->tx);
-		ret = ftkvm_wire_send_data(w, off, len);
-		mutex_unlock(&w->tx);
-		l->tx_off += len;
-		if (!ret && test_bit(FTKVM_LINK_ACK, &l->flags))
+		ret = 0;
+		if (test_bit(FTKVM_LINK_ACK, &l->flags))
 			ret = ftkvm_link_tx_small(l);
 	}
 	return ret;

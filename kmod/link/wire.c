@@ -117,12 +117,13 @@ int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 		goto err_put;
 
 	ret = -ENOMEM;
-	w->tx_buf = kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL);
+	w->tx_frame = kvmalloc(FTKVM_FRAME_MAX + sizeof(struct ftkvm_frame_hdr), GFP_KERNEL);
 	w->rx_buf = ftkvm_fault_alloc(LINK_BUFFERS, kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL));
-	if (!w->tx_buf || !w->rx_buf) {
+	if (!w->tx_frame || !w->rx_buf) {
 		scnprintf(why, size, "out of memory: free some");
 		goto err_free;
 	}
+	w->tx_buf = w->tx_frame + sizeof(struct ftkvm_frame_hdr);
 
 	mutex_init(&w->tx);
 	w->heard = jiffies;
@@ -131,7 +132,7 @@ int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 	return 0;
 
 err_free:
-	kvfree(w->tx_buf);
+	kvfree(w->tx_frame);
 	kvfree(w->rx_buf);
 err_put:
 	sockfd_put(sock);
@@ -159,7 +160,7 @@ bool ftkvm_wire_connected(const struct ftkvm_wire *w)
 void ftkvm_wire_close(struct ftkvm_wire *w)
 {
 	sockfd_put(w->sock);
-	kvfree(w->tx_buf);
+	kvfree(w->tx_frame);
 	kvfree(w->rx_buf);
 	mutex_destroy(&w->tx);
 }
@@ -270,12 +271,12 @@ static int ftkvm_wire_write(struct ftkvm_wire *w, struct msghdr *msg, int flags)
  *
  * Context: Process; sleeps unless @nowait, no longer than the time-out.
  * Return: 0 or -errno, with @nowait -EAGAIN; -EPIPE when the stream ended in the
- * midst of a DATA frame.
+ * midst of a large frame.
  */
 int ftkvm_wire_flush(struct ftkvm_wire *w, bool nowait)
 {
 	struct kvec vec = {
-		.iov_base = w->rest + w->rest_at,
+		.iov_base = (void *)w->rest_of + w->rest_at,
 		.iov_len = w->rest_len - w->rest_at,
 	};
 	struct msghdr msg = { };
@@ -326,6 +327,7 @@ int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len,
 	memcpy(w->rest, &h, sizeof(h));
 	if (len)
 		memcpy(w->rest + sizeof(h), payload, len);
+	w->rest_of = w->rest;
 	w->rest_len = sizeof(h) + len;
 	w->rest_at = 0;
 	ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_SEND_HELLO, FTKVM_FAULT_SEND_BYE,
@@ -395,28 +397,36 @@ int ftkvm_wire_send_bulk(struct ftkvm_wire *w, const struct ftkvm_bulk *b, const
 
 /**
  * ftkvm_wire_send_data() - send a DATA frame
- * @w: the wire, @w->tx held; the payload is in @w->tx_buf
+ * @w: the wire, @w->tx held, with no rest of another frame; the payload is in @w->tx_buf
  * @off: offset in the log of its first byte
  * @len: how many bytes of it
+ * @nowait: only as much as the socket takes now
  *
- * Context: Process that gets no signals; sleeps, no longer than the time-out.
- * Return: 0, or -errno and the wire is of no more use.
+ * Context: Process; sleeps unless @nowait, no longer than the time-out. Without @nowait one
+ * that gets no signals.
+ * Return: 0 when the frame was sent, or with @nowait begun: then @w->rest_len is not 0 and
+ * ftkvm_wire_flush() must be called, before @w->tx_buf is filled anew. Else -errno and the
+ * wire is of no more use.
  */
-int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len)
+int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len, bool nowait)
 {
-	struct ftkvm_frame_hdr h;
-	struct kvec vec[] = {
-		{ .iov_base = &h, .iov_len = sizeof(h) },
-		{ .iov_base = w->tx_buf, .iov_len = len },
-	};
+	struct ftkvm_frame_hdr *h = (struct ftkvm_frame_hdr *)w->tx_frame;
 	int ret;
 
-	ret = ftkvm_wire_flush(w, false);
-	if (ret)
-		return ret;
-	ftkvm_frame_seal(&h, FTKVM_FRAME_DATA, off, w->tx_buf, len);
-	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_DATA, w->tx_buf, len) ?:
-	      ftkvm_wire_send_large(w, vec, ARRAY_SIZE(vec), 0);
+	if (w->torn)
+		return -EPIPE;
+	if (WARN_ON_ONCE(w->rest_len))
+		return -EINVAL;
+	ftkvm_frame_seal(h, FTKVM_FRAME_DATA, off, w->tx_buf, len);
+	ret = ftkvm_fault_data(FTKVM_FAULT_SEND_DATA, w->tx_buf, len);
+	if (!ret) {
+		w->rest_of = w->tx_frame;
+		w->rest_len = sizeof(*h) + len;
+		w->rest_at = 0;
+		ret = ftkvm_wire_flush(w, nowait);
+		/* the link dies of it: nobody is to go on with the rest */
+		w->torn = !nowait && ret && w->rest_at;
+	}
 	ftkvm_fault(FTKVM_FAULT_SENT_DATA);
-	return ret;
+	return nowait && (ret == -EAGAIN || ret == -EINTR || ret == -ERESTARTSYS) ? 0 : ret;
 }

@@ -25,11 +25,13 @@ struct socket;
  * @tx_bytes: sent so far
  * @rx_bytes: received so far
  * @tx: held to send, for a frame at a time
- * @rest: a small frame on its way; under @tx
+ * @rest: room for a small frame; this and those up to @tx_buf: under @tx
+ * @rest_of: the frame on its way, in @rest or @tx_frame
  * @rest_at: how much of it is sent
  * @rest_len: how long it is; 0: none
- * @torn: a DATA frame was cut short: whatever followed would be taken for its rest
- * @tx_buf: the payload of a DATA frame; the sending thread's
+ * @torn: a large frame was cut short: whatever followed would be taken for its rest
+ * @tx_frame: room for a DATA frame
+ * @tx_buf: its payload
  * @rx_hdr: the frame received last; this and @rx_buf are the receiver's
  * @rx_buf: its payload
  */
@@ -43,9 +45,11 @@ struct ftkvm_wire {
 
 	struct mutex tx;	/* guards what is being sent */
 	u8 rest[FTKVM_WIRE_SMALL];
+	const u8 *rest_of;
 	u32 rest_at;
 	u32 rest_len;
 	bool torn;
+	u8 *tx_frame;
 	u8 *tx_buf;
 
 	struct ftkvm_frame_hdr rx_hdr;
@@ -64,7 +68,7 @@ int ftkvm_wire_recv(struct ftkvm_wire *w);
 int ftkvm_wire_send(struct ftkvm_wire *w, u8 type, const void *payload, u32 len, bool nowait);
 int ftkvm_wire_send_bulk(struct ftkvm_wire *w, const struct ftkvm_bulk *b, const void *data,
 			 u32 len);
-int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len);
+int ftkvm_wire_send_data(struct ftkvm_wire *w, u64 off, u32 len, bool nowait);
 int ftkvm_wire_flush(struct ftkvm_wire *w, bool nowait);
 
 #endif

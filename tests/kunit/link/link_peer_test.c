@@ -145,7 +145,7 @@ static void peer_torn(struct kunit *test)
 
 	mutex_lock(&w->tx);
 	memset(w->tx_buf, 0, FTKVM_FRAME_MAX);
-	while (!ftkvm_wire_send_data(w, 0, FTKVM_FRAME_MAX))
+	while (!ftkvm_wire_send_data(w, 0, FTKVM_FRAME_MAX, false))
 		;
 	sent = atomic64_read(&w->tx_bytes);
 	KUNIT_EXPECT_NE(test, sent % (sizeof(struct ftkvm_frame_hdr) + FTKVM_FRAME_MAX), 0);
@@ -153,7 +153,7 @@ static void peer_torn(struct kunit *test)
 	KUNIT_EXPECT_GT(test, drain(raw), 0);
 	KUNIT_EXPECT_EQ(test, ftkvm_wire_send(w, FTKVM_FRAME_START, &start, sizeof(start), false),
 			-EPIPE);
-	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_data(w, 0, 1), -EPIPE);
+	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_data(w, 0, 1, false), -EPIPE);
 	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_bulk(w, &bulk, NULL, 0), -EPIPE);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&w->tx_bytes), sent);
 	mutex_unlock(&w->tx);
