@@ -106,6 +106,7 @@ void shim_threads_init(void);
 #define MSG_DONTWAIT	0x40
 #define MSG_WAITALL	0x100
 #define MSG_NOSIGNAL	0x4000
+#define MSG_MORE	0x8000
 #define ITER_DEST	0
 #define ITER_SOURCE	1
 
