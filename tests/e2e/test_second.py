@@ -158,7 +158,7 @@ def second_refuses_promotion(t):
     t.hosts.wire.lose("main")
     pair.wait_state(t.a, "solo")
     pair.wait_state(t.b, "orphan")
-    t.refused(t.b, "promote", pair.label, cause="goes on alone", remedy="fence this one")
+    t.refused(t.b, "promote", pair.label, cause="replica of .* goes on", remedy="fence this one")
     need(pair.state(t.b) == "orphan" and not pair.live(t.b), "it was promoted")
     pairing.ftctl(t.b, "fence", pair.label)
     pair.goes_on(t.a, 10)
