@@ -92,7 +92,7 @@ def second_link_lost_and_ftd(t):
     pair.one_machine(promoted=True)
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def second_path_lost(t):
     """It alone is cut: that is told, mended, and all that happens; by a next ftd, too."""
     pair, _ = _two_paths(t)

@@ -85,7 +85,7 @@ def _together(block, words=""):
 
 
 add("shared_together", _together(512), timeout=240)
-add("shared_together_4096", _together(4096, "reset"), timeout=240)
+add("shared_together_4096", _together(4096, "reset"), timeout=240, more=1)
 
 
 def _killed(victim):
