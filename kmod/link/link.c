@@ -210,12 +210,12 @@ int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 	int ret;
 
 	WRITE_ONCE(w->timeout, max(timeout, msecs_to_jiffies(FTKVM_PATIENCE_MS)));
-	mutex_lock(&w->tx);
+	rt_mutex_lock(&w->tx);
 	ret = ftkvm_wire_send(w, FTKVM_FRAME_HELLO, us, sizeof(*us), false);
 	/* a signal can have left a part of it */
 	if (!ret && w->rest_len)
 		ret = -EINTR;
-	mutex_unlock(&w->tx);
+	rt_mutex_unlock(&w->tx);
 	if (!ret)
 		ret = ftkvm_wire_recv(w);
 	if (!ret && (w->rx_hdr.type != FTKVM_FRAME_HELLO || w->rx_hdr.seq))
@@ -322,14 +322,14 @@ void ftkvm_link_push(struct ftkvm_link *l)
 	bool rest = false;
 
 	/* Pairs with the release in ftkvm_link_start(). */
-	if (smp_load_acquire(&l->tx) && ftkvm_link_alive(l) && mutex_trylock(&l->wire.tx)) {
+	if (smp_load_acquire(&l->tx) && ftkvm_link_alive(l) && rt_mutex_trylock(&l->wire.tx)) {
 		ret = ftkvm_link_send_log(l, true);
 		rest = l->wire.rest_len;
 		if (rest)
 			set_bit(FTKVM_LINK_REST, &l->flags);
 		else if (ret < 0)
 			ftkvm_link_send_failed(l, ret);
-		mutex_unlock(&l->wire.tx);
+		rt_mutex_unlock(&l->wire.tx);
 	}
 	if (ret == -EAGAIN || ret == FTKVM_FRAME_MAX)
 		ftkvm_link_kick(l);
@@ -414,14 +414,14 @@ int ftkvm_link_send(struct ftkvm_link *l, u8 type, const void *payload, u32 len)
 
 	if (!ftkvm_link_alive(l))
 		return -EPIPE;
-	ret = mutex_lock_interruptible(&l->wire.tx);
+	ret = rt_mutex_lock_interruptible(&l->wire.tx);
 	if (ret)
 		return ret;
 	ret = ftkvm_wire_send(&l->wire, type, payload, len, false);
 	rest = l->wire.rest_len;
 	if (rest)
 		set_bit(FTKVM_LINK_REST, &l->flags);
-	mutex_unlock(&l->wire.tx);
+	rt_mutex_unlock(&l->wire.tx);
 
 	/* What a signal left, and any error, is the send thread's. */
 	if (rest)
@@ -439,11 +439,11 @@ int ftkvm_link_send_bulk(struct ftkvm_link *l, const struct ftkvm_bulk *b, const
 
 	if (!ftkvm_link_alive(l))
 		return -ENOTCONN;
-	mutex_lock(&l->wire.tx);
+	rt_mutex_lock(&l->wire.tx);
 	ret = ftkvm_wire_send_bulk(&l->wire, b, data, len);
 	if (ret)
 		ftkvm_link_send_failed(l, ret);
-	mutex_unlock(&l->wire.tx);
+	rt_mutex_unlock(&l->wire.tx);
 	return ret;
 }
 

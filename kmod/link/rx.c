@@ -121,11 +121,11 @@ static void ftkvm_link_rx_tell(struct ftkvm_link *l)
 
 	if (!test_and_clear_bit(FTKVM_LINK_ACK, &l->flags))
 		return;
-	if (mutex_trylock(&l->wire.tx)) {
+	if (rt_mutex_trylock(&l->wire.tx)) {
 		ret = ftkvm_link_tell(l, true);
 		if (l->wire.rest_len)
 			set_bit(FTKVM_LINK_REST, &l->flags);
-		mutex_unlock(&l->wire.tx);
+		rt_mutex_unlock(&l->wire.tx);
 	}
 	/* The send thread tries again, and meets any error itself. */
 	if (ret)

@@ -49,12 +49,12 @@ static int ftkvm_link_tx_small(struct ftkvm_link *l)
 {
 	int ret;
 
-	mutex_lock(&l->wire.tx);
+	rt_mutex_lock(&l->wire.tx);
 	clear_bit(FTKVM_LINK_REST, &l->flags);
 	ret = ftkvm_wire_flush(&l->wire, false);
 	if (!ret && test_and_clear_bit(FTKVM_LINK_ACK, &l->flags))
 		ret = ftkvm_link_tell(l, false);
-	mutex_unlock(&l->wire.tx);
+	rt_mutex_unlock(&l->wire.tx);
 	return ret;
 }
 
@@ -94,9 +94,9 @@ static int ftkvm_link_tx_log(struct ftkvm_link *l)
 	int ret = 0;
 
 	while (!ret && !ftkvm_link_dead(l)) {
-		mutex_lock(&l->wire.tx);
+		rt_mutex_lock(&l->wire.tx);
 		ret = ftkvm_link_send_log(l, false);
-		mutex_unlock(&l->wire.tx);
+		rt_mutex_unlock(&l->wire.tx);
 		if (ret <= 0)
 			break;
 		ret = 0;
@@ -125,13 +125,13 @@ static int ftkvm_link_tx_beat(struct ftkvm_link *l)
 	unsigned int flags;
 	int ret;
 
-	mutex_lock(&l->wire.tx);
+	rt_mutex_lock(&l->wire.tx);
 	flags = memalloc_noreclaim_save();
 	ret = ftkvm_link_tell(l, false);
 	if (!ret && !ftkvm_link_beat_due(l))
 		ret = ftkvm_wire_send(&l->wire, FTKVM_FRAME_HEARTBEAT, NULL, 0, false);
 	memalloc_noreclaim_restore(flags);
-	mutex_unlock(&l->wire.tx);
+	rt_mutex_unlock(&l->wire.tx);
 	return ret;
 }
 

@@ -125,7 +125,7 @@ int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 	}
 	w->tx_buf = w->tx_frame + sizeof(struct ftkvm_frame_hdr);
 
-	mutex_init(&w->tx);
+	rt_mutex_init(&w->tx);
 	w->heard = jiffies;
 	w->sent = jiffies;
 	w->sock = sock;
@@ -162,7 +162,6 @@ void ftkvm_wire_close(struct ftkvm_wire *w)
 	sockfd_put(w->sock);
 	kvfree(w->tx_frame);
 	kvfree(w->rx_buf);
-	mutex_destroy(&w->tx);
 }
 
 /**

@@ -7,7 +7,7 @@
 #define FTKVM_LINK_WIRE_H
 
 #include <linux/atomic.h>
-#include <linux/mutex.h>
+#include <linux/rtmutex.h>
 #include <linux/types.h>
 #include "../core/frame.h"
 
@@ -43,7 +43,7 @@ struct ftkvm_wire {
 	atomic64_t tx_bytes;
 	atomic64_t rx_bytes;
 
-	struct mutex tx;	/* guards what is being sent */
+	struct rt_mutex tx;	/* guards what is being sent; a beat that waits lends its priority */
 	u8 rest[FTKVM_WIRE_SMALL];
 	const u8 *rest_of;
 	u32 rest_at;

@@ -173,7 +173,7 @@ long schedule_timeout(long timeout)
 	return 0;
 }
 
-void mutex_lock(struct mutex *m)
+void rt_mutex_lock(struct rt_mutex *m)
 {
 	BUG_ON(m->owner == current);
 	cond_resched();
@@ -182,15 +182,15 @@ void mutex_lock(struct mutex *m)
 	m->owner = current;
 }
 
-int mutex_lock_interruptible(struct mutex *m)
+int rt_mutex_lock_interruptible(struct rt_mutex *m)
 {
 	if (shim_signal())
 		return -EINTR;
-	mutex_lock(m);
+	rt_mutex_lock(m);
 	return 0;
 }
 
-bool mutex_trylock(struct mutex *m)
+bool rt_mutex_trylock(struct rt_mutex *m)
 {
 	if (m->owner)
 		return false;
@@ -198,7 +198,7 @@ bool mutex_trylock(struct mutex *m)
 	return true;
 }
 
-void mutex_unlock(struct mutex *m)
+void rt_mutex_unlock(struct rt_mutex *m)
 {
 	BUG_ON(m->owner != current);
 	m->owner = NULL;

@@ -52,17 +52,16 @@ typedef struct { bool held; } raw_spinlock_t;
 	(l)->held = false;							\
 } while (0)
 
-struct mutex {
+struct rt_mutex {
 	struct task_struct *owner;
 };
 
-void mutex_lock(struct mutex *m);
-int mutex_lock_interruptible(struct mutex *m);
-bool mutex_trylock(struct mutex *m);
-void mutex_unlock(struct mutex *m);
+void rt_mutex_lock(struct rt_mutex *m);
+int rt_mutex_lock_interruptible(struct rt_mutex *m);
+bool rt_mutex_trylock(struct rt_mutex *m);
+void rt_mutex_unlock(struct rt_mutex *m);
 
-#define mutex_init(m)		((m)->owner = NULL)
-#define mutex_destroy(m)	BUG_ON((m)->owner)
+#define rt_mutex_init(m)	((m)->owner = NULL)
 #define lockdep_assert_held(m)	BUG_ON((m)->owner != current)
 
 /* ---- threads ---- */

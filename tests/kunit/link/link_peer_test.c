@@ -143,7 +143,7 @@ static void peer_torn(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, ftkvm_wire_open(w, fd, why, sizeof(why)), 0);
 	close_fd(fd);
 
-	mutex_lock(&w->tx);
+	rt_mutex_lock(&w->tx);
 	memset(w->tx_buf, 0, FTKVM_FRAME_MAX);
 	while (!ftkvm_wire_send_data(w, 0, FTKVM_FRAME_MAX, false))
 		;
@@ -156,7 +156,7 @@ static void peer_torn(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_data(w, 0, 1, false), -EPIPE);
 	KUNIT_EXPECT_EQ(test, ftkvm_wire_send_bulk(w, &bulk, NULL, 0), -EPIPE);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&w->tx_bytes), sent);
-	mutex_unlock(&w->tx);
+	rt_mutex_unlock(&w->tx);
 	ftkvm_wire_close(w);
 }
 
