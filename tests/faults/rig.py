@@ -245,9 +245,9 @@ class Rig:
             host.run(f"if [ -e {DEBUGFS} ]; then echo off > {DEBUGFS}/arm; "
                      f"echo > {DEBUGFS}/release; fi")
 
-    def release(self, host):
+    def release(self, host, check=True):
         if host.alive:
-            host.run(f"echo > {DEBUGFS}/release")
+            host.run(f"echo > {DEBUGFS}/release", check=check)
 
     # --- what must not be --------------------------------------------------------
 
