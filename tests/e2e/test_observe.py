@@ -49,7 +49,7 @@ class _Served:
             if host.prepared:
                 t.down(host)
             text = f"[metrics]\nlisten = {host.address}:{METRICS}\n"
-            host.run(f"printf %s {shlex.quote(text)} > {CONF}")
+            host.run(f"printf %s {shlex.quote(pairing.link_text() + text)} > {CONF}")
             host.ftd_options = ("--config", CONF)
         t.things.append(self)
 
