@@ -227,12 +227,17 @@ int op_detach(struct client *client, json_t *request, struct fterr *err)
 	return op_simple(client, request, "detach", detach_work, detach_settle, false, err);
 }
 
+bool op_protects_by_itself(const struct guest *g)
+{
+	return g && g->op && g->moving == FT_LEAVES && !g->op->client;
+}
+
 int op_unpair(struct client *client, json_t *request, struct fterr *err)
 {
 	struct guest *g = guest_find(request_string(request, "name"));
 
 	/* it is being protected by ftd itself, which may take hours: not any more */
-	if (g && g->op && g->moving == FT_LEAVES && !g->op->client) {
+	if (op_protects_by_itself(g)) {
 		g->op->hung_up = true;
 		again_dismiss(g);
 		client_answer(client, json_pack("{s:b}", "ok", 1));

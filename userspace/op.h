@@ -124,6 +124,8 @@ bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
 	    void (*settle)(struct op *op));
 /* End the QEMU of a guest's stopped replica, and let the module forget it. In a thread; 0 or -errno. */
 int replica_clear(struct op *op);
+/* Is ftd giving it a backup, as nobody but its configuration asked for? NULL: no. */
+bool op_protects_by_itself(const struct guest *g);
 /* The work of unpairing. */
 void unpair_work(struct op *op);
 /* The work of promoting, whether its QEMU can be talked to or not. */

@@ -72,7 +72,7 @@ int op_unprotect(struct client *client, json_t *request, struct fterr *err)
 	struct guest *g = guest_find(request_string(request, "name"));
 
 	/* ftd is protecting it, by itself: that is what unpair ends as well */
-	if (g && g->op && g->moving == FT_LEAVES && !g->op->client)
+	if (op_protects_by_itself(g))
 		return op_unpair(client, request, err);
 	return op_simple(client, request, "unprotect", unprotect_work, unprotect_settle, true, err);
 }
