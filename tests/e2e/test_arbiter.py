@@ -40,7 +40,7 @@ def _parted(t, **options):
     return pair
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def hold_and_promote(t):
     """The backup is lost: the primary stands still until somebody says that it may go on."""
     pair = _parted(t)
@@ -78,7 +78,7 @@ def hold_and_fence(t):
     t.hosts.wire.restore()
 
 
-@test()
+@test(more=1)
 def hold_and_fence_the_backup(t):
     """The same the other way round."""
     pair = _parted(t)
@@ -105,7 +105,7 @@ def hold_killed(t):
     t.hosts.wire.restore()
 
 
-@test()
+@test(more=1)
 def hold_ends_by_unpair(t):
     """Unpaired in order there is nothing to decide: the backup has said that it stopped."""
     pair = _parted(t)
@@ -182,7 +182,7 @@ def arbiter_primary_dies(t):
     need(pair.state(t.b) == "solo", f"the survivor is {pair.state(t.b)}")
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def arbiter_backup_dies(t):
     """The power is cut at B, and A goes on by itself."""
     pair, _ = _protected(t)
@@ -238,7 +238,7 @@ def arbiter_partition_one_way(t):
     _parting("a")(t)
 
 
-@test()
+@test(more=1)
 def arbiter_out_of_reach(t):
     """Nobody is promoted, and nothing leaves; once it can be asked again one of them lives."""
     pair, where = _protected(t)
@@ -258,7 +258,7 @@ def arbiter_out_of_reach(t):
     t.hosts.wire.restore()
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def arbiter_ftd_was_away(t):
     """ftd is dead when the primary dies: the next one asks."""
     pair, _ = _protected(t)
@@ -282,7 +282,7 @@ def arbiter_of_another_kind(t):
     need(pair.state(t.a) == "idle" and not os.listdir(where), f"left: {os.listdir(where)}")
 
 
-@test()
+@test(more=1)
 def arbiter_and_unpair(t):
     """Unpaired in order: nobody asks, and the session is forgotten."""
     pair, where = _protected(t)

@@ -158,7 +158,7 @@ def _killed(at, machine, rounds=20):
     return run
 
 
-add("boot_disk_alone", _alone, timeout=240, hosts=1)
+add("boot_disk_alone", _alone, timeout=240, hosts=1, more=1)
 add("boot_disk", _to_the_end("pc"), timeout=240)
 add("boot_disk_q35", _to_the_end("q35"), timeout=240, more=1)
 add("boot_disk_skid1000", _to_the_end("pc"), skid=1000, timeout=240, more=1)

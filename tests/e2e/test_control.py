@@ -39,7 +39,7 @@ def ftctl_shows_a_pair(t):
     need(pair.stats(t.b)["rx_bytes"] > 0, "the backup received nothing")
 
 
-@test()
+@test(more=1)
 def ftctl_status_without_protection(t):
     """At 3 a.m.: what is wrong, and what to do."""
     pair = t.pair("loop", append=LONG)
@@ -147,7 +147,7 @@ def hooks_only_while_attached(t):
     t.unhooked(t.a)
 
 
-@test()
+@test(more=1)
 def bystander_is_left_alone(t):
     """Another guest on the same host, not attached, runs while one is protected."""
     pair = t.pair("loop", append=LONG)
@@ -164,7 +164,7 @@ def bystander_is_left_alone(t):
     pair.one_machine()
 
 
-@test()
+@test(more=1)
 def two_pairs_one_after_the_other(t):
     """Names and hosts are free again when a guest has ended."""
     for _ in range(3):

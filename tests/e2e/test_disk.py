@@ -88,7 +88,7 @@ def _to_the_end(words):
 
 
 add("disk_interrupts", _to_the_end(""), timeout=240)
-add("disk_polled", _to_the_end("poll"), timeout=240)
+add("disk_polled", _to_the_end("poll"), timeout=240, more=1)
 add("disk_reset", _to_the_end("reset indirect"), timeout=240)
 add("disk_skid1000", _to_the_end(""), skid=1000, timeout=240, more=1)
 
@@ -177,7 +177,7 @@ def disk_alone(t):
     _alone(t, 12)
 
 
-@test(timeout=240, hosts=1)
+@test(timeout=240, hosts=1, more=1)
 def disk_alone_ftd_killed(t):
     def meanwhile(mark):
         need(t.a.shadow.wait_for(f"(?:{ROUND}){{3}}", 20 * SLACK, mark), "the guest stands still")
@@ -185,7 +185,7 @@ def disk_alone_ftd_killed(t):
     _alone(t, 40, meanwhile)
 
 
-@test(timeout=300)
+@test(timeout=300, more=1)
 def disk_ftd_killed_before_pairing(t):
     """QEMU finds its way back to the disk while the guest begins."""
     disks = Disks(t)
@@ -221,7 +221,7 @@ def disk_verify(t):
     _lockstep(t, pair)
     answer = t.json(t.a, "verify", pair.label, "--disks")
     need(answer == {"same": True, "bytes": BYTES,
-                    "disks": [{"name": "disk", "no": 0, "bytes": BYTES}]}, f"{answer}")
+                    "disks": [{"name": "disk", "no": 0, "bytes": BYTES}], "shared": 0}, f"{answer}")
     need_match("both hosts' images of 1 disk are the same", t.ftctl(
         t.a, "verify", pair.label, "--disks").out, "verify for people")
     for host in t.hosts:
@@ -273,7 +273,7 @@ def _verify_said(t, timeout=60):
                    f"[ $n -lt {timeout * 10} ] || break; sleep 0.1; done; cat /run/verify.out").out
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def disk_verify_interrupted(t):
     """A long one shows that it is under way, ends by a signal, and can begin again."""
     disks = Disks(t, size=LARGE)
@@ -321,7 +321,7 @@ def disk_verify_primary_killed(t):
     pair.one_machine(promoted=True)
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def disk_verify_refused(t):
     disks = Disks(t)
     pair = _pair(t, disks, ENDLESS)
@@ -334,7 +334,7 @@ def disk_verify_refused(t):
     t.refused(t.a, "verify", pair.label, "--disks", cause="is solo", remedy="no replica")
 
 
-@test()
+@test(more=1)
 def disk_verify_without_disks(t):
     pair = t.pair("loop", append="rounds=100000 work=150")
     pair.join()
@@ -427,4 +427,4 @@ def _unreadable(side):
 
 
 add("disk_unreadable_at_primary", _unreadable("a"), timeout=240)
-add("disk_unreadable_at_backup", _unreadable("b"), timeout=240)
+add("disk_unreadable_at_backup", _unreadable("b"), timeout=240, more=1)

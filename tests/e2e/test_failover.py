@@ -55,9 +55,9 @@ for name, machine, skid, append, at in (
         ("rdtsc", "pc", 0, "reads=400000", 2.0)):
     add(f"kill_primary_{name}_{machine}_skid{skid}",
         _cut_in_the_midst(name, machine, at, append), skid=skid, timeout=150, kills=True,
-        more=name not in ("timer", "spin"))
+        more=name != "timer")
 add("kill_backup_timer_pc", _cut_in_the_midst("timer", "pc", 2.0, "ticks=400", "backup"),
-    timeout=150, kills=True)
+    timeout=150, kills=True, more=1)
 
 
 def _linux(kill, machine):
@@ -154,7 +154,7 @@ def promote_by_force(t):
     pair.one_machine(promoted=True)
 
 
-@test()
+@test(more=1)
 def promote_by_force_unheard(t):
     """--force, and A does not hear of it: B must not go live."""
     pair = t.pair("loop", append=LONG)
@@ -207,7 +207,7 @@ def unpair_waits_for_backup(t):
     pair.one_machine()
 
 
-@test()
+@test(more=1)
 def unpair_unheard(t):
     """B never hears of it: A goes on solo after the time-out."""
     pair = t.pair("loop", append=LONG)
@@ -222,7 +222,7 @@ def unpair_unheard(t):
     pair.wait_state(t.b, "orphan", "stopped")
 
 
-@test()
+@test(more=1)
 def unpair_at_backup(t):
     pair = t.pair("loop", append=LONG)
     pair.join()
@@ -260,7 +260,7 @@ def qemu_killed_on_primary(t):
     pair.one_machine(promoted=True)
 
 
-@test()
+@test(more=1)
 def qemu_killed_on_backup(t):
     pair = t.pair("loop", append=LONG)
     pair.join()

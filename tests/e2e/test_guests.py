@@ -39,7 +39,8 @@ def _matrix():
                     odd = (machine == "pc") + (skid == 0) + (period is None)
                     add(f"guest_{name}_{machine}_skid{skid}_period{period or '_default'}",
                         _one(name, machine, period), skid=skid, timeout=90,
-                        more=odd % 2 == 0 or bool(period and name not in ("hello", "loop")))
+                        more=odd % 2 == 0 or bool(period and name not in ("hello", "loop"))
+                        or machine == "pc" and name not in ("hello", "loop", "timer", "spin"))
 
 
 _matrix()
@@ -61,7 +62,7 @@ add("linux_microvm", _linux("microvm"), timeout=200, more=1)
 add("linux_pc_skid1000", _linux("pc"), skid=1000, timeout=200, more=1)
 
 
-@test()
+@test(more=1)
 def counters_of_a_run(t):
     """What the statistics say of a guest that has stopped to wait for input."""
     pair = t.pair("echo", machine="microvm")
@@ -83,7 +84,7 @@ def counters_of_a_run(t):
     need(b["inputs_local"] + b["epochs_halted"] > 0, f"the backup counted no halt: {b}")
 
 
-@test()
+@test(more=1)
 def console_input_reaches_both(t):
     """What is typed at A's console, both replicas echo."""
     pair = t.pair("echo")

@@ -12,7 +12,7 @@ def _pair(t, disks, words):
                   extra=(disks.arguments, disks.arguments))
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def io_requests_before_the_start(t):
     """What the guest asked for before its queue was started is done at once on both hosts.
     Nobody comes to look whether something was left before the time-out, of ten minutes."""
@@ -60,7 +60,7 @@ def io_kicks_do_not_wait(t):
     need((pair.state(t.a), pair.state(t.b)) == ("primary", "backup"), "the pair has ended")
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def io_verify_of_a_busy_disk(t):
     """A guest that always has 32 reads under way does not keep a comparison from its end."""
     disks = Disks(t)

@@ -37,7 +37,7 @@ def wire_cut_towards_primary(t):
     pair.wait_state(t.b, "orphan", "stopped", timeout=30)
 
 
-@test()
+@test(more=1)
 def wire_stalls_for_a_moment(t):
     """Shorter than the time-out: nothing happens but a wait."""
     pair = t.pair("loop", append=LONG)
@@ -74,7 +74,7 @@ def _through_proxy(order, states_a, states_b, reasons):
 
 
 # The primary goes on alone; the backup waits to be told.
-add("peer_closes", _through_proxy("close", ("solo",), ("orphan",), ("peer-closed",)))
+add("peer_closes", _through_proxy("close", ("solo",), ("orphan",), ("peer-closed",)), more=1)
 add("peer_resets", _through_proxy("reset", ("solo",), ("orphan",), ("peer-closed",)), more=1)
 add("peer_stalls", _through_proxy("stall", ("solo",), ("orphan",), ("peer-silent", "peer-closed")))
 # One side finds the nonsense, the other sees it close.
@@ -100,7 +100,7 @@ def nonsense_at_the_modules_socket(t):
     pair.wait_live(t.a, "loop: done")
 
 
-@test()
+@test(more=1)
 def nonsense_at_ftds_port(t):
     """Many who ask nonsense, and some who ask nothing: ftd still pairs."""
     pair = t.pair("loop", append="rounds=20 work=100")

@@ -127,7 +127,7 @@ def migrate_given_up(t):
     need("good 300 rounds" in move.says(t.a, END, timeout=60), "the guest does not end well")
 
 
-@test(timeout=240, hosts=1)
+@test(timeout=240, hosts=1, more=1)
 def stopped_alone(t):
     """QEMU's stop and cont of a guest that nobody protects: its disk stands still, and goes on."""
     disks = Disks(t)
@@ -167,5 +167,5 @@ def _stopped_in_lockstep(side):
     return run
 
 
-add("stopped_primary", _stopped_in_lockstep("a"), timeout=240)
+add("stopped_primary", _stopped_in_lockstep("a"), timeout=240, more=1)
 add("stopped_backup", _stopped_in_lockstep("b"), timeout=240, more=1)

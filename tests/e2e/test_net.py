@@ -72,7 +72,7 @@ def _lockstep(words):
 
 add("net_interrupts", _lockstep(""), timeout=240)
 add("net_polled", _lockstep("poll"), timeout=240, more=1)
-add("net_merged", _lockstep("merge"), timeout=240)
+add("net_merged", _lockstep("merge"), timeout=240, more=1)
 
 
 @test(timeout=300, kills=True)
@@ -91,7 +91,7 @@ def net_primary_killed(t):
     pair.one_machine(promoted=True)
 
 
-@test(timeout=240, hosts=1)
+@test(timeout=240, hosts=1, more=1)
 def net_alone(t):
     """A guest that is not attached has its network, too."""
     cards = Cards(t)

@@ -15,7 +15,7 @@ TRACING = "/sys/kernel/tracing"
 
 # --- ftctl top ------------------------------------------------------------------
 
-@test()
+@test(more=1)
 def top_of_a_pair(t):
     """Two looks on either host: what was counted rises, and the rates tell of it."""
     pair = t.pair("loop", append=LONG)
@@ -67,7 +67,7 @@ class _Served:
         return dict(line.rsplit(" ", 1) for line in text["body"].splitlines() if line[0] != "#")
 
 
-@test()
+@test(more=1)
 def metrics_of_a_pair(t):
     """Each host tells what its replica is; counters rise; a guest that goes solo is not protected."""
     served = _Served(t)

@@ -167,7 +167,7 @@ def protect_refused(t):
     need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
 
 
-@test()
+@test(more=1)
 def unprotect(t):
     """It goes on alone, its backup's QEMU is gone, ftd lets it be; and it can be protected again."""
     pair = _live(t, conf=(AGAIN, AGAIN))
@@ -220,7 +220,7 @@ def _waiting(pair):
     t.b.run(pairing.attach_command(pair.label))
 
 
-@test()
+@test(more=1)
 def protect_by_one_that_waits(t):
     """B's operator has started it; ftd need not be allowed to."""
     pair = _live(t, conf=("", ""))
@@ -271,7 +271,7 @@ def switchover(t):
     _one_count(pair, 2)
 
 
-@test(timeout=300, kills=True)
+@test(timeout=300, kills=True, more=1)
 def protect_after_repair(t):
     """The power is cut at A, and comes back: it is A that the guest is protected by then."""
     pair = _live(t, conf=(AGAIN, AGAIN))

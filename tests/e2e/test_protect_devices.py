@@ -97,7 +97,7 @@ class Network(Cards):
         t.things.append(self)
 
 
-@test(timeout=300, kills=True)
+@test(timeout=300, kills=True, more=1)
 def protect_net(t):
     """A client that asks all the time has all its answers, before, behind, and of the survivor."""
     net = Network(t)
@@ -113,7 +113,7 @@ def protect_net(t):
     pair.wait_live(t.b, r"net: good \d+ frames.*\n", timeout=30)
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def protect_other_disk(t):
     """The peer's is of another size: nothing has happened to the guest, and it is said."""
     disk = device.Disk("disk", pairing.NAME, 0, BYTES)
@@ -142,7 +142,7 @@ class LiveServer(Server):
         self.pair.begin(t.a)
 
 
-@test(timeout=600, kills=True)
+@test(timeout=600, kills=True, more=1)
 def protect_server(t):
     """Linux with a file system and a connection: both live on, and no line is lost."""
     server = LiveServer(t, 60)

@@ -61,10 +61,10 @@ def _different(cause, remedy, extra=((), ()), cpus=(CPU, CPU), options=None):
 
 add("refuse_different_cpuid", _different("CPUID", "same|-cpu", cpus=(CPU, CPU + ",-aes")))
 add("refuse_different_ram_size", _different("RAM|memory", "-m|same",
-                                            extra=(["-m", "64"], ["-m", "96"])))
+                                            extra=(["-m", "64"], ["-m", "96"])), more=1)
 add("refuse_different_memory_layout",
     _different("memory layout|memory slots|layout", "same|-M",
-               extra=(["-m", "64"], ["-m", "64", "-machine", "max-ram-below-4g=32M"])))
+               extra=(["-m", "64"], ["-m", "64", "-machine", "max-ram-below-4g=32M"])), more=1)
 
 
 @test(hosts=1)

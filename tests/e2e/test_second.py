@@ -77,7 +77,7 @@ def second_link_lost(t):
     pair.one_machine()
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def second_link_lost_and_ftd(t):
     """Nobody asks for the primary, though its host lives: the backup does not wait for ever."""
     pair, _ = _two_paths(t)
@@ -133,7 +133,7 @@ def second_stranger(t):
     pair.one_machine()
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def second_both_lost(t):
     """Both paths are cut: exactly one lives, as with one path."""
     pair, _ = _two_paths(t)
@@ -141,7 +141,7 @@ def second_both_lost(t):
     _one_lives(t, pair)
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def second_host_dies(t):
     """The primary's host dies, and with it both paths: the backup goes on."""
     pair, _ = _two_paths(t)
@@ -150,7 +150,7 @@ def second_host_dies(t):
     pair.one_machine(promoted=True)
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def second_refuses_promotion(t):
     """Without an arbiter: the primary went solo, and says so; then nobody promotes the orphan unwarned."""
     t.things.append(_Options(t))

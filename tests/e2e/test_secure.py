@@ -167,7 +167,7 @@ def _refused(t, pair, cause, remedy, there):
         need(pair.state(host) == "idle", f"host {host.name}: the failed try changed the state")
 
 
-@test()
+@test(more=1)
 def secure_by_another_ca(t):
     """Nobody but who has a certificate of the CA is talked to; both sides say so."""
     t.things.append(_Restored(t))
@@ -189,7 +189,7 @@ def secure_by_another_ca(t):
     pair.wait_live(t.a, "loop: done")
 
 
-@test()
+@test(more=1)
 def secure_and_plain(t):
     """What the other side has not is refused at once, and said on both."""
     t.things.append(_Restored(t))
@@ -262,5 +262,5 @@ def _disturbed(order):
 
 
 # Who sits between the hosts can end the pairing, not change what goes through.
-add("secure_and_noise_between", _disturbed("noise"))
+add("secure_and_noise_between", _disturbed("noise"), more=1)
 add("secure_and_damage_between", _disturbed("flip"), more=1)

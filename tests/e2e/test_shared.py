@@ -110,10 +110,10 @@ def _killed(victim):
 
 
 add("shared_primary_killed", _killed("a"), timeout=300, kills=True)
-add("shared_backup_killed", _killed("b"), timeout=300, kills=True)
+add("shared_backup_killed", _killed("b"), timeout=300, kills=True, more=1)
 
 
-@test(timeout=300)
+@test(timeout=300, more=1)
 def shared_promoted_by_force(t):
     """The primary lives, stops, and its host sends nothing to the store any more."""
     store = Store(t)
@@ -127,7 +127,7 @@ def shared_promoted_by_force(t):
          f"{store.touched(t.a)}")
 
 
-@test(timeout=300)
+@test(timeout=300, more=1)
 def shared_held(t):
     """A primary that has lost its peer leaves it alone, and goes on where it was."""
     store = Store(t)
@@ -172,7 +172,7 @@ def shared_needs_a_hook(t):
     need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
 
 
-@test(timeout=300, kills=True)
+@test(timeout=300, kills=True, more=1)
 def shared_goes_live_behind_its_hook(t):
     """The power is cut at the primary's host; the hook hears of it before the backup writes."""
     for host in t.hosts:

@@ -28,7 +28,6 @@ CHOSEN = {
     "flags": ("pc", 0, 1000, None),
     "except": ("microvm", 1000, 1000, None),
     "dbreg1": ("microvm", 1000, 1000, None),
-    "dbmoves": ("microvm", 0, 20000, BRANCHES),
     "compat": ("pc", 0, 20000, BRANCHES),
     "tasks": ("microvm", 1000, 1000, None),
 }

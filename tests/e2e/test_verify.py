@@ -50,7 +50,7 @@ def verify_interrupts_and_clock(t):
     pair.one_machine()
 
 
-@test()
+@test(more=1)
 def verify_halted_guest(t):
     """It waits for input, halted: no epoch would end by itself."""
     pair = t.pair("echo", machine="microvm")
@@ -133,7 +133,7 @@ def verify_refused(t):
     t.refused(t.a, "verify", "nobody", cause="no guest named|no replica")
 
 
-@test(kills=True)
+@test(kills=True, more=1)
 def verify_cut_by_the_primarys_death(t):
     """Half a verification in the log: the backup goes live all the same."""
     pair = t.pair("loop", append=LONG)
