@@ -82,6 +82,8 @@ def _hog(session, side):
          ("qemu-b", ("b", "qemu")), ("ftd-a", ("a", "ftd")), ("ftd-b", ("b", "ftd")))
 def memory(session, case, side, victim):
     """A host runs out of memory while the guest is in lockstep."""
+    # It may stand still for a second before it kills, and that is not what this is about.
+    session.settings = ["--timeout", 3000]
     session.to_lockstep()
     host = session.rig[side]
     adj = {"qemu": f"/run/{session.qemu[side].label}.pid", "ftd": "/run/ftd.pid"}.get(victim)

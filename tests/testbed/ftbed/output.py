@@ -25,19 +25,26 @@ def _said_again(shadow, live):
 def mended(shadow, primary):
     """shadow, with the characters that its writer lost, by the primary's words.
 
-    QEMU drops what it writes to a character device's log while a signal comes.
-    Only what is left out is filled in: a character that differs stays.
+    QEMU drops what it writes to a character device's log while a signal comes,
+    an end of line as well. Only what is left out is filled in, a few characters
+    in a line: one that differs stays, and all behind it.
     """
-    result = []
-    for mine, other in zip(_lines(shadow), _lines(primary)):
-        rest, used = mine, 0
-        for used, char in enumerate(other, 1):
-            if rest.startswith(char):
-                rest = rest[1:]
-            if not rest:
+    result, at = "", 0
+    for line in _lines(primary):
+        now, missed, used = at, 0, 0
+        for used, char in enumerate(line, 1):
+            if shadow.startswith(char, now):
+                now += 1
+            else:
+                missed += 1
+            if now == len(shadow):
                 break
-        result.append(mine if rest else other[:used])
-    return "".join(result + _lines(shadow)[len(result):])
+        if missed > 3:
+            break
+        result, at = result + line[:used], now
+        if at == len(shadow):
+            break
+    return result + shadow[at:]
 
 
 def _whole_lines(text):
