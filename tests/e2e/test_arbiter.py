@@ -271,6 +271,32 @@ def arbiter_ftd_was_away(t):
     pair.one_machine(promoted=True)
 
 
+@test(timeout=180)
+def arbiter_and_clocks_that_jump(t):
+    """The hosts' clocks are set, by days: nobody misses anybody, and the arbiter decides as ever."""
+    pair, where = _protected(t)
+    _set_clocks(t, 86400, -86400)
+    pair.goes_on(t.a, 10)
+    _set_clocks(t, -2 * 86400, 7200)
+    pair.lockstep(10)
+    states = [pair.state(host) for host in t.hosts]
+    need(states == ["primary", "backup"], f"the replicas are {states}")
+    os.rename(where, where + ".away")
+    _lose_each_other(t, pair)
+    _set_clocks(t, 3 * 86400, -3 * 86400)
+    for host in t.hosts:
+        _stands_still(pair, host)
+    os.rename(where + ".away", where)
+    _one_lives(t, pair)
+    t.hosts.wire.restore()
+    _set_clocks(t, -86400, 3 * 86400 - 7200)
+
+
+def _set_clocks(t, *seconds):
+    for host, add_up in zip(t.hosts, seconds):
+        host.run(f"date -s @$(($(date +%s) + {add_up}))")
+
+
 @test()
 def arbiter_of_another_kind(t):
     """The backup's host has no such arbiter: the pairing is refused, and the guest may be tried again."""

@@ -29,12 +29,16 @@ class Live(Pair):
         self._conf = dict(zip("ab", conf))
         self._began = began
 
+    def configure(self, host):
+        """All that its ftd finds there."""
+        host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
+
     def _daemons(self):
         t = self.test
         for host in t.hosts:
             if host.prepared:
                 t.down(host)
-            host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
+            self.configure(host)
             host.ftd_options = ("--config", CONF)
         pairing.up(t.hosts)
 
@@ -95,7 +99,7 @@ class Live(Pair):
         """Its power is back; nothing of before is left there."""
         host.power_on()
         host.wait_up()
-        host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
+        self.configure(host)
         pairing.up([host])
         self.guests[host.name] = Arrived(host, self.machine, self.args, paired=True)
 

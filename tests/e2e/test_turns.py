@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Hosts that die in turn, and come back: the guest never stops, and nobody has to do a thing."""
+import os
+import re
+import time
+
+from ftbed.pairing import THIRD
+from harness import add, need, pairing
+from test_protect import AGAIN, LONG, Live
+
+CONF = f"{AGAIN}[arbiter]\ntype = file\npath = {THIRD}/sessions\n"
+
+
+class Turns(Live):
+    """Both hosts' ftd protect it, and an arbiter decides, on storage that both reach."""
+
+    def configure(self, host):
+        host.run(f"{pairing.third_script()}; mkdir -p {THIRD}/sessions")
+        super().configure(host)
+
+    def close(self):
+        super().close()
+        for host in self.test.hosts:
+            if host.alive:
+                host.run(f"rm -rf {THIRD}/*; umount {THIRD}", check=False)
+
+
+def _rounds(rounds):
+    def run(t):
+        pair = Turns(t, "loop", LONG, conf=(CONF, CONF))
+        t.things.append(pair)
+        pair.start()
+        one, other = t.a, t.b
+        pair.protect()
+        # what the world has heard from the host that is live
+        mark, said = one.live.mark(), ""
+        for number in range(1, rounds + 1):
+            pair.wait_state(one, "primary", timeout=90)
+            pair.wait_state(other, "backup")
+            pair.goes_on(one, 20)
+            pair.same(one)
+            after = other.live.mark()
+            one.power_off()
+            time.sleep(0.1)	# what it said last is read
+            said += one.live.text(mark)
+            pair.goes_on(other, 10)
+            pair.repair(one)
+            one, other, mark = other, one, after
+            print(f"     {t.entry.name}: host {other.name} has died and is back, "
+                  f"{number}/{rounds}", flush=True)
+        pair.wait_state(one, "primary", timeout=90)
+        pair.goes_on(one, 20)
+        said += one.live.text(mark)
+        # a line that one host began the next one ends, or says again
+        counted = [int(n) for n in re.findall(r"loop: (\d+) hash [0-9a-f]{16}\r?\n", said)]
+        steps = [b - a for a, b in zip(counted, counted[1:])]
+        need(len(counted) > 20 * rounds, f"the guest counts to {counted[-1:]}")
+        need(set(steps) <= {0, 1}, f"lines are missing, after {counted[steps.index(max(steps))]}")
+        need(steps.count(0) <= rounds, f"{steps.count(0)} lines were repeated")
+        need(len(os.listdir(os.path.join(t.hosts.third, "sessions"))) <= rounds + 1,
+             "there are more verdicts than pairings")
+    return run
+
+
+add("turns_two", _rounds(2), timeout=400, kills=True, more=1)
+add("turns_ten", _rounds(10), timeout=1200, kills=True, more=1)
