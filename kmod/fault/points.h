@@ -8,7 +8,9 @@
  * when		phases in which it is passed: INIT ATTACH PAIR RUN LAG SILENCE
  *		TAKEOVER FENCE UNPAIR GONE DETACH EXIT. LAG is RUN with a backup
  *		that lags; SILENCE, a peer that falls silent; GONE, a QEMU that
- *		ends; DISK is RUN of a guest with a disk, NET of one with a card
+ *		ends; DISK is RUN of a guest with a disk, NET of one with a card;
+ *		SECOND is RUN with a second path, and then a link that is cut;
+ *		HELD, a primary without its backup that waits to be let go on
  * side		A: at the primary, B: at the backup
  * context	SLEEP: a thread may sleep there; ATOMIC
  * can		what it can do besides what all can (fault.c): FAIL returns an
@@ -26,7 +28,7 @@
 P(INIT_WORK, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the workqueue")	\
 P(INIT_NETLINK, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the netlink family") \
 P(EXIT, EXIT, A, SLEEP, 0, 0, "module unload, commands may still come")		\
-P(NL_REPLY, PAIR | TAKEOVER, A | B, SLEEP, FAIL, ENOMEM,			\
+P(NL_REPLY, PAIR | TAKEOVER | HELD, A | B, SLEEP, FAIL, ENOMEM,			\
 		"netlink: allocate an answer")					\
 P(NL_EVENT, ATTACH | PAIR | UNPAIR, A | B, SLEEP, FAIL, ENOMEM,			\
 		"netlink: allocate an event")					\
@@ -58,13 +60,13 @@ P(GONE, GONE, A | B, SLEEP, 0, 0, "QEMU closes its vCPU")			\
 P(GONE_WORK, GONE, A | B, SLEEP, 0, 0, "QEMU has closed its vCPU: the worker begins") \
 P(GONE_TOLD, GONE, A | B, SLEEP, 0, 0, "QEMU has closed its vCPU: the peer was told") \
 /* ---- states ---- */								\
-P(STATE_CHANGES, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, ATOMIC, 0, 0, \
+P(STATE_CHANGES, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE | HELD, A | B, ATOMIC, 0, 0, \
 		"a state is about to change")					\
-P(STATE_CHANGED, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, ATOMIC, 0, 0, \
+P(STATE_CHANGED, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE | HELD, A | B, ATOMIC, 0, 0, \
 		"a state has changed, nobody is woken")				\
-P(EVENT_WORK, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, SLEEP, 0, 0,	\
+P(EVENT_WORK, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE | HELD, A | B, SLEEP, 0, 0,	\
 		"a state has changed: the worker begins")			\
-P(ALLOC_EVENT, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE, A | B, SLEEP, FAIL, ENOMEM, \
+P(ALLOC_EVENT, PAIR | SILENCE | TAKEOVER | UNPAIR | GONE | HELD, A | B, SLEEP, FAIL, ENOMEM, \
 		"a state has changed: allocate what is told")			\
 /* ---- pairing ---- */								\
 P(PAIR_BEGIN, PAIR, A | B, SLEEP, FAIL, EIO, "pair: settings are taken")	\
@@ -118,6 +120,13 @@ P(LINK_DIES, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: dead, the socke
 P(LINK_LEFT, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link: both threads have left") \
 P(LINK_DOWN, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the log is closed") \
 P(LINK_TOLD, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the state has changed") \
+/* ---- the second path ---- */							\
+P(SECOND_OPEN, SECOND, A | B, SLEEP, FAIL, EIO, "second path: opened, nobody beats")	\
+P(SECOND_THREAD, SECOND, A | B, SLEEP, FAIL, ENOMEM, "second path: create its thread")	\
+P(SECOND_BEAT, SECOND, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "second path: a beat is to be sent") \
+P(SECOND_SENT, SECOND, A | B, SLEEP, 0, 0, "second path: a beat is sent")		\
+P(SECOND_GOT, SECOND, A | B, SLEEP, FAIL | FLIP, EBADMSG, "second path: a beat came, not checked") \
+P(SECOND_HEARD, SECOND, A | B, SLEEP, 0, 0, "second path: a beat was taken")		\
 /* ---- the log ---- */								\
 P(LOG_END, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "END: to be logged")		\
 P(LOG_ENV, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "ENV: to be logged")		\
@@ -141,7 +150,7 @@ P(CONSUME, RUN, B, ATOMIC, 0, 0, "a record is about to be consumed")		\
 P(CONSUMED, RUN, B, ATOMIC, 0, 0, "a record is consumed")			\
 P(ROOM_WAIT, LAG, A, SLEEP, 0, 0, "wait for room in the log")			\
 P(COMMIT_WAIT, RUN, A, SLEEP, 0, 0, "output commit: wait")			\
-P(COMMIT_WAITED, RUN, A, SLEEP, 0, 0, "output commit: the wait is over")	\
+P(COMMIT_WAITED, RUN | HELD, A, SLEEP, 0, 0, "output commit: the wait is over")	\
 P(FOLLOW_WAIT, RUN, B, SLEEP, 0, 0, "backup: wait for a record")		\
 P(FOLLOW_WAITED, RUN, B, SLEEP, 0, 0, "backup: the wait for a record is over")	\
 P(WITHIN_WAIT, RUN, B, SLEEP, 0, 0, "backup: wait in the middle of an instruction") \
@@ -213,9 +222,9 @@ P(FENCE_WAIT, FENCE, A, SLEEP, 0, 0, "fence: the primary is not to run, and may 
 P(FENCE_WAITED, FENCE, A, SLEEP, 0, 0, "fence: the primary has stopped, and has yet to say so") \
 P(UNPAIR, UNPAIR, A | B, SLEEP, 0, 0, "unpair: the command came")		\
 P(UNPAIRING, UNPAIR, A, SLEEP, 0, 0, "unpair: the backup was told, and has yet to stop") \
-P(PROMOTE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: about to begin")		\
-P(PROMOTING, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: wait for the takeover") \
-P(PROMOTED, TAKEOVER | FENCE, B, SLEEP, 0, 0, "promote: done, not answered")	\
+P(PROMOTE, TAKEOVER | FENCE | HELD, B, SLEEP, 0, 0, "promote: about to begin")		\
+P(PROMOTING, TAKEOVER | FENCE | HELD, B, SLEEP, 0, 0, "promote: wait for the takeover") \
+P(PROMOTED, TAKEOVER | FENCE | HELD, B, SLEEP, 0, 0, "promote: done, not answered")	\
 P(LIVE, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: the log is consumed")	\
 P(LIVE_CLOCK, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: the clock goes on")	\
 P(LIVE_INPUTS, TAKEOVER | FENCE, B, SLEEP, 0, 0, "takeover: inputs are pending") \

@@ -3,6 +3,7 @@
  * A replica's second path: whether the peer's host is heard where the link is not.
  */
 #include "../core/beat.h"
+#include "../fault/fault.h"
 #include "../link/second.h"
 #include "replica.h"
 #include "trace.h"
@@ -67,6 +68,9 @@ int ftkvm_replica_second(const char *name, int fd, u64 token, char *why, size_t 
 		ret = -ESTALE;
 		goto out;
 	}
+	ret = ftkvm_fault(FTKVM_FAULT_SECOND_OPEN);
+	if (ret)
+		goto out;
 	s = ftkvm_second_create(fd, &second_ops, r, token, r->timeout_ms, why, size);
 	ret = PTR_ERR_OR_ZERO(s);
 	if (ret)

@@ -18,6 +18,7 @@
 #include <uapi/linux/ftkvm.h>
 
 #include "../core/beat.h"
+#include "../fault/fault.h"
 #include "second.h"
 #include "wire.h"
 
@@ -122,10 +123,14 @@ static int second_send(struct ftkvm_second *s)
 	if (time_before(jiffies, s->sent + msecs_to_jiffies(FTKVM_BEAT_MS)))
 		return 0;
 	ftkvm_beat_seal(&b, s->token, s->ops->state(s->priv));
+	n = ftkvm_fault_data(FTKVM_FAULT_SECOND_BEAT, &b, sizeof(b));
+	if (n)
+		return n;
 	flags = memalloc_noreclaim_save();
 	n = kernel_sendmsg(s->sock, &msg, &vec, 1, sizeof(b));
 	memalloc_noreclaim_restore(flags);
 	s->sent = jiffies;
+	ftkvm_fault(FTKVM_FAULT_SECOND_SENT);
 	if (n == sizeof(b) || n == -EAGAIN)
 		return 0;
 	return n < 0 ? n : -EPIPE;
@@ -134,7 +139,8 @@ static int second_send(struct ftkvm_second *s)
 static int second_take(struct ftkvm_second *s)
 {
 	enum ftkvm_state state;
-	int ret = ftkvm_beat_check(&s->in, s->token, &state);
+	int ret = ftkvm_fault_data(FTKVM_FAULT_SECOND_GOT, &s->in, sizeof(s->in)) ?:
+		  ftkvm_beat_check(&s->in, s->token, &state);
 
 	s->have = 0;
 	if (ret)
@@ -148,6 +154,7 @@ static int second_take(struct ftkvm_second *s)
 	s->waited = 0;
 	WRITE_ONCE(s->peer, state);
 	WRITE_ONCE(s->heard, jiffies);
+	ftkvm_fault(FTKVM_FAULT_SECOND_HEARD);
 	if (!s->up) {
 		/* what a beat says is there before anybody believes it */
 		smp_store_release(&s->up, true);
@@ -236,8 +243,12 @@ static int second_thread(void *data)
  */
 int ftkvm_second_start(struct ftkvm_second *s, const char *name)
 {
-	struct task_struct *t = kthread_create(second_thread, s, "ftkvm-2nd/%s", name);
+	struct task_struct *t;
+	int ret = ftkvm_fault(FTKVM_FAULT_SECOND_THREAD);
 
+	if (ret)
+		return ret;
+	t = kthread_create(second_thread, s, "ftkvm-2nd/%s", name);
 	if (IS_ERR(t))
 		return PTR_ERR(t);
 	get_task_struct(t);

@@ -8,6 +8,7 @@ two hosts survive that.
 import random
 
 import table
+from rig import SECOND, pairing
 
 EAGAIN, ENOMEM, ENOBUFS, EPIPE, ECONNRESET, EHOSTUNREACH, EINTR = 11, 12, 105, 32, 104, 113, 4
 SOCKET_ERRORS = (EAGAIN, EINTR, EPIPE, ECONNRESET, ENOMEM, ENOBUFS, EHOSTUNREACH)
@@ -31,6 +32,9 @@ DISK = "disk rounds=30"
 # What one with a card is told: it prints a line for each frame that a client sends it.
 NET = "net every=1"
 
+# A phase's guests are paired so.
+SETTINGS = {"second": ("--second", f"{SECOND['b']}:{pairing.PORT}"), "held": ("--on-loss", "hold")}
+
 # Actions behind which hosts and pair are as before, as a rule: they come first.
 SOFT = {"hold", "stall", "vcpu", "short", "blip", "late", "storm"}
 
@@ -51,13 +55,15 @@ class Case:
         self.direction = rng.choice(("", "", "a", "b"))
         self.silent = rng.random() < 0.5
         self.append = ""
-        self.settings = ()
+        self.settings = SETTINGS.get(phase, ())
         self.outcome = None
         if point.name.endswith("_HALT"):
             self.append = "period=20000000"		# so long that it halts in each round
         if phase in ("disk", "net"):
             self.append = DISK if phase == "disk" else NET
             self.nth = rng.randint(1, 12)
+        if point.name in ("SECOND_BEAT", "SECOND_SENT", "SECOND_GOT", "SECOND_HEARD"):
+            self.nth = rng.randint(1, 3)
         if phase == "lag":
             self.append = "bulk=120 period=50000000 halt=0" if point.name == "ROOM_WAIT" else ""
 
@@ -134,13 +140,24 @@ def _device(point, side):
     yield from ("hold", "stall", "blip", "part", "die", "qemu", "ftd")
 
 
+def _second(point, side):
+    yield "hold"
+    if point.name not in ("SECOND_OPEN", "SECOND_THREAD"):	# somebody waits there
+        yield from ("stall", "blip", "part", "die", "qemu", "ftd")
+
+
+def _held(point, side):
+    yield from ("hold", "ftd", "vcpu")
+
+
 def _none(point, side):
     return ()
 
 
 ACTIONS = {"init": _none, "exit": _none, "attach": _attach, "pair": _pair, "run": _run,
            "lag": _lag, "silence": _silence, "takeover": _takeover, "fence": _fence,
-           "unpair": _unpair, "gone": _gone, "detach": _detach, "disk": _device, "net": _device}
+           "unpair": _unpair, "gone": _gone, "detach": _detach, "disk": _device, "net": _device,
+           "second": _second, "held": _held}
 
 
 def _may_cut(phase, side, point):
@@ -185,7 +202,7 @@ def all_of(seed):
     """Every case, in the table's order."""
     for point in table.read():
         for phase in point.phases:
-            for side in point.sides:
+            for side in ("a",) if phase == "held" else point.sides:
                 yield from _of_point(phase, side, point, seed)
 
 

@@ -196,6 +196,47 @@ def silence(session, case):
     finish(session, case, session.settle(marks))
 
 
+def second(session, case):
+    """Both replicas run, and their hosts hear each other by two paths; then by one."""
+    job = None
+    if case.point.name in ("SECOND_OPEN", "SECOND_THREAD"):
+        if session.stage == "fresh":
+            session.attach()
+        fault = Fault(session, case)
+        job = session.pair_job()
+    else:
+        session.to_lockstep()
+        session.hears_by_both()
+        fault = Fault(session, case)
+    marks = fault.hit(job)
+    session.result(job, 40)
+    outcome = session.settle(marks)
+    if outcome == "lockstep":
+        # whatever has become of the second path, at most one goes on
+        session.parted = True
+        session.rig.hosts.wire.lose("main")
+        outcome = session.settle(session.marks())
+        need(outcome == "a", f"the link is lost, and the survivor is {outcome}")
+    finish(session, case, outcome)
+
+
+def held(session, case):
+    """B is lost; A stands still until it is told to go on."""
+    session.to_lockstep()
+    session.rig.hosts.wire.cut()
+    session.qemu["b"].kill()
+    end = time.monotonic() + SLACK * 20
+    while session.look()[0] != "undecided":
+        need(time.monotonic() < end, "the primary does not notice")
+        time.sleep(0.05)
+    fault = Fault(session, case)
+    job = session.ftctl("a", "promote", session.label)
+    marks = fault.hit(job)
+    session.result(job)
+    finish(session, case, session.settle(marks))
+    need(case.outcome == "a", f"the survivor is {case.outcome}")
+
+
 def pair(session, case):
     """`ftctl pair`, until the first instruction and the roles."""
     if session.stage == "fresh":
@@ -381,11 +422,11 @@ def leave(session, case):
 
 PHASES = {"disk": disk, "net": net, "init": init, "exit": leave, "attach": attach, "pair": pair,
           "run": run, "lag": lag, "silence": silence, "takeover": takeover, "fence": fence,
-          "unpair": unpair, "gone": gone, "detach": detach}
+          "unpair": unpair, "gone": gone, "detach": detach, "second": second, "held": held}
 
 # Where a session must be, at the latest, for a phase to begin.
 STAGES = {"disk": ("fresh",), "net": ("fresh",), "init": ("fresh",), "exit": ("fresh",),
-          "attach": ("fresh",),
+          "attach": ("fresh",), "second": ("fresh",), "held": ("fresh",),
           "pair": ("fresh", "attached"), "detach": ("fresh", "attached", "lockstep", "alone")}
 EARLIER = ("fresh", "attached", "lockstep")
 

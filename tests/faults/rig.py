@@ -20,7 +20,7 @@ from ftbed import guest as guests	# noqa: E402
 from ftbed import device, pairing, paths	# noqa: E402
 from ftbed.agent import CommandFailed, HostDied	# noqa: E402, F401
 from ftbed.emulator import Emulator	# noqa: E402
-from ftbed.hosts import ADDRESSES, Hosts	# noqa: E402
+from ftbed.hosts import ADDRESSES, SECOND, Hosts	# noqa: E402
 
 # What a case may end by; anything else is the driver's own fault.
 EXPECTED = (Failed, CommandFailed, HostDied, TimeoutError, RuntimeError)
@@ -133,6 +133,10 @@ class Rig:
         for host in list(self.hosts):
             if not host.alive:
                 self._revive(host.name)
+        for host in self.hosts:
+            # the second path's; ftd listens there, too
+            host.run(f"ip addr replace {SECOND[host.name]}/24 dev eth0")
+            host.ftd_options = ("--listen", f":{pairing.PORT}")
         pairing.up(self.hosts)
 
     def _revive(self, name):

@@ -121,6 +121,15 @@ class Session:
             need(outcome == "lockstep", f"not in lockstep, but {outcome}")
             self.stage = "lockstep"
 
+    def hears_by_both(self):
+        """Each host hears the other by the second path, too."""
+        end = time.monotonic() + SLACK * 20
+        status = shlex.join([paths.ftctl(), "-j", "status", self.label])
+        while any(replicas(json.loads(self.rig[side].run(status).out))[0].get("second") != "up"
+                  for side in "ab"):
+            need(time.monotonic() < end, "there is no second path")
+            time.sleep(0.05)
+
     def look(self):
         """The replicas' states by side: None where there is none (any more)."""
         jobs = {side: self.ftctl(side, "-j", "status", self.label) for side in "ab"
@@ -210,6 +219,10 @@ class Session:
         if a == "solo":
             # A backup that does not know yet waits for its time-out.
             return None if self.runs("b") and b in ("backup", "armed", "takeover") else "a"
+        if a == "undecided" and not self.runs("b"):
+            self.say("operator: promote at a")
+            pairing.promote(self.a, self.label, patience=SLACK * 15)
+            return "a"
         if a == "idle":
             if self.runs("b") and b == "idle":
                 if self.qemu["a"].qmp("query-status")["status"] == "prelaunch":
