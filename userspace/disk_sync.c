@@ -14,18 +14,22 @@
 #define LITTLE		(16u << 20)	/* is copied while the guest stands still */
 #define PASSES		30		/* then it is as little as it will be */
 #define STEP		(64u << 20)	/* bytes between two looks at the clock, and at @progress */
+#define STEP_LAST	(1u << 20)	/* the same, when there is a deadline */
 
 static int go_on(const struct disk_sync *s, struct fterr *err)
 {
+	if (s->deadline && ft_now_ms() > s->deadline)
+		return ft_fail(err, -ETIMEDOUT, "what its disks had last been given took too long to copy");
 	return s->progress ? s->progress(s, s->arg, err) : 0;
 }
 
 static int send_part(struct disk_sync *s, size_t i, uint64_t at, uint64_t bytes, struct fterr *err)
 {
+	uint64_t most = s->deadline ? STEP_LAST : STEP;
 	int ret = 0;
 
 	while (!ret && bytes) {
-		uint64_t n = bytes < STEP ? bytes : STEP;
+		uint64_t n = bytes < most ? bytes : most;
 
 		ret = disk_copy_part(s->sock, s->peer, &s->disks[i], at, n, s->buf, err);
 		at += n;
@@ -186,6 +190,8 @@ int disk_sync_last(struct disk_sync *s, struct fterr *err)
 		if (fdatasync(s->disks[i].fd))
 			ret = ft_fail(err, -errno, "device %s: its image can't be made durable: %s", s->disks[i].name,
 				      strerror(errno));
+	if (!ret)
+		ret = go_on(s, err);
 	return ret || !s->n ? ret : disk_copy_ask(s->sock, s->peer, DISK_COPY_END, err);
 }
 

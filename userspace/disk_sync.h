@@ -22,6 +22,8 @@
 #include "disk_copy.h"
 
 #define DISK_SYNC_MOST	32	/* of a guest */
+/* How long a guest may stand still for the last of them. */
+#define DOWNTIME_HIGHEST	600000	/* ms */
 
 /**
  * struct disk_sync - a copy
@@ -36,6 +38,7 @@
  * @total: bytes of all of them, and those that were written meanwhile: it grows
  * @left: bytes that have changed and not been copied, when that was asked last
  * @passes: how often was gone through what had changed
+ * @deadline: by ft_now_ms(), when disk_sync_last() gives up; 0: never
  */
 struct disk_sync {
 	struct disk_copy_disk disks[DISK_SYNC_MOST];
@@ -51,6 +54,7 @@ struct disk_sync {
 	void *arg;
 	uint64_t done, total, left;
 	unsigned int passes;
+	int64_t deadline;
 };
 
 /**
@@ -81,7 +85,7 @@ int disk_sync_pass(struct disk_sync *s, struct fterr *err);
 
 /*
  * The rest. Each queue of the disks is stopped, as it is when QEMU has stopped the guest; -EBUSY if
- * not. Then both images are the same, and durable.
+ * not; -ETIMEDOUT when it is not done by @deadline. Then both images are the same, and durable.
  */
 int disk_sync_last(struct disk_sync *s, struct fterr *err);
 

@@ -27,6 +27,7 @@ struct ftctl {
 	unsigned int nconsoles;
 	const char *peer, *peer_name, *second;
 	struct ftsettings set;
+	uint64_t downtime_ms;	/* 0: ftd's */
 	bool force, disks;
 	void (*progress)(const struct ftctl *ctl);	/* of an order that may take hours; NULL */
 	uint64_t watch;		/* seconds; 0: once */
@@ -57,6 +58,7 @@ enum {
 	OPT_DEVICE	= 1 << 6,
 	OPT_DISKS	= 1 << 7,
 	OPT_TOP		= 1 << 8,
+	OPT_DOWNTIME	= 1 << 9,
 };
 
 enum ftctl_name { NAME_NONE, NAME_MAY, NAME_MUST };

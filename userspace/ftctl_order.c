@@ -258,6 +258,8 @@ int ftctl_order_pair(struct ftctl *ctl, const char *cmd,
 		json_object_set_new(json, "peer_name", json_string(ctl->peer_name));
 	if (ctl->second)
 		json_object_set_new(json, "second", json_string(ctl->second));
+	if (ctl->downtime_ms)
+		json_object_set_new(json, "downtime", json_integer((json_int_t)ctl->downtime_ms));
 	if (!ctl->qmp || !add_guest(ctl, json, &err))
 		return ftctl_order(ctl, json, said);
 	json_decref(json);

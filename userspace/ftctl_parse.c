@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "ftctl.h"
+#include "disk_sync.h"
 #include "text.h"
 
 #define SETTINGS	"[--period N | --period-min N --period-max N] [--margin N] [--counter RAW] " \
@@ -33,8 +34,9 @@ const struct ftctl_command ftctl_commands[] = {
 	  "protect it: this host leads, the peer follows", NULL },
 	{ "promote", NAME_MUST, OPT_FORCE, cmd_promote, "promote NAME [--force]",
 	  "the other host is down: let the guest go on here", NULL },
-	{ "protect", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE, cmd_protect,
-	  "protect NAME --peer HOST[:PORT] [--peer-name NAME] [--second HOST[:PORT]] " SETTINGS " [--qmp PATH " CONSOLES "]",
+	{ "protect", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE | OPT_DOWNTIME, cmd_protect,
+	  "protect NAME --peer HOST[:PORT] [--peer-name NAME] [--second HOST[:PORT]] [--downtime MS] " SETTINGS
+	  " [--qmp PATH " CONSOLES "]",
 	  "the same for a guest that runs: the peer gets a backup of it", NULL },
 	{ "unprotect", NAME_MUST, 0, cmd_unprotect, "unprotect NAME",
 	  "the opposite: it goes on alone, and the peer's QEMU of it ends", NULL },
@@ -200,6 +202,11 @@ static int take_timeout(struct ftctl *ctl, const char *value, struct fterr *err)
 	if (!ret)
 		ctl->set.timeout_ms = ms;
 	return ret;
+}
+
+static int take_downtime(struct ftctl *ctl, const char *value, struct fterr *err)
+{
+	return number("--downtime (ms)", value, 1, DOWNTIME_HIGHEST, &ctl->downtime_ms, err);
 }
 
 static int take_verify_every(struct ftctl *ctl, const char *value, struct fterr *err)
@@ -379,6 +386,7 @@ static const struct option options[] = {
 	{ "margin", OPT_SETTINGS, NEEDS_VALUE, take_margin },
 	{ "counter", OPT_SETTINGS, NEEDS_VALUE, take_counter },
 	{ "timeout", OPT_SETTINGS, NEEDS_VALUE, take_timeout },
+	{ "downtime", OPT_DOWNTIME, NEEDS_VALUE, take_downtime },
 	{ "verify-every", OPT_SETTINGS, NEEDS_VALUE, take_verify_every },
 	{ "on-loss", OPT_SETTINGS, NEEDS_VALUE, take_on_loss },
 	{ "force", OPT_FORCE, NO_VALUE, take_force },

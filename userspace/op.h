@@ -63,7 +63,7 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, refused, quiet, stuck, next, have, may_start;
 	pid_t started;
-	unsigned int timeout_ms;
+	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;
 	struct device *device;
 	json_t *others, *request, *how;

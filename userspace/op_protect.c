@@ -44,6 +44,7 @@
 #define COMPARE_MS	30000	/* both read all memory, and then for each ... */
 #define COMPARE_RAM	(256ULL << 20)
 #define COMPARE_MORE_MS	1000
+#define DOWNTIME_MS	5000	/* for the last of its disks, if nobody says how long */
 #define DISKS_MS	1000	/* from one copy of what changed on its disks to the next */
 
 /* What is to be undone. */
@@ -284,6 +285,21 @@ static int copy_disks_again(struct op *op, struct protect *p)
 	return ret;
 }
 
+/* It stands still: not for long, or not at all. */
+static int disks_last(struct op *op)
+{
+	int ret;
+
+	op->disks->deadline = ft_now_ms() + (op->downtime_ms ?: DOWNTIME_MS);
+	ret = disk_sync_last(op->disks, &op->err);
+	if (ret == -ETIMEDOUT)
+		ft_fail(&op->err, ret, "guest %s stood still for %u ms while the last of its disks was copied, and there was more: "
+			"try again when it writes less, or let it stand still for longer: --downtime MS",
+			op->name, op->downtime_ms ?: DOWNTIME_MS);
+	op->disks->deadline = 0;
+	return ret;
+}
+
 /* --- the move -------------------------------------------------------------- */
 
 /* QEMU says so a little before it can be told to let the guest go on. 0 or -errno. */
@@ -408,7 +424,7 @@ static int move(struct op *op, struct protect *p)
 	if (ret)
 		return ret;
 	step(op, "pairing");
-	ret = disk_sync_last(op->disks, &op->err);
+	ret = disks_last(op);
 	if (!ret)
 		ret = arm(op, p);
 	if (!ret)
@@ -528,9 +544,16 @@ static int leave(struct op *op, struct fterr *err)
 
 int op_protect(struct client *client, json_t *request, struct fterr *err)
 {
-	struct op *op = pair_op_new(client, request, "protect", protect_work, err);
+	json_int_t ms = json_integer_value(json_object_get(request, "downtime"));
+	struct op *op;
 
-	return op ? leave(op, err) : err->code;
+	if (ms < 0 || ms > DOWNTIME_HIGHEST)
+		return ft_fail(err, -EINVAL, "the guest may stand still for 1 to %u ms", DOWNTIME_HIGHEST);
+	op = pair_op_new(client, request, "protect", protect_work, err);
+	if (!op)
+		return err->code;
+	op->downtime_ms = ms;
+	return leave(op, err);
 }
 
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,

@@ -74,6 +74,21 @@ def protect_disk(t):
     need(t.b.run(at).out == "elsewhere", "what the guest did not write is not there")
 
 
+@test(timeout=240)
+def protect_disk_no_downtime(t):
+    """It may stand still for a millisecond only: it runs on, unprotected, and may be tried again."""
+    pair, _ = _disk(t)
+    result = pair.protect(downtime=1, check=False)
+    need_match(r"stood still for 1 ms.*--downtime", result.out + result.err, "remedy")
+    need(result.code == 1, f"exit status {result.code}")
+    _goes_on(t, t.a)
+    need(pair.state(t.a) == "idle", f"it is {pair.state(t.a)}")
+    pair.wait_idle(t.a)
+    pair.protect(downtime=60000)
+    pair.wait_state(t.b, "backup")
+    _same_disks(t, pair)
+
+
 @test(timeout=240, kills=True)
 def protect_disk_lose_primary(t):
     """The survivor reads what was written before it was there, and what was written since."""

@@ -86,6 +86,9 @@ static void command_options(void)
 	CHECK(!parse("set web --tim 900") && ctl.set.timeout_ms == 900);
 	CHECK(!parse("pair web --peer a --second b:7") && !strcmp(ctl.second, "b:7"));
 	CHECK(!parse("protect web --peer a --second none") && !strcmp(ctl.second, "none"));
+	CHECK(!parse("protect web --peer a --downtime 20") && ctl.downtime_ms == 20);
+	CHECK(parse("protect web --peer a --downtime 0") && parse("protect web --peer a --downtime 600001"));
+	CHECK(parse("pair web --peer a --downtime 20"));
 	CHECK(refuses("pair web --peer a --second ", "--second needs a value"));
 	CHECK(refuses("set web --second b", "takes no --second"));
 	CHECK(!parse("set web --on-loss hold") && ctl.set.on_loss == FTKVM_UAPI_LOSS_HOLD);
