@@ -201,9 +201,10 @@ class Rig:
                 self.unload(host)
 
     def unload(self, host):
-        host.run("kill $(cat /run/ftd.pid); while kill -0 $(cat /run/ftd.pid); do sleep 0.05; "
-                 "done; rm -f /run/ftd.pid; n=0; until rmmod ftkvm; do n=$((n+1)); "
-                 "[ $n -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null")
+        host.run("p=$(cat /run/ftd.pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.05; "
+                 "done; rm -f /run/ftd.pid; n=0; until rmmod ftkvm 2>/dev/null; do n=$((n+1)); "
+                 "[ $n -lt 50 ] || { rmmod ftkvm; grep -w ^ftkvm /proc/modules; pgrep -fl qemu; "
+                 "ls -l /proc/[0-9]*/fd | grep -i ftkvm; exit 1; } >&2; sleep 0.1; done")
         left = host.run("cat /proc/[0-9]*/comm 2>/dev/null | grep ^ftkvm; "
                         "grep -w ftkvm /proc/modules; ls -d /sys/kernel/debug/ftkvm "
                         "2>/dev/null; true").out
