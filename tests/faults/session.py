@@ -192,8 +192,16 @@ class Session:
             if not self.parted and self._both_print(marks) and \
                self.look() == ("primary", "backup"):
                 return "lockstep"
+            ran = [self.runs(side) for side in "ab"]
             a, b = self.look()
-            outcome = self._judge(a, b)
+            try:
+                outcome = self._judge(a, b)
+            except CommandFailed:
+                # a QEMU that has just been killed seems to run for a moment yet
+                time.sleep(0.5)
+                if ran == [self.runs(side) for side in "ab"]:
+                    raise
+                continue
             if outcome:
                 return outcome
             if "armed" in (a, b):
