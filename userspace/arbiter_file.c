@@ -393,7 +393,7 @@ static int explain(const struct question *q, const struct reply *reply, struct f
 	case EACCES:
 	case EPERM:
 	case EROFS:
-		remedy = "let ftd's user write there (a server of NFS may take root for nobody)";
+		remedy = "let ftd's user write there, of one number on all hosts (a server of NFS may take root for nobody)";
 		break;
 	case ENOSPC:
 	case EDQUOT:

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -105,10 +106,11 @@ static bool good_file(struct reading *r, const struct key *k, const char *path, 
 		put_path(r, k, path);
 		return false;
 	}
-	if (stat(path, st) || access(path, mode)) {
+	/* Files are read with ftd's capabilities; what it runs has none. */
+	if (stat(path, st) || faccessat(AT_FDCWD, path, mode, mode == X_OK ? 0 : AT_EACCESS)) {
 		complain(r, r->line, "%s = %s can't %s: %s; %s", k->name, path, verb, strerror(errno),
 			 errno == ENOENT ? "make that file, or correct the path" :
-			 mode == X_OK ? "chmod a+x it" : "let ftd's user read it");
+			 mode == X_OK ? "chmod a+x it, where ftd's user reaches it" : "let ftd's user read it");
 		return false;
 	}
 	if (!S_ISREG(st->st_mode)) {

@@ -22,6 +22,7 @@
 #include "metrics_http.h"
 #include "op.h"
 #include "peer.h"
+#include "privilege.h"
 #include "second.h"
 #include "secure.h"
 #include "text.h"
@@ -381,6 +382,7 @@ static int start(struct ftconfig *config, const char *control, const char *where
 		 struct fterr *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct fterr missing;
 	sigset_t set;
 	size_t i;
 	int ret;
@@ -403,6 +405,13 @@ static int start(struct ftconfig *config, const char *control, const char *where
 	if (ret < 0)
 		return ft_fail(err, ret, "cannot start: %s", strerror(-ret));
 	ret = watch_events(err);
+	/* Without the module there is nothing that could fail, and it is said only. */
+	if (!privilege_complete(&missing)) {
+		if (ret || events.family)
+			ret = ft_fail(err, missing.code, "%s", missing.text);
+		else
+			ft_log(SD_WARNING, "%s", missing.text);
+	}
 	if (!ret)
 		ret = failover_init(config, err);
 	if (!ret)
@@ -475,6 +484,10 @@ int main(int argc, char **argv)
 		return usage_error("\"%s\" is no option", argv[optind]);
 	if (check)
 		return check_config(path);
+	if (privilege_settle(&err)) {
+		ft_log(SD_ERR, "%s", err.text);
+		return 1;
+	}
 	if (ftconfig_read(path, &config, say_config, &check))
 		return 1;
 	config_path = path;

@@ -76,7 +76,7 @@ static int start_qemu(struct op *op, json_t *how)
 	while (!answers(op->qmp_path)) {
 		if (ft_process_gone(pid)) {
 			last_words(log, said, sizeof(said));
-			return ft_fail(&op->err, -EIO, "QEMU ended as it started: %s (%s)",
+			return ft_fail(&op->err, -EIO, "QEMU, run by user %u, ended as it started: %s (%s)", geteuid(),
 				       *said ? said : "it did not say why", log);
 		}
 		if (ft_now_ms() >= deadline)

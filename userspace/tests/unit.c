@@ -535,7 +535,7 @@ static int run_all(const struct unit_test *test)
 
 /*
  * "unit": all tests; "unit console QMP BACKEND", "unit collect QMP HOW",
- * "unit journal", "unit metrics", "unit vhost SOCKET KIND": see tests/check.
+ * "unit journal", "unit metrics", "unit privilege PROGRAM LOG", "unit vhost SOCKET KIND": see tests/check.
  */
 int main(int argc, char **argv)
 {
@@ -552,6 +552,8 @@ int main(int argc, char **argv)
 		return unit_secure(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "privilege"))
+		return unit_privilege(argv[2], argv[3]);
 	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_disk_tests) + run_all(unit_ftctl_tests) +
 	       run_all(unit_nl_tests) + run_all(unit_top_tests) + run_all(unit_vhost_tests) + run_all(unit_view_tests) ? 1 : 0;
 }

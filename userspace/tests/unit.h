@@ -35,6 +35,8 @@ int unit_collect(const char *qmp, const char *how);
 int unit_journal(void);
 /* A handshake between what two configurations say; @client "-": the server with itself. */
 int unit_secure(const char *server, const char *client, const char *host);
+/* Keep what ftd keeps of capabilities, and run a program as a fence hook and then as a QEMU. */
+int unit_privilege(const char *program, const char *log);
 /* Be a vhost-user device, and say what a QEMU does with it. */
 int unit_vhost(const char *path, const char *kind);
 

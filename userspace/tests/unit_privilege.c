@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What ftd keeps, and what it does not hand on: see tests/privilege.py. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "cmdline.h"
+#include "fence.h"
+#include "privilege.h"
+#include "tests/unit.h"
+
+int unit_privilege(const char *program, const char *log)
+{
+	json_t *how = json_pack("{s:s, s:s, s:[s]}", "exe", program, "cwd", "/", "argv", program);
+	struct fterr err;
+	pid_t pid = 0;
+	int ret;
+
+	ret = privilege_settle(&err);
+	if (!ret && !privilege_complete(&err))
+		printf("%s\n", err.text);
+	printf("above its user: %d\n", privilege_above_user());
+	if (!ret)
+		ret = fence_run(program, 60, "web", "hostb", &err);
+	if (!ret)
+		ret = cmdline_start(how, log, &pid, &err);
+	if (ret)
+		printf("%s\n", err.text);
+	json_decref(how);
+	return ret ? 1 : 0;
+}
