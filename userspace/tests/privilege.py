@@ -13,6 +13,7 @@ from world import need, need_match, test, wait_for
 USER = 61234	# nobody's
 NEEDED = ("net_admin", "sys_ptrace", "dac_override", "chown")
 NUMBERS = {"chown": 0, "dac_override": 1, "setuid": 7, "net_admin": 12, "sys_ptrace": 19, "sys_admin": 21}
+UNIT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ftd.service.in")
 
 
 def as_user(*capabilities):
@@ -81,6 +82,11 @@ def privilege_kept(w):
             w.path("image"), "user", "nobody", control=ftd.control, check=0)
     given = os.stat(w.path("d0"))
     need((given.st_uid, stat.S_IMODE(given.st_mode)) == (pwd.getpwnam("nobody").pw_uid, 0o600), "it is not its user's")
+    with open(UNIT, encoding="utf-8") as file:
+        unit = dict(line.split("=", 1) for line in file.read().splitlines() if "=" in line and line[0] != "#")
+    for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
+        names = {name.lower().removeprefix("cap_") for name in unit[key].split()}
+        need(names == set(NEEDED), f"the unit's {key} is {unit[key]}")
 
 
 @user_test
