@@ -39,6 +39,7 @@ class Emulator:
         self.agent = None
         self.prepared = False	# ftkvm is loaded, ftd runs
         self.ftd_options = ()	# ... with these
+        self.ftd_words = ()	# ... behind these, which run it as somebody else
         self.ftd_link = None	# ... and these for [link]; None: as all do, see pairing.py
         self.killed_at = None
         self.started_at = None

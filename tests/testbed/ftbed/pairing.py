@@ -59,7 +59,7 @@ def _link(host):
 def start_daemon_script(host, extra=()):
     """ftd, with its output in /run/ftd.log and its process in /run/ftd.pid."""
     before, link = _link(host)
-    words = shlex.join([paths.ftd(), "--control", CONTROL, "--listen", f"{host.address}:{PORT}",
+    words = shlex.join([*host.ftd_words, paths.ftd(), "--control", CONTROL, "--listen", f"{host.address}:{PORT}",
                         *link, *host.ftd_options, *extra])
     return (f"mkdir -p /run/ftkvm; {before}{words} >> /run/ftd.log 2>&1 < /dev/null & "
             "echo $! > /run/ftd.pid; "
