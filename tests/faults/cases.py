@@ -186,7 +186,8 @@ def _of_point(phase, side, point, seed):
             case = Case(phase, side, point, "fail", seed, f"E{error}")
             case.error = error
             yield case
-    if "flip" in point.can:
+    # a log that is spoilt where its only other copy dies is a second fault
+    if "flip" in point.can and not (phase == "gone" and point.name == "LOG_STOP"):
         for what in ("", "again") if phase == "run" else ("",):
             yield Case(phase, side, point, "flip", seed, what)
     if "short" in point.can:
