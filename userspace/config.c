@@ -491,14 +491,17 @@ static char *strip(char *text)
 	return text;
 }
 
-/* "[arbiter], [fence], ..." */
+/* "[arbiter], [fence], ...": each once, though its keys need not be side by side */
 static const char *all_sections(char *buf, size_t size)
 {
-	size_t at = 0, i;
+	size_t at = 0, i, k;
 
-	for (i = 0; i < ARRAY_SIZE(keys) && at < size; i++)
-		if (!i || strcmp(keys[i].section, keys[i - 1].section))
+	for (i = 0; i < ARRAY_SIZE(keys) && at < size; i++) {
+		for (k = 0; k < i && strcmp(keys[k].section, keys[i].section); k++)
+			;
+		if (k == i)
 			at += snprintf(buf + at, size - at, "%s[%s]", at ? ", " : "", keys[i].section);
+	}
 	return buf;
 }
 

@@ -70,7 +70,8 @@ def configuration_refused(w):
     secret, empty = write(w, "pw\n", "secret", 0o600), write(w, "", "empty", 0o600)
     etcd = "[arbiter]\ntype = etcd\nendpoints = https://a:1\n"
     for text, line, cause in (
-            ("[arbitr]\ntype = file", 1, r"no section \[arbitr\]; there are"),
+            ("[arbitr]\ntype = file", 1, r"no section \[arbitr\]; there are "
+             r"\[arbiter\], \[fence\], \[link\], \[guests\], \[ftd\], \[metrics\]$"),
             ("[nix]", 1, r"no section \[nix\]"),
             ("[ftd", 1, "is no section; say"), ("[ftd] # x", 1, "is no section; say"),
             ("\n\nlisten = :1", 3, r"listen is in no section; say one of .*\[ftd\]"),
