@@ -535,7 +535,8 @@ static int run_all(const struct unit_test *test)
 
 /*
  * "unit": all tests; "unit console QMP BACKEND", "unit collect QMP HOW",
- * "unit journal", "unit metrics", "unit privilege PROGRAM LOG", "unit vhost SOCKET KIND": see tests/check.
+ * "unit journal", "unit metrics", "unit parse WORDS", "unit privilege PROGRAM LOG", "unit vhost SOCKET KIND":
+ * see tests/check.
  */
 int main(int argc, char **argv)
 {
@@ -546,6 +547,8 @@ int main(int argc, char **argv)
 		return unit_journal();
 	if (argc == 2 && !strcmp(argv[1], "metrics"))
 		return unit_metrics();
+	if (argc > 1 && !strcmp(argv[1], "parse"))
+		return unit_parse(argc - 2, argv + 2);
 	if (argc == 4 && !strcmp(argv[1], "collect"))
 		return unit_collect(argv[2], argv[3]);
 	if (argc == 5 && !strcmp(argv[1], "secure"))

@@ -31,6 +31,8 @@ int unit_metrics(void);
 int unit_console(const char *qmp, const char *backend);
 /* Empty its ring buffer; @how "killed": and be killed before that is kept. */
 int unit_collect(const char *qmp, const char *how);
+/* Take words for a command line of ftctl's, and say what is wrong with them. */
+int unit_parse(int argc, char **argv);
 /* Say something to the journal, and all identifiers to standard output. */
 int unit_journal(void);
 /* A handshake between what two configurations say; @client "-": the server with itself. */

@@ -166,6 +166,15 @@ static void device_words(void)
 	CHECK(refuses("attach web --qmp q --tap t", "attach takes no --tap"));
 }
 
+int unit_parse(int argc, char **argv)
+{
+	int ret = ftctl_parse(&ctl, &command, argc, argv, &parse_err);
+
+	if (ret)
+		printf("%s\n", parse_err.text);
+	return ret ? 1 : 0;
+}
+
 const struct unit_test unit_ftctl_tests[] = {
 	{ "commands", commands },
 	{ "command_options", command_options },

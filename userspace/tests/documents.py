@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is written for users, held against what the programs take."""
+import glob
+import os
+import re
+import shlex
+import subprocess
+
+from world import need, test
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.dirname(HERE)
+TOP = os.path.dirname(SOURCE)
+PAGES = ["README.md", "tests/README.rst", *(os.path.relpath(path, TOP) for path in
+                                             sorted(glob.glob(os.path.join(TOP, "Documentation/ftkvm/*.rst"))))]
+
+
+def text(path, base=TOP):
+    with open(os.path.join(base, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def page(name):
+    """A manual page's source, with plain hyphens."""
+    return text(f"Documentation/man/{name}").replace("\\-", "-")
+
+
+def commands():
+    """{command: what options it takes, as the parser's masks name them}, in the parser's order."""
+    found = re.findall(r'\{ "([a-z]+)", NAME_\w+, ([A-Z_ |0]+), cmd_', text("ftctl_parse.c", SOURCE))
+    need(len(found) > 15, f"the parser's commands are {found}")
+    return {name: set(mask.split(" | ")) for name, mask in found}
+
+
+def options():
+    found = re.findall(r'\{ "([a-z-]+)", (0|OPT_[A-Z]+), [A-Z_]+, take_', text("ftctl_parse.c", SOURCE))
+    need(len(found) > 25, f"the parser's options are {found}")
+    return found
+
+
+def words_of_device():
+    return [name for name, mask in options() if mask == "OPT_DEVICE"]
+
+
+@test
+def manual_has_all_of_ftctl(_):
+    """Its commands in the order in which abbreviations are looked for, and each option."""
+    manual = page("ftctl.8")
+    synopsis = manual.split(".SH DESCRIPTION", maxsplit=1)[0]
+    order = list(dict.fromkeys(re.findall(r"^\.B ftctl ([a-z]+)", synopsis, re.MULTILINE)))
+    need(order == list(commands()), f"the synopsis has {order}, the parser {list(commands())}")
+    told = set(re.findall(r"--([a-z-]+)", manual))
+    for name, mask in options():
+        if mask == "OPT_DEVICE":
+            need(re.search(rf"^\.[BR]+ .*\b{name}\b", manual, re.MULTILINE), f"ftctl(8) has no {name}")
+        else:
+            need(name in told, f"ftctl(8) has no --{name}")
+    more = told - {name for name, _ in options()} - {"help", "version"}
+    need(not more, f"ftctl(8) has options that ftctl does not: {more}")
+
+
+@test
+def completion_has_all_of_ftctl(w):
+    def offers(*words):
+        script = f'. {SOURCE}/ftctl.bash-completion; PATH=/nonexistent:$PATH; COMP_WORDS=("$@"); ' \
+                 'COMP_CWORD=$(($# - 1)); _ftctl; printf "%s\\n" "${COMPREPLY[@]}"'
+        return subprocess.run(["bash", "-c", script, "bash", "ftctl", *words], capture_output=True, text=True,
+                              timeout=60, check=False, cwd=w.dir).stdout.split()
+    got = [word for word in offers("") if word[0] != "-"]
+    need(got == list(commands()), f"it offers {got}, the parser has {list(commands())}")
+    for command, masks in commands().items():
+        words = (command, "add", "d0") if command == "device" else (command, "web")
+        want = {f"--{name}" for name, mask in options() if (mask == "0" or mask in masks) and
+                (command != "device" or name != "to")}
+        got = {word for word in offers(*words, "--")}
+        need(got == want, f"{command}: it offers {sorted(got - want)} too much, {sorted(want - got)} too little")
+    need(set(offers("device", "add", "d0", "")) == set(words_of_device()) - {"to"}, "device add lacks a word")
+
+
+@test
+def configuration_is_documented(w):
+    """Each key is in ftd(8) and in the file that is installed, which is good as it is; and no other."""
+    keys = {(section, name) for section, name in
+            re.findall(r'\{ "([a-z]+)", "([a-z-]+)", put_', text("config.c", SOURCE))}
+    need(len(keys) > 20, f"the keys are {keys}")
+    section, sample = None, set()
+    for line in text("ftd.conf", SOURCE).splitlines():
+        header = re.fullmatch(r"\[([a-z]+)\]", line)
+        key = re.match(r"#?([a-z-]+) *=", line)
+        section = header[1] if header else section
+        if key:
+            sample.add((section, key[1]))
+    need(sample == keys, f"ftd.conf and ftd differ in {sample ^ keys}")
+    manual, told = page("ftd.8"), set()
+    for part in re.split(r"^\.SS ", manual, flags=re.MULTILINE)[1:]:
+        name = re.match(r"\[([a-z]+)\]", part)
+        for line in re.findall(r"^\.TP\n(\.BR? .*)$", part.split("\n.SH ")[0], re.MULTILINE):
+            told.update((name[1], word) for word in re.findall(r"[a-z][a-z-]+", line))
+    need(keys <= told, f"ftd(8) lacks {keys - told}")
+    done = subprocess.run([*w.wrap, os.path.join(w.build, "ftd"), "--check", "--config", os.path.join(SOURCE, "ftd.conf")],
+                          capture_output=True, text=True, timeout=60, check=False)
+    need(done.returncode == 0, done.stderr)
+
+
+def examples(path):
+    """Commands of ftctl that stand alone in a line, to be copied: (line, words)."""
+    manual = path.endswith(".8")
+    source = page(os.path.basename(path)).replace("\\e\n", " ") if manual else text(path).replace("\\\n", "  ")
+    for line in source.splitlines():
+        found = re.match(r"(ftctl [a-z].*)" if manual else
+                         r"\s+(?:[a-z]+# |[a-z]+(?: [a-z]+)?: +|ExecStart=/usr/sbin/)?(ftctl .*)", line)
+        if found:
+            yield line.strip(), shlex.split(found[1], comments=True)[1:]
+
+
+@test
+def examples_can_be_copied(w):
+    """Whatever is shown as a command of ftctl is one that its parser takes, whole."""
+    n = 0
+    for path in (*PAGES, "Documentation/man/ftctl.8"):
+        for line, words in examples(path):
+            done = subprocess.run([*w.wrap, os.path.join(w.build, "unit"), "parse", *words], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            need(done.returncode == 0, f"{path}: {line}: {done.stdout}{done.stderr}")
+            n += 1
+        for word in re.findall(r"`ftctl (?:-j )?([a-z]+)", text(path)):
+            need(word in commands(), f"{path}: there is no ftctl {word}")
+    need(n > 20, f"only {n} examples were found")
+
+
+@test
+def states_and_reasons_are_explained(_):
+    """What status shows is in the guide for operators, with the words that it is shown by."""
+    guide = " ".join(text("Documentation/ftkvm/operating.rst").split())
+    source = text("text.c", SOURCE)
+    for table in ("states", "reasons"):
+        body = re.search(rf"struct words {table}\[\] = \{{(.*?)^\}};", source, re.DOTALL | re.MULTILINE)[1]
+        names = re.findall(r'\{ "([a-z-]+)", "', body)
+        need(len(names) > 8, f"{table}: {names}")
+        for name in names:
+            need(name == "none" or f"``{name}``" in guide, f"operating.rst does not explain {name}")
+
+
+@test
+def pages_lead_somewhere(_):
+    """What documents name in the tree is there."""
+    for path in PAGES:
+        where = os.path.dirname(os.path.join(TOP, path))
+        for name in re.findall(r":doc:`([a-z-]+)`", text(path)):
+            need(os.path.exists(os.path.join(where, name + ".rst")), f"{path}: there is no {name}.rst")
+        for name in re.findall(r"\]\((?!https?:)([^)#]+)\)", text(path)):
+            need(os.path.exists(os.path.join(where, name)), f"{path}: there is no {name}")
+        for name in re.findall(r"(?<![\w/])((?:tests|kmod|userspace|Documentation)/[\w./*-]*\w)", text(path)):
+            need(glob.glob(os.path.join(TOP, name)), f"{path}: there is no {name}")
+    index = set(re.findall(r"^   ([a-z]+)$", text("Documentation/ftkvm/index.rst"), re.MULTILINE))
+    there = {os.path.basename(path)[:-4] for path in PAGES if "ftkvm/" in path} - {"index"}
+    need(index == there, f"index.rst and the pages differ in {index ^ there}")
