@@ -228,8 +228,8 @@ int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err)
 			return ft_fail(err, -ENAMETOOLONG, "%s is no interface's name", name);
 		/* Or one would be made that is joined to nothing. */
 		if (!if_nametoindex(name))
-			return ft_fail(err, -ENODEV, "there is no tap %s; run: ip tuntap add dev %s mode tap",
-				       name, name);
+			return ft_fail(err, -ENODEV, "there is no tap %s; run: ip tuntap add dev %s mode tap vnet_hdr, and: "
+				       "ip link set %s master BRIDGE up", name, name, name);
 		strcpy(ifr.ifr_name, name);
 	}
 	b->fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

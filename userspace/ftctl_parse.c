@@ -506,6 +506,7 @@ static int check_device(const struct ftctl *ctl, struct fterr *err)
 	bool anything = ctl->device.guest || ctl->device.kind || ctl->device.socket || ctl->device.file ||
 			ctl->device.tap || ctl->device.user || ctl->device.no_said || ctl->device.readonly ||
 			ctl->device.discard || ctl->device.shared;
+	const char *odd;
 
 	if (ctl->verb != DEVICE_SHOW && !ctl->name)
 		return ft_fail(err, -EINVAL, "device %s: which device?", device_verbs[ctl->verb]);
@@ -526,9 +527,10 @@ static int check_device(const struct ftctl *ctl, struct fterr *err)
 		return ft_fail(err, -EINVAL, "device add: file PATH is missing: the disk's image or block device");
 	if (!blk && !ctl->device.tap)
 		return ft_fail(err, -EINVAL, "device add: tap NAME is missing: the card's interface on this host");
-	if (blk ? !!ctl->device.tap : !!ctl->device.file || ctl->device.readonly || ctl->device.discard ||
-	    ctl->device.shared)
-		return ft_fail(err, -EINVAL, "device add: that is nothing for kind %s", ctl->device.kind);
+	odd = blk ? (ctl->device.tap ? "tap" : NULL) : ctl->device.file ? "file" : ctl->device.readonly ? "readonly" :
+	      ctl->device.discard ? "discard" : ctl->device.shared ? "shared" : NULL;
+	if (odd)
+		return ft_fail(err, -EINVAL, "device add: %s is nothing for kind %s; leave it out", odd, ctl->device.kind);
 	if (ctl->device.readonly && ctl->device.discard)
 		return ft_fail(err, -EINVAL, "device add: a read-only disk discards nothing");
 	return 0;

@@ -157,9 +157,9 @@ static void device_words(void)
 	CHECK(refuses("device add d0 guest g kind blk no 1", "socket PATH is missing"));
 	CHECK(refuses("device add d0 guest g kind blk no 1 socket s", "file PATH is missing"));
 	CHECK(refuses("device add d0 guest g kind net no 1 socket s", "tap NAME is missing"));
-	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f tap t", "nothing for kind blk"));
-	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t readonly", "nothing for kind net"));
-	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t shared", "nothing for kind net"));
+	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f tap t", "tap is nothing for kind blk"));
+	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t readonly", "readonly is nothing for kind net"));
+	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t shared", "shared is nothing for kind net"));
 	CHECK(refuses("device del d0 shared", "takes a name and no more"));
 	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f readonly discard", "discards nothing"));
 	CHECK(!parse("d web") && command->run == cmd_detach);
