@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is written for users, held against what the programs take."""
+"""What is written for users, held against what the programs and the module take."""
 import glob
 import os
 import re
@@ -97,8 +97,8 @@ def configuration_is_documented(w):
         for line in re.findall(r"^\.TP\n(\.BR? .*)$", part.split("\n.SH ")[0], re.MULTILINE):
             told.update((name[1], word) for word in re.findall(r"[a-z][a-z-]+", line))
     need(keys <= told, f"ftd(8) lacks {keys - told}")
-    done = subprocess.run([*w.wrap, os.path.join(w.build, "ftd"), "--check", "--config", os.path.join(SOURCE, "ftd.conf")],
-                          capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*w.wrap, os.path.join(w.build, "ftd"), "--check", "--config",
+                           os.path.join(SOURCE, "ftd.conf")], capture_output=True, text=True, timeout=60, check=False)
     need(done.returncode == 0, done.stderr)
 
 
@@ -119,8 +119,8 @@ def examples_can_be_copied(w):
     n = 0
     for path in (*PAGES, "Documentation/man/ftctl.8"):
         for line, words in examples(path):
-            done = subprocess.run([*w.wrap, os.path.join(w.build, "unit"), "parse", *words], capture_output=True, text=True,
-                                  timeout=60, check=False)
+            done = subprocess.run([*w.wrap, os.path.join(w.build, "unit"), "parse", *words], capture_output=True,
+                                  text=True, timeout=60, check=False)
             need(done.returncode == 0, f"{path}: {line}: {done.stdout}{done.stderr}")
             n += 1
         for word in re.findall(r"`ftctl (?:-j )?([a-z]+)", text(path)):
@@ -155,3 +155,47 @@ def pages_lead_somewhere(_):
     index = set(re.findall(r"^   ([a-z]+)$", text("Documentation/ftkvm/index.rst"), re.MULTILINE))
     there = {os.path.basename(path)[:-4] for path in PAGES if "ftkvm/" in path} - {"index"}
     need(index == there, f"index.rst and the pages differ in {index ^ there}")
+
+
+def spec_parts(name):
+    """Of a list of the specification: {name: text} of its parts."""
+    whole = text("Documentation/netlink/specs/ftkvm.yaml")
+    body = re.search(rf"^{name}:\n(.*?)(?=^\S)", whole, re.DOTALL | re.MULTILINE)[1]
+    parts = re.split(r"^  -\n    name: ", body, flags=re.MULTILINE)[1:]
+    return dict(re.match(r"(\S+)\n(.*)", part, re.DOTALL).groups() for part in parts)
+
+
+def constant(*words):
+    return "_".join(words).upper().replace("-", "_")
+
+
+@test
+def netlink_specification_is_the_header(_):
+    """Numbers of attributes, commands and values are places in these lists."""
+    header = text("include/uapi/linux/ftkvm.h")
+
+    def listed(prefix):
+        return [name for name in re.findall(rf"^\t({prefix}\w+)(?: = \d+)?,", header, re.MULTILINE)
+                if not name.endswith("_UNSPEC")]
+    sets = spec_parts("attribute-sets")
+    for name, prefix in (("ftkvm", "FTKVM_A"), ("stats", "FTKVM_STAT"), ("dev-stats", "FTKVM_DEV_STAT")):
+        told = [constant(prefix, one) for one in re.findall(r"^        name: (\S+)$", sets[name], re.MULTILINE)]
+        need(told and told == listed(prefix + "_"), f"{name}: {set(told) ^ set(listed(prefix + '_'))}, or the order")
+    spec = text("Documentation/netlink/specs/ftkvm.yaml")
+    operations = spec.split("\noperations:")[1].split("\nmcast-groups:")[0]
+    told = [constant("FTKVM_CMD", one) for one in re.findall(r"^      name: (\S+)$", operations, re.MULTILINE)]
+    need(told and told == listed("FTKVM_CMD_"), f"commands: {set(told) ^ set(listed('FTKVM_CMD_'))}, or the order")
+    for name, part in spec_parts("definitions").items():
+        value = re.search(r"^    value: (\d+)$", part, re.MULTILINE)
+        if value:
+            real = re.search(rf"^#define {constant('FTKVM', name)}\s+(.*)$", header, re.MULTILINE)
+            need(real and eval(real[1]) == int(value[1]), f"{name} is {value[1]}")	# pylint: disable=eval-used
+        if "    type: enum" in part:
+            inline = re.search(r"^    entries: \[ (.*) \]$", part, re.MULTILINE)
+            told = inline[1].split(", ") if inline else re.findall(r"^        name: (\S+)$", part, re.MULTILINE)
+            body = re.search(rf"^enum ftkvm_{name.replace('-', '_')} \{{(.*?)^\}}", header,
+                             re.DOTALL | re.MULTILINE)[1]
+            real = re.findall(r"^\t(FTKVM_\w+)", body, re.MULTILINE)
+            same = all(long.endswith("_" + constant(short)) for short, long in zip(told, real))
+            need(same and len(told) == len(real),
+                 f"{name}: the specification has {told}, the header {real}")
