@@ -13,9 +13,9 @@
 #include "hooks.h"
 #include "private.h"
 #include "replica.h"
+#include "svm.h"
 #include "trace.h"
 #include "vendor.h"
-#include "layout.h"
 
 static_assert(FTKVM_OFF_VCPU_SVM_VCPU == 0);
 /* the headers that this is built with are those of the KVM that BTF describes */
@@ -23,153 +23,6 @@ static_assert(offsetof(struct kvm_vcpu, arch.apic) == FTKVM_OFF_KVM_VCPU_ARCH_AP
 static_assert(offsetof(struct kvm_vcpu, arch.regs) == FTKVM_OFF_KVM_VCPU_ARCH_REGS);
 static_assert(offsetof(struct kvm_vcpu, run) == FTKVM_OFF_KVM_VCPU_RUN);
 static_assert(offsetof(struct kvm, arch.irqchip_mode) == FTKVM_OFF_KVM_ARCH_IRQCHIP_MODE);
-
-/* VMCB clean bits, APM 15.15.3 */
-#define CLEAN_INTERCEPTS	BIT(0)
-#define CLEAN_CR		BIT(5)
-#define CLEAN_DR		BIT(6)
-
-static struct vmcb *svm_vmcb(struct kvm_vcpu *vcpu)
-{
-	return *(struct vmcb **)((char *)vcpu + FTKVM_OFF_VCPU_SVM_VMCB);
-}
-
-static u64 svm_tsc_aux(struct kvm_vcpu *vcpu)
-{
-	return *(u64 *)((char *)vcpu + FTKVM_OFF_VCPU_SVM_TSC_AUX);
-}
-
-static bool svm_nmi_singlestep(struct kvm_vcpu *vcpu)
-{
-	return *(bool *)((char *)vcpu + FTKVM_OFF_VCPU_SVM_NMI_SINGLESTEP);
-}
-
-static bool svm_icpt(const struct vmcb *b, u32 bit)
-{
-	return b->control.intercepts[bit / 32] & BIT(bit % 32);
-}
-
-static void svm_set_icpt(struct vmcb *b, u32 bit, bool on)
-{
-	if (svm_icpt(b, bit) == on)
-		return;
-	b->control.intercepts[bit / 32] ^= BIT(bit % 32);
-	b->control.clean &= ~CLEAN_INTERCEPTS;
-}
-
-/* KVM writes these as it enters the guest. */
-static void svm_ready(struct kvm_vcpu *vcpu)
-{
-	struct vmcb *b = svm_vmcb(vcpu);
-
-	b->save.cr3 = vcpu->arch.cr3;
-	if (!(vcpu->arch.switch_db_regs & KVM_DEBUGREG_WONT_EXIT))
-		b->save.dr6 = DR6_ACTIVE_LOW;
-	b->control.clean &= ~(CLEAN_CR | CLEAN_DR);
-}
-
-static void svm_regs(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs)
-{
-	const struct vmcb *b = svm_vmcb(vcpu);
-
-	/* enum ftkvm_reg begins in KVM's order, which is the hardware's */
-	memcpy(regs->r, vcpu->arch.regs, 16 * sizeof(u64));
-	regs->r[FTKVM_REG_RIP] = vcpu->arch.regs[VCPU_REGS_RIP];
-	regs->r[FTKVM_REG_RFLAGS] = b->save.rflags;
-	regs->r[FTKVM_REG_CR0] = b->save.cr0;
-	regs->r[FTKVM_REG_CR2] = vcpu->arch.cr2;
-	regs->r[FTKVM_REG_CR3] = b->save.cr3;
-	/* KVM keeps the host's machine check enable in the guest's CR4 */
-	regs->r[FTKVM_REG_CR4] = b->save.cr4 & ~X86_CR4_MCE;
-	regs->r[FTKVM_REG_CS] = b->save.cs.selector;
-	regs->r[FTKVM_REG_EFER] = b->save.efer;
-}
-
-static void svm_image_seg(struct ftkvm_image *img, const char *name, const struct vmcb_seg *s)
-{
-	/* what a segment that can't be used has in its hidden part, nobody sees */
-	bool used = s->attrib & SVM_SELECTOR_P_MASK;
-
-	ftkvm_image_word(img, name, -1, s->selector);
-	ftkvm_image_word(img, name, 1, used ? s->attrib : 0);
-	ftkvm_image_word(img, name, 2, used ? s->limit : 0);
-	ftkvm_image_word(img, name, 3, s->base);
-}
-
-static void svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
-{
-	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
-
-	svm_image_seg(img, "cs", &s->cs);
-	svm_image_seg(img, "ds", &s->ds);
-	svm_image_seg(img, "es", &s->es);
-	svm_image_seg(img, "fs", &s->fs);
-	svm_image_seg(img, "gs", &s->gs);
-	svm_image_seg(img, "ss", &s->ss);
-	svm_image_seg(img, "tr", &s->tr);
-	svm_image_seg(img, "ldtr", &s->ldtr);
-	ftkvm_image_word(img, "gdtr limit", -1, s->gdtr.limit);
-	ftkvm_image_word(img, "gdtr base", -1, s->gdtr.base);
-	ftkvm_image_word(img, "idtr limit", -1, s->idtr.limit);
-	ftkvm_image_word(img, "idtr base", -1, s->idtr.base);
-	ftkvm_image_word(img, "cpl", -1, s->cpl);
-	ftkvm_image_word(img, "dr6", -1, s->dr6);
-	ftkvm_image_word(img, "dr7", -1, s->dr7);
-	ftkvm_image_word(img, "star", -1, s->star);
-	ftkvm_image_word(img, "lstar", -1, s->lstar);
-	ftkvm_image_word(img, "cstar", -1, s->cstar);
-	ftkvm_image_word(img, "sfmask", -1, s->sfmask);
-	ftkvm_image_word(img, "kernel gs base", -1, s->kernel_gs_base);
-	ftkvm_image_word(img, "sysenter cs", -1, s->sysenter_cs);
-	ftkvm_image_word(img, "sysenter esp", -1, s->sysenter_esp);
-	ftkvm_image_word(img, "sysenter eip", -1, s->sysenter_eip);
-	ftkvm_image_word(img, "tsc aux", -1, svm_tsc_aux(vcpu));
-	ftkvm_image_word(img, "debugctl", -1, s->dbgctl);
-	ftkvm_image_word(img, "interrupt shadow", -1,
-			 svm_vmcb(vcpu)->control.int_state & SVM_INTERRUPT_SHADOW_MASK);
-}
-
-/* KVM tells and takes 32 bits of these, unless the guest's CPU is Intel's. */
-static void svm_hidden(struct kvm_vcpu *vcpu, __le64 *words)
-{
-	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
-
-	words[0] = cpu_to_le64(s->sysenter_esp);
-	words[1] = cpu_to_le64(s->sysenter_eip);
-}
-
-static void svm_set_hidden(struct kvm_vcpu *vcpu, const __le64 *words)
-{
-	struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
-
-	s->sysenter_esp = le64_to_cpu(words[0]);
-	s->sysenter_eip = le64_to_cpu(words[1]);
-}
-
-/*
- * A point the backup can land on: between two instructions (RF is set in the
- * middle of a REP instruction), no event half delivered, no shadow that
- * holds a breakpoint back.
- */
-static bool svm_fit(struct kvm_vcpu *vcpu)
-{
-	const struct vmcb *b = svm_vmcb(vcpu);
-
-	return !(b->control.int_state & SVM_INTERRUPT_SHADOW_MASK) &&
-	       !(b->save.rflags & X86_EFLAGS_RF) &&
-	       !vcpu->arch.interrupt.injected && !vcpu->arch.nmi_injected &&
-	       !vcpu->arch.exception.injected && !vcpu->arch.exception.pending &&
-	       !(vcpu->arch.hflags & HF_SMM_MASK) && !svm_nmi_singlestep(vcpu);
-}
-
-static bool svm_open(struct kvm_vcpu *vcpu)
-{
-	const struct vmcb *b = svm_vmcb(vcpu);
-
-	return (b->save.rflags & X86_EFLAGS_IF) &&
-	       !(b->control.int_state & SVM_INTERRUPT_SHADOW_MASK) &&
-	       vcpu->arch.pending_external_vector == -1;
-}
 
 static void svm_arm(struct kvm_vcpu *vcpu)
 {
@@ -204,16 +57,6 @@ struct svm_bp {
 	bool rf;
 };
 
-/* RIP is relative to it, but in 64-bit mode; breakpoints are at linear addresses. */
-static u32 svm_base(struct kvm_vcpu *vcpu)
-{
-	const struct vmcb *b = svm_vmcb(vcpu);
-
-	if ((b->save.efer & EFER_LMA) && (b->save.cs.attrib & SVM_SELECTOR_L_MASK))
-		return 0;
-	return b->save.cs.base;
-}
-
 static u64 svm_linear(u32 base, u64 rip)
 {
 	return base ? (u32)(base + rip) : rip;
@@ -222,7 +65,7 @@ static u64 svm_linear(u32 base, u64 rip)
 /* One instruction may have several RIPs, as several segments have it. */
 static bool svm_bp_is_next(struct kvm_vcpu *vcpu, const struct svm_bp *bp)
 {
-	return svm_linear(svm_base(vcpu), vcpu->arch.regs[VCPU_REGS_RIP]) == bp->at;
+	return svm_linear(ftkvm_svm_base(vcpu), vcpu->arch.regs[VCPU_REGS_RIP]) == bp->at;
 }
 
 /* What DR7 has for a breakpoint. */
@@ -270,7 +113,7 @@ static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 	dr7 &= ~svm_bp_bits(slot);
 	dr7 |= 2ull << (slot * DR_ENABLE_SIZE);
 	b->save.dr7 = dr7;
-	b->control.clean &= ~CLEAN_DR;
+	b->control.clean &= ~SVM_CLEAN_DR;
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, true);
 
 	/*
@@ -296,7 +139,7 @@ static bool svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
 
 	b->save.dr7 = (b->save.dr7 & ~svm_bp_bits(bp->slot)) | (bp->dr7 & svm_bp_bits(bp->slot));
 	b->save.dr6 &= ~BIT(bp->slot);
-	b->control.clean &= ~CLEAN_DR;
+	b->control.clean &= ~SVM_CLEAN_DR;
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
 	if (bp->rf && svm_bp_is_next(vcpu, bp))
 		b->save.rflags &= ~X86_EFLAGS_RF;	/* not executed yet */
@@ -706,8 +549,8 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 		return fp;
 	/* KVM has nothing to do for an NMI: the host took it as the guest was left */
 	if (svm_vmcb(vcpu)->control.exit_code == SVM_EXIT_NMI)
-		return ftkvm_mode(r) == FTKVM_MODE_LEAD && svm_fit(vcpu) && ftkvm_lead_again(r) ?
-			EXIT_FASTPATH_REENTER_GUEST : fp;
+		return ftkvm_mode(r) == FTKVM_MODE_LEAD && ftkvm_svm_fit(vcpu) &&
+		       ftkvm_lead_again(r) ? EXIT_FASTPATH_REENTER_GUEST : fp;
 	if (!svm_is_tsc_exit(r))
 		return fp;
 
@@ -845,15 +688,15 @@ const struct ftkvm_vendor ftkvm_svm = {
 	.module = "kvm_amd",
 	.build_id = FTKVM_BUILD_ID_KVM_AMD,
 	.check = svm_check,
-	.ready = svm_ready,
-	.regs = svm_regs,
-	.base = svm_base,
-	.image = svm_image,
-	.hidden = svm_hidden,
-	.set_hidden = svm_set_hidden,
+	.ready = ftkvm_svm_ready,
+	.regs = ftkvm_svm_regs,
+	.base = ftkvm_svm_base,
+	.image = ftkvm_svm_image,
+	.hidden = ftkvm_svm_hidden,
+	.set_hidden = ftkvm_svm_set_hidden,
 	.dirty_bit = _PAGE_BIT_DIRTY,
-	.fit = svm_fit,
-	.open = svm_open,
+	.fit = ftkvm_svm_fit,
+	.open = ftkvm_svm_open,
 	.arm = svm_arm,
 	.disarm = svm_disarm,
 };

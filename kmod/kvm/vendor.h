@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the roles need of a CPU vendor. AMD SVM: svm.c. Intel VMX: vmx.c.
+ * What the roles need of a CPU vendor. AMD SVM: svm*.c. Intel VMX: vmx.c.
  */
 #ifndef FTKVM_VENDOR_H
 #define FTKVM_VENDOR_H
