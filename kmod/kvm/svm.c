@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * AMD SVM: the two hooks around a guest's run, the exits that matter, the
- * breakpoint that a backup lands by. AMD64 APM volume 2, chapter 15.
+ * AMD SVM: the two hooks around a guest's run, and the exits that matter. AMD64 APM
+ * volume 2, chapter 15.
  */
 #include <linux/entry-kvm.h>
 #include <linux/hw_breakpoint.h>
@@ -47,121 +47,6 @@ static void svm_disarm(struct kvm_vcpu *vcpu)
 		     boot_cpu_has(X86_FEATURE_PAUSEFILTER) && !vcpu->kvm->arch.pause_in_guest);
 }
 
-/* ---- the breakpoint that the backup lands by ---- */
-
-struct svm_bp {
-	int slot;
-	u64 at;		/* linear */
-	u64 dr7;
-	bool icpt;
-	bool rf;
-};
-
-static u64 svm_linear(u32 base, u64 rip)
-{
-	return base ? (u32)(base + rip) : rip;
-}
-
-/* One instruction may have several RIPs, as several segments have it. */
-static bool svm_bp_is_next(struct kvm_vcpu *vcpu, const struct svm_bp *bp)
-{
-	return svm_linear(ftkvm_svm_base(vcpu), vcpu->arch.regs[VCPU_REGS_RIP]) == bp->at;
-}
-
-/* What DR7 has for a breakpoint. */
-static u64 svm_bp_bits(int slot)
-{
-	return 3ull << (slot * DR_ENABLE_SIZE) |
-	       0xfull << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE);
-}
-
-static void svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
-{
-	struct kvm_vcpu *vcpu = r->vcpu;
-	struct vmcb *b = svm_vmcb(vcpu);
-	u64 at = svm_linear(r->plan.base, r->plan.rip);
-	u64 dr7 = b->save.dr7;
-	int slot;
-
-	/* a slot that the guest does not use; with all in use, the last */
-	for (slot = 0; slot < 3; slot++)
-		if (!(dr7 & (3ull << (slot * DR_ENABLE_SIZE))))
-			break;
-	bp->slot = slot;
-	bp->at = at;
-	bp->dr7 = dr7;
-	bp->icpt = svm_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR);
-	/*
-	 * KVM has disarmed DR7 of the host by now where it was in use, and
-	 * restores all of it after the run (hw_breakpoint_restore()).
-	 */
-	switch (slot) {
-	case 0:
-		set_debugreg(at, 0);
-		break;
-	case 1:
-		set_debugreg(at, 1);
-		break;
-	case 2:
-		set_debugreg(at, 2);
-		break;
-	default:
-		set_debugreg(at, 3);
-		break;
-	}
-	/* enabled globally: a task switch disables what is local */
-	dr7 &= ~svm_bp_bits(slot);
-	dr7 |= 2ull << (slot * DR_ENABLE_SIZE);
-	b->save.dr7 = dr7;
-	b->control.clean &= ~SVM_CLEAN_DR;
-	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, true);
-
-	/*
-	 * The plan was made for this very point, and it is not the target: RF
-	 * holds the breakpoint back for the instruction here. Not with an event
-	 * to inject: that would push our RF.
-	 */
-	bp->rf = svm_bp_is_next(vcpu, bp) &&
-		 !(b->control.event_inj & SVM_EVTINJ_VALID) &&
-		 !(b->save.rflags & X86_EFLAGS_RF);
-	if (bp->rf)
-		b->save.rflags |= X86_EFLAGS_RF;
-	ftkvm_fault(FTKVM_FAULT_LAND_SET);
-}
-
-/* Return: the breakpoint was hit. */
-static bool svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
-{
-	struct kvm_vcpu *vcpu = r->vcpu;
-	struct vmcb *b = svm_vmcb(vcpu);
-	bool hit = b->control.exit_code == SVM_EXIT_EXCP_BASE + DB_VECTOR &&
-		   (b->save.dr6 & BIT(bp->slot));
-
-	b->save.dr7 = (b->save.dr7 & ~svm_bp_bits(bp->slot)) | (bp->dr7 & svm_bp_bits(bp->slot));
-	b->save.dr6 &= ~BIT(bp->slot);
-	b->control.clean &= ~SVM_CLEAN_DR;
-	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
-	if (bp->rf && svm_bp_is_next(vcpu, bp))
-		b->save.rflags &= ~X86_EFLAGS_RF;	/* not executed yet */
-	if (vcpu->arch.switch_db_regs) {
-		switch (bp->slot) {
-		case 0:
-			set_debugreg(vcpu->arch.eff_db[0], 0);
-			break;
-		case 1:
-			set_debugreg(vcpu->arch.eff_db[1], 1);
-			break;
-		case 2:
-			set_debugreg(vcpu->arch.eff_db[2], 2);
-			break;
-		default:
-			set_debugreg(vcpu->arch.eff_db[3], 3);
-			break;
-		}
-	}
-	return hit;
-}
-
 /*
  * DR6 may show breakpoints that match but are not enabled, and what lies in a
  * disabled debug register is not the same on both sides while the backup lands.
@@ -176,18 +61,6 @@ static void svm_db_mask(struct vmcb *b)
 	for (slot = 0; slot < 4; slot++)
 		if (!(b->save.dr7 & (3ull << (slot * DR_ENABLE_SIZE))))
 			b->save.dr6 &= ~BIT(slot);
-}
-
-/*
- * A breakpoint exit that is ours alone, or that comes at the very point where an
- * epoch is to end: there the guest's own breakpoint is hit again behind it, as it
- * was on the primary.
- */
-static bool svm_is_our_bp(struct ftkvm_replica *r)
-{
-	u64 dr6 = svm_vmcb(r->vcpu)->save.dr6 ^ DR6_ACTIVE_LOW;
-
-	return r->bp_hit && (!(dr6 & (DR_TRAP_BITS | DR_STEP)) || ftkvm_follow_arrives(r));
 }
 
 /* ---- RDTSC, RDTSCP ---- */
@@ -469,7 +342,7 @@ again:
 	}
 	if (fp != EXIT_FASTPATH_NONE) {
 		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
-	} else if (svm_is_our_bp(r)) {
+	} else if (ftkvm_svm_is_our_bp(r)) {
 		svm_sync_crs(vcpu);
 		ret = 1;
 	} else if (svm_is_tsc_exit(r)) {
@@ -513,7 +386,7 @@ static bool svm_before_entry(struct ftkvm_replica *r, struct svm_bp *bp)
 	if (ftkvm_counter_arm(r, r->plan.until))
 		return false;
 	if (r->plan.step == FTKVM_STEP_SEEK)
-		svm_bp_set(r, bp);
+		ftkvm_svm_bp_set(r, bp);
 	return true;
 }
 
@@ -528,7 +401,7 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	struct kvm_vcpu *vcpu = r->vcpu;
 	u64 tsc;
 
-	r->bp_hit = bp->slot >= 0 && svm_bp_clear(r, bp);
+	r->bp_hit = bp->slot >= 0 && ftkvm_svm_bp_clear(r, bp);
 	svm_db_mask(svm_vmcb(vcpu));
 	if (ftkvm_counter_read(r, &r->now.count)) {
 		r->plan.step = FTKVM_STEP_WAIT;

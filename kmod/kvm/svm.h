@@ -38,6 +38,27 @@ static inline void svm_set_icpt(struct vmcb *b, u32 bit, bool on)
 	b->control.clean &= ~SVM_CLEAN_INTERCEPTS;
 }
 
+/**
+ * struct svm_bp - the breakpoint that the backup lands by
+ * @slot: of the debug registers; negative: none is set
+ * @at: linear address
+ * @dr7: the guest's
+ * @icpt: KVM had the exception intercepted already
+ * @rf: RF is ours
+ */
+struct svm_bp {
+	int slot;
+	u64 at;
+	u64 dr7;
+	bool icpt;
+	bool rf;
+};
+
+/* ---- svm_bp.c ---- */
+void ftkvm_svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp);
+bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp);
+bool ftkvm_svm_is_our_bp(struct ftkvm_replica *r);
+
 /* ---- svm_regs.c: see struct ftkvm_vendor ---- */
 void ftkvm_svm_ready(struct kvm_vcpu *vcpu);
 void ftkvm_svm_regs(struct kvm_vcpu *vcpu, struct ftkvm_regs *regs);
