@@ -366,7 +366,11 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 		     u32 *reason, char *why, size_t size);
 int ftkvm_pair_epochs(u64 min, u64 max, char *why, size_t size);
 int ftkvm_pair_start(struct ftkvm_replica *r);
+
+/* ---- unpair.c: how a pairing ends ---- */
 void ftkvm_pair_bye(struct ftkvm_replica *r);
+void ftkvm_pair_got_bye(struct ftkvm_replica *r, const struct ftkvm_bye *bye);
+void ftkvm_pair_down(void *priv, int reason, const char *detail);
 int ftkvm_pair_unpair(struct ftkvm_replica *r);
 int ftkvm_pair_fence(struct ftkvm_replica *r);
 

@@ -213,7 +213,7 @@ inline forget_frames(r)
 	have_peer_start[r] = false
 }
 
-/* pair.c */
+/* unpair.c */
 inline pair_got_bye(r, why)
 {
 	/* it has stopped; who promotes has not */
@@ -359,7 +359,7 @@ proctype link_tx(byte r)
 }
 
 /*
- * event.c, pair.c: the worker says good-bye, with the reason that came first. A
+ * event.c, unpair.c: the worker says good-bye, with the reason that came first. A
  * primary whose guest ended drains its log before.
  */
 #define DRAINED_A	(!alive(A) || received >= head || SILENT(A) || cut[A])
