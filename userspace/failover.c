@@ -5,12 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include "failover.h"
-#include "fence.h"
+#include "failover_internal.h"
 #include "journal.h"
 #include "look.h"
-#include "nl_dev.h"
 #include "op.h"
 #include "text.h"
 
@@ -24,15 +21,15 @@
  * they use them; it never waits for that.
  */
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
-static struct ftconfig *config;
-static struct arbiter *arbiter;
+struct ftconfig *failover_config;
+struct arbiter *failover_arbiter;
 
-static void use(void)
+void failover_use(void)
 {
 	pthread_rwlock_rdlock(&lock);
 }
 
-static void leave(void)
+void failover_leave(void)
 {
 	pthread_rwlock_unlock(&lock);
 }
@@ -43,28 +40,28 @@ static sd_event_source *keep_source, *look_source;
 
 const struct ftconfig *ftd_config(void)
 {
-	return config;
+	return failover_config;
 }
 
 bool failover_decides(void)
 {
-	return arbiter && arbiter_decides(arbiter);
+	return failover_arbiter && arbiter_decides(failover_arbiter);
 }
 
 const char *failover_type(void)
 {
-	return arbiter ? arbiter_type(arbiter) : "manual";
+	return failover_arbiter ? arbiter_type(failover_arbiter) : "manual";
 }
 
 int failover_begin(const char *session, const char *pair_name, struct fterr *err)
 {
 	int ret;
 
-	use();
-	ret = arbiter_begin(arbiter, session, pair_name, err);
+	failover_use();
+	ret = arbiter_begin(failover_arbiter, session, pair_name, err);
 	if (ret)
-		ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(arbiter));
-	leave();
+		ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(failover_arbiter));
+	failover_leave();
 	return ret;
 }
 
@@ -73,9 +70,9 @@ void failover_tell(const char *session, json_t *request)
 	if (!*session)
 		return;
 	json_object_set_new(request, "session", json_string(session));
-	use();
-	json_object_set_new(request, "arbiter", json_string(arbiter_type(arbiter)));
-	leave();
+	failover_use();
+	json_object_set_new(request, "arbiter", json_string(arbiter_type(failover_arbiter)));
+	failover_leave();
 }
 
 int failover_told(json_t *request, char *session, struct fterr *err)
@@ -87,9 +84,9 @@ int failover_told(json_t *request, char *session, struct fterr *err)
 		return 0;
 	if (strlen(theirs) != FT_SESSION_MAX)
 		return ft_fail(err, -EINVAL, "the session is no UUID");
-	if (!failover_decides() || !type || strcmp(type, arbiter_type(arbiter)))
+	if (!failover_decides() || !type || strcmp(type, arbiter_type(failover_arbiter)))
 		return ft_fail(err, -EINVAL, "the primary's arbiter is of type %.20s, this host's is %s: give both the same "
-			       "[arbiter] in %s", type ? type : "?", arbiter_type(arbiter), FT_CONFIG_FILE);
+			       "[arbiter] in %s", type ? type : "?", arbiter_type(failover_arbiter), FT_CONFIG_FILE);
 	strcpy(session, theirs);
 	return 0;
 }
@@ -100,61 +97,13 @@ int failover_join(const char *session, struct fterr *err)
 
 	if (!*session)
 		return 0;
-	use();
-	ret = arbiter_keep(arbiter, session, err);
-	leave();
+	failover_use();
+	ret = arbiter_keep(failover_arbiter, session, err);
+	failover_leave();
 	if (ret == -ENOENT)
 		return ft_fail(err, ret, "this host's arbiter does not know the pairing: is it the same one as the "
 			       "primary's? (%s)", FT_CONFIG_FILE);
 	return ret ? ft_fail_prefix(err, "this host's arbiter: ") : 0;
-}
-
-/* --- disks that both hosts share ------------------------------------------- */
-
-/* Its first that both share and it can write to. 1: there is one, whose name goes to @name; 0; or -errno. */
-static int shared_disk(pid_t pid, char *name, size_t size, struct fterr *err)
-{
-	struct ftdev *list = NULL;
-	size_t n = 0, i;
-	int ret = ftnl_dev_dump(&list, &n, err);
-
-	for (i = 0; !ret && i < n; i++) {
-		if ((pid_t)list[i].pid != pid || !list[i].shared || list[i].readonly)
-			continue;
-		snprintf(name, size, "%s", list[i].name);
-		ret = 1;
-	}
-	free(list);
-	return ret;
-}
-
-/* ... that nothing here keeps the other host away from. The same; a text with 1, too. */
-static int shared_unfenced(pid_t pid, bool word, struct fterr *err)
-{
-	char name[FTKVM_NAME_MAX + 1];
-	int ret = config->fence.hook || (word && config->fence.shared_unfenced) ? 0 :
-		  shared_disk(pid, name, sizeof(name), err);
-
-	if (ret > 0)
-		ft_fail(err, -EPERM, "both hosts share disk %s, and what the lost host wrote last may still reach it: say in %s, "
-			"[fence], which hook powers that host off or keeps it from the storage, or shared-disks = unfenced if the "
-			"storage sees to that itself", name, FT_CONFIG_FILE);
-	return ret;
-}
-
-int failover_disks(const char *session, pid_t pid, struct fterr *err)
-{
-	int ret;
-
-	if (!*session)
-		return 0;
-	use();
-	ret = shared_unfenced(pid, true, err);
-	if (!ret && config->arbiter.unreachable == FTUNREACHABLE_SOLO && shared_unfenced(pid, false, err) > 0)
-		ret = ft_fail(err, -EPERM, "with when-unreachable = solo both hosts may come to write to a disk that they share: say "
-			      "freeze, or which hook fences a host, in %s", FT_CONFIG_FILE);
-	leave();
-	return ret > 0 ? err->code : ret;
 }
 
 /* --- leases ---------------------------------------------------------------- */
@@ -170,9 +119,9 @@ static void keep_work(struct job *job)
 {
 	struct keep *k = (struct keep *)job;
 
-	use();
-	k->ret = arbiter_keep(arbiter, k->session, &k->err);
-	leave();
+	failover_use();
+	k->ret = arbiter_keep(failover_arbiter, k->session, &k->err);
+	failover_leave();
 }
 
 static void keep_done(struct job *job)
@@ -212,7 +161,7 @@ static void keep_start(const struct guest *g)
 
 static uint64_t keep_usec(void)
 {
-	uint64_t s = config->arbiter.lease_s / 3;
+	uint64_t s = failover_config->arbiter.lease_s / 3;
 
 	return (s > KEEP_MAX_S ? KEEP_MAX_S : s ? s : 1) * 1000000;
 }
@@ -227,188 +176,6 @@ static int on_keep(sd_event_source *s, uint64_t usec, void *arg)
 			keep_start(g);
 	sd_event_source_set_time(s, usec + keep_usec());
 	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
-}
-
-/* --- asking: in a thread, while operators may do with the guest what they like --- */
-
-enum outcome {
-	NOTHING,	/* its peer is there */
-	AGAIN,		/* not known */
-	PROMOTE,
-	FENCE,
-	OVER,		/* nobody needs the session any more */
-};
-
-struct ask {
-	struct job job;
-	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
-	bool leads;	/* this host began it */
-	bool quiet;	/* it has been said already that there is no answer */
-	bool deferred;	/* ... or that the primary is waited for */
-	uint64_t defer_ms;	/* it is, for so long, and nobody was asked */
-	bool told;	/* the arbiter was asked: @heard, and @text more of it */
-	enum ftheard_what heard;
-	const char *text;
-	enum outcome outcome;
-	struct fterr err;
-};
-
-/* What it said; @text is constant, or NULL for that of the error. */
-static void tell(struct ask *a, enum ftheard_what heard, const char *text)
-{
-	a->told = true;
-	a->heard = heard;
-	a->text = text;
-}
-
-static void tell_claim(struct ask *a, int ret, bool won)
-{
-	if (ret)
-		tell(a, heard_of(ret), NULL);
-	else
-		tell(a, FT_DECIDED, won ? "the guest goes on here" : "the guest goes on at the other host");
-}
-
-static bool waits(const struct ftreplica *r)
-{
-	return r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
-}
-
-static int claim(const char *session, const struct ftreplica *r, bool *won, struct fterr *err)
-{
-	char who[128], host[64] = "";
-
-	gethostname(host, sizeof(host) - 1);
-	snprintf(who, sizeof(who), "%s %s", ft_role_name(r->role), host);
-	return arbiter_claim(arbiter, session, who, won, err);
-}
-
-static enum outcome end(struct ask *a)
-{
-	if (!arbiter_end(arbiter, a->session, &a->err))
-		return OVER;
-	tell(a, FT_NO_ANSWER, NULL);
-	return AGAIN;
-}
-
-/* It lives, alone. Unless its peer has said that it stopped, nobody else may come to. */
-static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
-{
-	bool told = r->reason == FTKVM_REASON_UNPAIRED || r->reason == FTKVM_REASON_DIVERGED;
-	bool won = true;
-	int ret;
-
-	if (told && r->role == FTKVM_UAPI_ROLE_PRIMARY)
-		return end(a);
-	ret = claim(a->session, r, &won, &a->err);
-	tell_claim(a, ret, won);
-	if (ret && ret != -ENOENT)
-		return AGAIN;
-	if (!won)
-		ftjournal_say(SD_CRIT, FTMSG_TWICE, a->name, "guest %s IS LIVE HERE, AND MAY BE ON THE OTHER HOST: it was promoted here by force or as the "
-		       "arbiter could not be asked, and the arbiter has let the other one go on; end one of them", a->name);
-	return OVER;
-}
-
-static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
-{
-	struct fterr ignored;
-	bool won = false;
-	int ret = 0;
-
-	/*
-	 * It is decided, whether the arbiter was asked or not: there is nothing to claim, and nobody to
-	 * be powered off. What this one has is of before.
-	 */
-	if (r->stats[FTKVM_STAT_PEER_ALONE]) {
-		ft_log(SD_WARNING, "guest %s has lost its peer, which goes on, as the second path tells", a->name);
-		return FENCE;
-	}
-	/* its guest is the one that the world sees: the second path tells that its host lives */
-	a->defer_ms = r->stats[FTKVM_STAT_DEFER_MS];
-	if (a->defer_ms) {
-		if (!a->deferred)
-			ft_log(SD_WARNING, "guest %s has lost its primary, whose host lives, as the second path tells: it is left "
-			       "to that to ask the arbiter first", a->name);
-		return AGAIN;
-	}
-	/* not even asked for: the primary may live, and is to get it then */
-	if (r->role == FTKVM_UAPI_ROLE_BACKUP && r->reason != FTKVM_REASON_GUEST_ENDED)
-		ret = shared_unfenced(r->pid, true, &a->err);
-	if (ret) {
-		tell(a, FT_NO_ANSWER, NULL);
-		if (!a->quiet)
-			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; an operator may promote it",
-				      a->name, a->err.text);
-		return AGAIN;
-	}
-	ret = claim(a->session, r, &won, &a->err);
-	tell_claim(a, ret, won);
-	if (ret == -ENOENT) {
-		if (a->quiet)
-			return AGAIN;
-		ftjournal_say(SD_ERR, FTMSG_FORGOTTEN, a->name, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
-		       "still until an operator decides: ftctl status %s", a->name, a->name);
-		return AGAIN;
-	}
-	if (ret && r->state == FTKVM_UAPI_STATE_UNDECIDED &&
-	    config->arbiter.unreachable == FTUNREACHABLE_SOLO && !shared_unfenced(r->pid, false, &ignored)) {
-		ft_log(SD_WARNING, "guest %s: %s: it goes on, as when-unreachable is solo", a->name, a->err.text);
-		return PROMOTE;
-	}
-	if (ret) {
-		if (!a->quiet)
-			ftjournal_say(SD_ERR, FTMSG_NO_ANSWER, a->name, "guest %s has lost its peer, and the arbiter does not say who goes on: %s; it stands "
-			       "still; asking again", a->name, a->err.text);
-		return AGAIN;
-	}
-	if (!won)
-		return FENCE;
-	/* a primary that has said that its QEMU ended needs no hook */
-	if (r->role == FTKVM_UAPI_ROLE_BACKUP && config->fence.hook &&
-	    r->reason != FTKVM_REASON_GUEST_ENDED &&
-	    fence_run(config->fence.hook, config->fence.timeout_s, a->name, r->peer, &a->err)) {
-		ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
-		return AGAIN;
-	}
-	ftjournal_say(SD_NOTICE, FTMSG_WON, a->name, "guest %s has lost its peer: it goes on here, says the arbiter", a->name);
-	return PROMOTE;
-}
-
-static void ask_now(struct ask *a)
-{
-	struct ftreplica r;
-	int ret = ftnl_get(a->name, &r, &a->err);
-
-	if (ret) {
-		a->outcome = ret == -ENOENT ? OVER : AGAIN;
-		return;
-	}
-	switch (r.state) {
-	case FTKVM_UAPI_STATE_ORPHAN:
-	case FTKVM_UAPI_STATE_UNDECIDED:
-		a->outcome = ask_lost(a, &r);
-		break;
-	case FTKVM_UAPI_STATE_SOLO:
-		a->outcome = ask_alone(a, &r);
-		break;
-	case FTKVM_UAPI_STATE_IDLE:
-		/* it was not paired in the end; whether the primary was is for its host to know */
-		a->outcome = a->leads ? end(a) : OVER;
-		break;
-	case FTKVM_UAPI_STATE_STOPPED:
-		a->outcome = OVER;
-		break;
-	default:
-		a->outcome = NOTHING;
-	}
-}
-
-static void ask_work(struct job *job)
-{
-	use();
-	ask_now((struct ask *)job);
-	leave();
 }
 
 /* --- and doing ------------------------------------------------------------- */
@@ -508,7 +275,7 @@ static void ask(struct guest *g)
 	struct ask *a = calloc(1, sizeof(*a));
 
 	if (a) {
-		a->job.work = ask_work;
+		a->job.work = failover_ask_work;
 		a->job.done = ask_done;
 		a->quiet = g->asked;
 		a->deferred = g->deferred;
@@ -570,48 +337,6 @@ void failover_happened(struct guest *g)
 	failover_look(g);
 }
 
-int failover_ask(const char *session, const struct ftreplica *r, bool force, struct fterr *err)
-{
-	bool won = false;
-	int ret;
-
-	if (!*session || !failover_decides() || !waits(r))
-		return 0;
-	/* it would be claimed for one that the module does not let go on */
-	if (r->stats[FTKVM_STAT_PEER_ALONE] && !force)
-		return ft_fail(err, -EBUSY, "the other host's replica of %s goes on, as the second path tells: fence this one; or "
-			       "power that host off, and try again when it is silent", r->name);
-	use();
-	ret = claim(session, r, &won, err);
-	leave();
-	if (!ret && !won)
-		return ft_fail(err, -EPERM, "the arbiter has let the other host's replica of %s go on: this one must not; run: "
-			       "ftctl fence %s", r->name, r->name);
-	if (!ret || force)
-		return 0;
-	ft_fail_prefix(err, "the arbiter can't say whether the guest goes on at the other host: ");
-	snprintf(err->text + strlen(err->text), sizeof(err->text) - strlen(err->text),
-		 "; where you know that it does not, and will not, promote it with --force");
-	return ret;
-}
-
-int failover_cede(const char *session, const struct ftreplica *r, struct fterr *err)
-{
-	const char *other = r->role == FTKVM_UAPI_ROLE_PRIMARY ? "backup (the primary was fenced)" :
-								 "primary (the backup was fenced)";
-	bool theirs = false;
-	int ret;
-
-	if (!*session || !failover_decides() || !waits(r))
-		return 0;
-	use();
-	ret = arbiter_claim(arbiter, session, other, &theirs, err);
-	leave();
-	/* not known: then it is his decision */
-	return ret || theirs ? 0 : ft_fail(err, -EPERM, "the arbiter has let %s go on here: run: ftctl promote %s",
-					   r->name, r->name);
-}
-
 /* --- events may get lost --------------------------------------------------- */
 
 static void look_at(struct guest *g, const struct ftreplica *r)
@@ -659,9 +384,9 @@ static int begin_timers(struct fterr *err)
 
 int failover_init(struct ftconfig *c, struct fterr *err)
 {
-	int ret = arbiter_new(c, &arbiter, err);
+	int ret = arbiter_new(c, &failover_arbiter, err);
 
-	config = c;
+	failover_config = c;
 	return ret ? : begin_timers(err);
 }
 
@@ -679,8 +404,8 @@ static bool same_arbiter(const struct ftconfig *a, const struct ftconfig *b)
 
 int failover_reload(struct ftconfig *c, struct fterr *err)
 {
-	struct arbiter *next, *last = arbiter;
-	struct ftconfig *before = config;
+	struct arbiter *next, *last = failover_arbiter;
+	struct ftconfig *before = failover_config;
 	struct guest *g;
 	int ret;
 
@@ -692,8 +417,8 @@ int failover_reload(struct ftconfig *c, struct fterr *err)
 		return -EAGAIN;
 	ret = arbiter_new(c, &next, err);
 	if (!ret) {
-		arbiter = next;
-		config = c;
+		failover_arbiter = next;
+		failover_config = c;
 	}
 	pthread_rwlock_unlock(&lock);
 	if (ret)

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who goes on? What is asked, of whom, and what the answer means: by ftd itself when a
+ * peer is lost, by an operator, and where disks are shared before there is a pair.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "failover_internal.h"
+#include "fence.h"
+#include "journal.h"
+#include "nl_dev.h"
+#include "text.h"
+
+/* --- disks that both hosts share ------------------------------------------- */
+
+/* Its first that both share and it can write to. 1: there is one, whose name goes to @name; 0; or -errno. */
+static int shared_disk(pid_t pid, char *name, size_t size, struct fterr *err)
+{
+	struct ftdev *list = NULL;
+	size_t n = 0, i;
+	int ret = ftnl_dev_dump(&list, &n, err);
+
+	for (i = 0; !ret && i < n; i++) {
+		if ((pid_t)list[i].pid != pid || !list[i].shared || list[i].readonly)
+			continue;
+		snprintf(name, size, "%s", list[i].name);
+		ret = 1;
+	}
+	free(list);
+	return ret;
+}
+
+/* ... that nothing here keeps the other host away from. The same; a text with 1, too. */
+static int shared_unfenced(pid_t pid, bool word, struct fterr *err)
+{
+	char name[FTKVM_NAME_MAX + 1];
+	int ret = failover_config->fence.hook || (word && failover_config->fence.shared_unfenced) ? 0 :
+		  shared_disk(pid, name, sizeof(name), err);
+
+	if (ret > 0)
+		ft_fail(err, -EPERM, "both hosts share disk %s, and what the lost host wrote last may still reach it: say in %s, "
+			"[fence], which hook powers that host off or keeps it from the storage, or shared-disks = unfenced if the "
+			"storage sees to that itself", name, FT_CONFIG_FILE);
+	return ret;
+}
+
+int failover_disks(const char *session, pid_t pid, struct fterr *err)
+{
+	int ret;
+
+	if (!*session)
+		return 0;
+	failover_use();
+	ret = shared_unfenced(pid, true, err);
+	if (!ret && failover_config->arbiter.unreachable == FTUNREACHABLE_SOLO && shared_unfenced(pid, false, err) > 0)
+		ret = ft_fail(err, -EPERM, "with when-unreachable = solo both hosts may come to write to a disk that they share: say "
+			      "freeze, or which hook fences a host, in %s", FT_CONFIG_FILE);
+	failover_leave();
+	return ret > 0 ? err->code : ret;
+}
+
+/* --- asking: in a thread, while operators may do with the guest what they like --- */
+
+/* What it said; @text is constant, or NULL for that of the error. */
+static void tell(struct ask *a, enum ftheard_what heard, const char *text)
+{
+	a->told = true;
+	a->heard = heard;
+	a->text = text;
+}
+
+static void tell_claim(struct ask *a, int ret, bool won)
+{
+	if (ret)
+		tell(a, heard_of(ret), NULL);
+	else
+		tell(a, FT_DECIDED, won ? "the guest goes on here" : "the guest goes on at the other host");
+}
+
+static bool waits(const struct ftreplica *r)
+{
+	return r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
+}
+
+static int claim(const char *session, const struct ftreplica *r, bool *won, struct fterr *err)
+{
+	char who[128], host[64] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	snprintf(who, sizeof(who), "%s %s", ft_role_name(r->role), host);
+	return arbiter_claim(failover_arbiter, session, who, won, err);
+}
+
+static enum outcome end(struct ask *a)
+{
+	if (!arbiter_end(failover_arbiter, a->session, &a->err))
+		return OVER;
+	tell(a, FT_NO_ANSWER, NULL);
+	return AGAIN;
+}
+
+/* It lives, alone. Unless its peer has said that it stopped, nobody else may come to. */
+static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
+{
+	bool told = r->reason == FTKVM_REASON_UNPAIRED || r->reason == FTKVM_REASON_DIVERGED;
+	bool won = true;
+	int ret;
+
+	if (told && r->role == FTKVM_UAPI_ROLE_PRIMARY)
+		return end(a);
+	ret = claim(a->session, r, &won, &a->err);
+	tell_claim(a, ret, won);
+	if (ret && ret != -ENOENT)
+		return AGAIN;
+	if (!won)
+		ftjournal_say(SD_CRIT, FTMSG_TWICE, a->name, "guest %s IS LIVE HERE, AND MAY BE ON THE OTHER HOST: it was promoted here by force or as the "
+		       "arbiter could not be asked, and the arbiter has let the other one go on; end one of them", a->name);
+	return OVER;
+}
+
+static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
+{
+	struct fterr ignored;
+	bool won = false;
+	int ret = 0;
+
+	/*
+	 * It is decided, whether the arbiter was asked or not: there is nothing to claim, and nobody to
+	 * be powered off. What this one has is of before.
+	 */
+	if (r->stats[FTKVM_STAT_PEER_ALONE]) {
+		ft_log(SD_WARNING, "guest %s has lost its peer, which goes on, as the second path tells", a->name);
+		return FENCE;
+	}
+	/* its guest is the one that the world sees: the second path tells that its host lives */
+	a->defer_ms = r->stats[FTKVM_STAT_DEFER_MS];
+	if (a->defer_ms) {
+		if (!a->deferred)
+			ft_log(SD_WARNING, "guest %s has lost its primary, whose host lives, as the second path tells: it is left "
+			       "to that to ask the arbiter first", a->name);
+		return AGAIN;
+	}
+	/* not even asked for: the primary may live, and is to get it then */
+	if (r->role == FTKVM_UAPI_ROLE_BACKUP && r->reason != FTKVM_REASON_GUEST_ENDED)
+		ret = shared_unfenced(r->pid, true, &a->err);
+	if (ret) {
+		tell(a, FT_NO_ANSWER, NULL);
+		if (!a->quiet)
+			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; an operator may promote it",
+				      a->name, a->err.text);
+		return AGAIN;
+	}
+	ret = claim(a->session, r, &won, &a->err);
+	tell_claim(a, ret, won);
+	if (ret == -ENOENT) {
+		if (a->quiet)
+			return AGAIN;
+		ftjournal_say(SD_ERR, FTMSG_FORGOTTEN, a->name, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
+		       "still until an operator decides: ftctl status %s", a->name, a->name);
+		return AGAIN;
+	}
+	if (ret && r->state == FTKVM_UAPI_STATE_UNDECIDED &&
+	    failover_config->arbiter.unreachable == FTUNREACHABLE_SOLO && !shared_unfenced(r->pid, false, &ignored)) {
+		ft_log(SD_WARNING, "guest %s: %s: it goes on, as when-unreachable is solo", a->name, a->err.text);
+		return PROMOTE;
+	}
+	if (ret) {
+		if (!a->quiet)
+			ftjournal_say(SD_ERR, FTMSG_NO_ANSWER, a->name, "guest %s has lost its peer, and the arbiter does not say who goes on: %s; it stands "
+			       "still; asking again", a->name, a->err.text);
+		return AGAIN;
+	}
+	if (!won)
+		return FENCE;
+	/* a primary that has said that its QEMU ended needs no hook */
+	if (r->role == FTKVM_UAPI_ROLE_BACKUP && failover_config->fence.hook &&
+	    r->reason != FTKVM_REASON_GUEST_ENDED &&
+	    fence_run(failover_config->fence.hook, failover_config->fence.timeout_s, a->name, r->peer, &a->err)) {
+		ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
+		return AGAIN;
+	}
+	ftjournal_say(SD_NOTICE, FTMSG_WON, a->name, "guest %s has lost its peer: it goes on here, says the arbiter", a->name);
+	return PROMOTE;
+}
+
+static void ask_now(struct ask *a)
+{
+	struct ftreplica r;
+	int ret = ftnl_get(a->name, &r, &a->err);
+
+	if (ret) {
+		a->outcome = ret == -ENOENT ? OVER : AGAIN;
+		return;
+	}
+	switch (r.state) {
+	case FTKVM_UAPI_STATE_ORPHAN:
+	case FTKVM_UAPI_STATE_UNDECIDED:
+		a->outcome = ask_lost(a, &r);
+		break;
+	case FTKVM_UAPI_STATE_SOLO:
+		a->outcome = ask_alone(a, &r);
+		break;
+	case FTKVM_UAPI_STATE_IDLE:
+		/* it was not paired in the end; whether the primary was is for its host to know */
+		a->outcome = a->leads ? end(a) : OVER;
+		break;
+	case FTKVM_UAPI_STATE_STOPPED:
+		a->outcome = OVER;
+		break;
+	default:
+		a->outcome = NOTHING;
+	}
+}
+
+void failover_ask_work(struct job *job)
+{
+	failover_use();
+	ask_now((struct ask *)job);
+	failover_leave();
+}
+
+/* --- an operator's word ---------------------------------------------------- */
+
+int failover_ask(const char *session, const struct ftreplica *r, bool force, struct fterr *err)
+{
+	bool won = false;
+	int ret;
+
+	if (!*session || !failover_decides() || !waits(r))
+		return 0;
+	/* it would be claimed for one that the module does not let go on */
+	if (r->stats[FTKVM_STAT_PEER_ALONE] && !force)
+		return ft_fail(err, -EBUSY, "the other host's replica of %s goes on, as the second path tells: fence this one; or "
+			       "power that host off, and try again when it is silent", r->name);
+	failover_use();
+	ret = claim(session, r, &won, err);
+	failover_leave();
+	if (!ret && !won)
+		return ft_fail(err, -EPERM, "the arbiter has let the other host's replica of %s go on: this one must not; run: "
+			       "ftctl fence %s", r->name, r->name);
+	if (!ret || force)
+		return 0;
+	ft_fail_prefix(err, "the arbiter can't say whether the guest goes on at the other host: ");
+	snprintf(err->text + strlen(err->text), sizeof(err->text) - strlen(err->text),
+		 "; where you know that it does not, and will not, promote it with --force");
+	return ret;
+}
+
+int failover_cede(const char *session, const struct ftreplica *r, struct fterr *err)
+{
+	const char *other = r->role == FTKVM_UAPI_ROLE_PRIMARY ? "backup (the primary was fenced)" :
+								 "primary (the backup was fenced)";
+	bool theirs = false;
+	int ret;
+
+	if (!*session || !failover_decides() || !waits(r))
+		return 0;
+	failover_use();
+	ret = arbiter_claim(failover_arbiter, session, other, &theirs, err);
+	failover_leave();
+	/* not known: then it is his decision */
+	return ret || theirs ? 0 : ft_fail(err, -EPERM, "the arbiter has let %s go on here: run: ftctl promote %s",
+					   r->name, r->name);
+}
