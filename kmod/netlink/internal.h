@@ -8,7 +8,9 @@
 
 extern struct genl_family ftkvm_nl_family;
 
-/* policy */
+/* policy; an attribute that a command's does not list is refused */
+
+/* What ends up in thread names, logs and terminals has no control characters. */
 int ftkvm_nl_text(const struct nlattr *attr, struct netlink_ext_ack *extack);
 int ftkvm_nl_name(const struct nlattr *attr, struct netlink_ext_ack *extack);
 
@@ -23,6 +25,28 @@ bool ftkvm_nl_missing(struct genl_info *info, u32 type, const char *name);
 struct sk_buff *ftkvm_nl_begin(struct genl_info *info, size_t size, void **hdr);
 /* Say why a command failed. Return: what the command returns. */
 int ftkvm_nl_fail(struct genl_info *info, int err, u32 reason, const char *why);
+
+/* replica.c */
+extern const struct nla_policy ftkvm_nl_attach_policy[FTKVM_A_VM_FD + 1];
+extern const struct nla_policy ftkvm_nl_name_policy[FTKVM_A_NAME + 1];
+extern const struct nla_policy ftkvm_nl_verify_policy[FTKVM_A_DISKS + 1];
+extern const struct nla_policy ftkvm_nl_pair_policy[FTKVM_A_TOKEN + 1];
+extern const struct nla_policy ftkvm_nl_second_policy[FTKVM_A_TOKEN + 1];
+extern const struct nla_policy ftkvm_nl_promote_policy[FTKVM_A_STATE + 1];
+extern const struct nla_policy ftkvm_nl_set_policy[FTKVM_A_ON_LOSS + 1];
+extern const struct nla_policy ftkvm_nl_check_policy[FTKVM_A_VM_FD + 1];
+int ftkvm_nl_attach(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_detach(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_pair(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_second(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_unpair(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_fence(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_verify(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_promote(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_get(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_dump(struct sk_buff *skb, struct netlink_callback *cb);
+int ftkvm_nl_set(struct sk_buff *skb, struct genl_info *info);
+int ftkvm_nl_check(struct sk_buff *skb, struct genl_info *info);
 
 /* device.c */
 extern const struct nla_policy ftkvm_nl_dev_add_policy[FTKVM_A_SHARED + 1];
