@@ -5,80 +5,12 @@
  * environment from the log. Where its execution and the log disagree, it
  * stops for good: no guess is made.
  */
-#include <linux/stdarg.h>
 #include "../dev/lockstep.h"
 #include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "trace.h"
 #include "vendor.h"
-
-/**
- * ftkvm_follow_diverged() - the replicas did not do the same: stop
- * @r: the replica
- * @fmt: what differs; epoch and point are put before it
- *
- * Context: vCPU thread, interrupts may be off.
- */
-void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...)
-{
-	struct ftkvm_point at = ftkvm_here(r);
-	struct va_format vaf;
-	va_list args;
-
-	va_start(args, fmt);
-	vaf.fmt = fmt;
-	vaf.va = &args;
-	r->st.divergences++;
-	trace_ftkvm_diverged(r, &at);
-	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_DIVERGED,
-			    "epoch %llu, point %llu/%#llx: %pV", r->epoch.nr, at.count, at.rip,
-			    &vaf);
-	va_end(args);
-}
-
-/* This side is at @here; the log has something else, or somewhere else. */
-static void follow_unexpected(struct ftkvm_replica *r, const struct ftkvm_rec *rec,
-			      const char *here)
-{
-	static const char * const names[] = {
-		[FTKVM_REC_END] = "an epoch end",
-		[FTKVM_REC_ENV] = "an environment read",
-		[FTKVM_REC_TSC] = "a clock read",
-		[FTKVM_REC_OUT] = "an output",
-		[FTKVM_REC_STOP] = "its end",
-		[FTKVM_REC_IMAGE] = "a verification",
-		[FTKVM_REC_PAGES] = "a verification of memory",
-	};
-
-	ftkvm_follow_diverged(r, "%s; the log has %s at %llu/%#llx", here, names[rec->type],
-			      rec->point.count, rec->point.rip);
-}
-
-/* Whether the registers are what the record says; if not, the replica stops. */
-static bool follow_digest(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
-{
-	struct ftkvm_regs regs;
-	u8 hash[FTKVM_NREGS];
-	int reg;
-
-	ftkvm_vendor()->regs(r->vcpu, &regs);
-	if (ftkvm_digest(&regs) == rec->digest)
-		return true;
-	/* a clock read's record is too small for hashes */
-	reg = -1;
-	ftkvm_digest_each(&regs, hash);
-	if (rec->type == FTKVM_REC_END)
-		reg = ftkvm_digest_differs(hash, rec->hash);
-	else if (rec->type == FTKVM_REC_ENV || rec->type == FTKVM_REC_OUT)
-		reg = ftkvm_digest_differs_low(hash, rec->hash);
-	if (reg >= 0)
-		ftkvm_follow_diverged(r, "register %s differs (here %#llx)",
-				      ftkvm_reg_name(reg), regs.r[reg]);
-	else
-		ftkvm_follow_diverged(r, "registers differ (which, this record does not tell)");
-	return false;
-}
 
 static bool follow_at(const struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
@@ -168,7 +100,7 @@ static bool follow_sleeps(const struct ftkvm_rec *rec)
 /* At the point of an END or of a verification, which is consumed. 0, -ESTALE, -EINTR. */
 static int follow_arrived(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
-	if (!follow_digest(r, rec))
+	if (!ftkvm_follow_digest(r, rec))
 		return -ESTALE;
 	if (ftkvm_verify_is(rec))
 		return ftkvm_verify_follow(r, rec);
@@ -211,9 +143,9 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 
 	/* STOP is where the primary's last exit was; the backup may be further */
 	if (rec->type != FTKVM_REC_STOP && here.count > rec->point.count) {
-		follow_unexpected(r, rec, r->look_alikes ?
-				  "went past it, no place there had its registers" :
-				  "went past it");
+		ftkvm_follow_unexpected(r, rec, r->look_alikes ?
+					"went past it, no place there had its registers" :
+					"went past it");
 		return -ESTALE;
 	}
 	switch (rec->type) {
@@ -248,7 +180,7 @@ static int follow_record(struct ftkvm_replica *r, struct ftkvm_rec *rec, bool *a
 			return follow_arrived(r, rec);
 		}
 		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED) {
-			follow_unexpected(r, rec, "halted");
+			ftkvm_follow_unexpected(r, rec, "halted");
 			return -ESTALE;
 		}
 		r->plan.step = step;
@@ -292,7 +224,7 @@ static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
 
 	if ((rec->type != FTKVM_REC_END && !ftkvm_verify_is(rec)) ||
 	    !(rec->flags & FTKVM_RECF_SNAP) || !follow_at(r, rec)) {
-		follow_unexpected(r, rec, "an epoch was to end here");
+		ftkvm_follow_unexpected(r, rec, "an epoch was to end here");
 		return -ESTALE;
 	}
 	ret = follow_arrived(r, rec);
@@ -305,7 +237,7 @@ static int follow_snap(struct ftkvm_replica *r, struct ftkvm_rec *rec)
 static int follow_take_within(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
 	if (rec->type != type || rec->point.count != r->now.count) {
-		follow_unexpected(r, rec, "within an instruction");
+		ftkvm_follow_unexpected(r, rec, "within an instruction");
 		return -ESTALE;
 	}
 	ftkvm_fault(FTKVM_FAULT_TAKE_WITHIN);
@@ -409,11 +341,11 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 static int follow_take(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 {
 	if (rec->type != type || !follow_at(r, rec)) {
-		follow_unexpected(r, rec, type == FTKVM_REC_OUT ? "an output" :
-				  type == FTKVM_REC_TSC ? "a clock read" : "an environment read");
+		ftkvm_follow_unexpected(r, rec, type == FTKVM_REC_OUT ? "an output" :
+					type == FTKVM_REC_TSC ? "a clock read" : "an environment read");
 		return -ESTALE;
 	}
-	if (!follow_digest(r, rec))
+	if (!ftkvm_follow_digest(r, rec))
 		return -ESTALE;
 	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_TAKE_ENV, FTKVM_FAULT_TAKE_OUT,
 				      type - FTKVM_REC_END));
@@ -462,7 +394,7 @@ static int follow_await(struct ftkvm_replica *r, u8 type)
 				continue;
 			}
 			if (!follow_at(r, rec)) {
-				follow_unexpected(r, rec, "an exit");
+				ftkvm_follow_unexpected(r, rec, "an exit");
 				return -ESTALE;
 			}
 			ret = follow_arrived(r, rec);
@@ -633,7 +565,7 @@ void ftkvm_follow_halt(struct ftkvm_replica *r)
 			else if (rec->type == FTKVM_REC_END || ftkvm_verify_is(rec))
 				follow_record(r, rec, &again);
 			else
-				follow_unexpected(r, rec, "halted");
+				ftkvm_follow_unexpected(r, rec, "halted");
 			kvm_vcpu_srcu_read_unlock(r->vcpu);
 			/* the run loop sees whether that woke the guest, and comes back */
 			return;

@@ -460,9 +460,14 @@ bool ftkvm_follow_tsc(struct ftkvm_replica *r, u64 *tsc);
 void ftkvm_follow_late_output(struct ftkvm_replica *r);
 int ftkvm_follow_more(struct ftkvm_replica *r);
 void ftkvm_follow_halt(struct ftkvm_replica *r);
-void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
 bool ftkvm_follow_drained(struct ftkvm_replica *r);
 bool ftkvm_follow_arrives(const struct ftkvm_replica *r);
+
+/* ---- diverge.c: the backup is not where the log is ---- */
+void ftkvm_follow_diverged(struct ftkvm_replica *r, const char *fmt, ...) __printf(2, 3);
+void ftkvm_follow_unexpected(struct ftkvm_replica *r, const struct ftkvm_rec *rec,
+			     const char *here);
+bool ftkvm_follow_digest(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 
 /* ---- dirty.c ---- */
 void ftkvm_dirty_mark(struct ftkvm_replica *r, u64 gpa, u32 len);
