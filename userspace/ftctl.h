@@ -89,6 +89,17 @@ const struct ftctl_command *ftctl_find(const char *word);
 int ftctl_parse(struct ftctl *ctl, const struct ftctl_command **command, int argc,
 		char *const *argv, struct fterr *err);
 
+/**
+ * ftctl_option() - take one option
+ * @ctl: gets it
+ * @c: the command, or NULL if it comes later
+ * @argc: words that are left
+ * @argv: these; the first is the option, with dashes or without
+ * Return: how many words it took, or -EINVAL with a text
+ */
+int ftctl_option(struct ftctl *ctl, const struct ftctl_command *c, int argc,
+		 char *const *argv, struct fterr *err);
+
 int cmd_attach(struct ftctl *ctl);
 int cmd_detach(struct ftctl *ctl);
 int cmd_pair(struct ftctl *ctl);
