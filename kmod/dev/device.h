@@ -318,6 +318,9 @@ void ftkvm_dev_put(struct ftkvm_dev *dev);
 u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count);
 void ftkvm_devs_gone(struct kvm *kvm, bool all);
 
+/* ---- setup.c: what userspace does with a queue ---- */
+u32 ftkvm_devq_stop(struct ftkvm_devq *q);
+
 /* ---- queue.c: a queue's rings; its lock held, kvm->srcu read-held, in QEMU's mm ---- */
 void ftkvm_devq_init(struct ftkvm_devq *q, struct ftkvm_dev *dev, u8 nr);
 void ftkvm_devq_free(struct ftkvm_devq *q);
