@@ -244,6 +244,17 @@ class Test:
         pair.start()
         return pair
 
+    def through_proxy(self, pair, port, order):
+        """A pair in lockstep by way of a proxy at B, which then does to the link as told."""
+        spoiler = self.job(self.b, "PROXY_TO=" + self.b.address + " exec "
+                           + self.tool_command("proxy", port, pairing.PORT))
+        end = self.hosts.now() + 30
+        while b"ready" not in spoiler.out:
+            need(spoiler.running and self.hosts.now() < end, f"no proxy: {bytes(spoiler.err)}")
+        pair.join(port=port, timeout=4000)
+        pair.lockstep()
+        spoiler.write(order.encode() + b"\n")
+
     def lone(self, name="hello", append=None, args=(), **options):
         """A guest on A alone that waits to be attached and to run."""
         arguments = [*guests.table()[name].qemu_args(append), *args]

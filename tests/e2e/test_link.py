@@ -55,14 +55,7 @@ def wire_stalls_for_a_moment(t):
 def _through_proxy(order, states_a, states_b, reasons):
     def run(t):
         pair = t.pair("loop", append=LONG)
-        spoiler = t.job(t.b, "PROXY_TO=" + t.b.address + " exec "
-                        + t.tool_command("proxy", PROXY_PORT, pairing.PORT))
-        end = t.hosts.now() + 30
-        while b"ready" not in spoiler.out:
-            need(spoiler.running and t.hosts.now() < end, f"no proxy: {bytes(spoiler.err)}")
-        pair.join(port=PROXY_PORT, timeout=4000)
-        pair.lockstep()
-        spoiler.write(order.encode() + b"\n")
+        t.through_proxy(pair, PROXY_PORT, order)
         status = pair.wait_state(t.a, *states_a, timeout=30)
         need(status["reason"] in reasons, f"the reason is {status['reason']} ({status['detail']})")
         need(status["detail"].strip(), "no detail")

@@ -243,14 +243,7 @@ def _disturbed(order):
         t.things.append(_Restored(t))
         _by_certificates(t)
         pair = t.pair("loop", append=LONG)
-        spoiler = t.job(t.b, "PROXY_TO=" + t.b.address + " exec "
-                        + t.tool_command("proxy", PROXY_PORT, pairing.PORT))
-        end = t.hosts.now() + 30
-        while b"ready" not in spoiler.out:
-            need(spoiler.running and t.hosts.now() < end, f"no proxy: {bytes(spoiler.err)}")
-        pair.join(port=PROXY_PORT, timeout=4000)
-        pair.lockstep()
-        spoiler.write(order.encode() + b"\n")
+        t.through_proxy(pair, PROXY_PORT, order)
         a = pair.wait_state(t.a, "solo", timeout=30)
         b = pair.wait_state(t.b, "orphan", timeout=30)
         reasons = {a["reason"], b["reason"]}
