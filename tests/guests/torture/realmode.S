@@ -4,18 +4,14 @@
  * INT, PUSHF, POPF, HLT, ports, code that changes itself. EAX is the seed, and the
  * results are at RESULTS. Whatever it does it does COUNT times.
  */
+#include "sums16.h"
+
 #define SEGMENT		0x2000
-#define MAIN		0x400
-#define RESULTS		0x2000		/* sums of what was done */
-#define BUFFER		0x3000
 #define BUFFER2		0x5000
-#define COUNT		0x2100		/* set by the caller */
-#define SCRATCH		0x3ff		/* COM1's scratch register */
 
 	.section .rodata
 	.align 16
 	.globl real_begin, real_end, real_soft, real_divide
-#define AT(label) (MAIN + label - real_begin)
 	.code16
 real_begin:
 	movl %eax, AT(seed)
@@ -36,22 +32,7 @@ again:
 	cli
 	ret
 
-	/* EAX = the next number */
-next:
-	movl AT(seed), %eax
-	imull $1664525, %eax
-	addl $1013904223, %eax
-	movl %eax, AT(seed)
-	shrl $8, %eax
-	ret
-
-	/* Add EAX to result number DI / 4. */
-result:
-	xorl RESULTS(%di), %eax
-	imull $0x9e3779b1, %eax
-	roll $11, %eax
-	movl %eax, RESULTS(%di)
-	ret
+	sums16
 
 arithmetic:
 	movw $300, %cx

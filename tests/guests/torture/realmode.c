@@ -6,9 +6,7 @@
  */
 #include "tort.h"
 #include "mode.h"
-
-#define RESULTS	0x2000
-#define COUNT	0x2100
+#include "sums16.h"
 
 extern const char real_begin[], real_end[], real_soft[], real_divide[];
 

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Into virtual-8086 mode and out of it, and what is done there. */
-#define MAIN		0x400
-#define RESULTS		0x2000
-#define BUFFER		0x3000
-#define COUNT		0x2100
-#define SCRATCH		0x3ff
+#include "sums16.h"
+
 #define LEAVE		0x51
 
 	.text
@@ -44,7 +41,6 @@ kept:	.skip 4
 	.section .rodata
 	.align 16
 	.globl real_begin, real_end, real_soft
-#define AT(label) (MAIN + label - real_begin)
 	.code16
 real_begin:
 	movl COUNT + 4, %eax
@@ -60,20 +56,7 @@ again:
 	jnz again
 	int $LEAVE
 
-next:
-	movl AT(seed), %eax
-	imull $1664525, %eax
-	addl $1013904223, %eax
-	movl %eax, AT(seed)
-	shrl $8, %eax
-	ret
-
-result:
-	xorl RESULTS(%di), %eax
-	imull $0x9e3779b1, %eax
-	roll $11, %eax
-	movl %eax, RESULTS(%di)
-	ret
+	sums16
 
 arithmetic:
 	movw $300, %cx

@@ -6,9 +6,8 @@
  */
 #include "tort.h"
 #include "mode.h"
+#include "sums16.h"
 
-#define RESULTS	0x2000
-#define COUNT	0x2100
 #define TSS_SIZE (104 + 32 + 0x2000 + 1)
 
 extern const char v86_main[], real_begin[], real_end[], real_soft[];
