@@ -148,6 +148,13 @@ int op_simple(struct client *client, json_t *request, const char *what,
 	      void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
 	      struct fterr *err);
 
+/* --- op_protect_peer.c, for op_protect.c --- */
+
+/* The peer has a QEMU that waits, and @stream leads to it. In a thread; 0, or -errno. */
+int protect_prepare_peer(struct op *op, int *stream);
+/* The peer says nothing unasked, but that it has failed. In a thread; 0, or -errno. */
+int protect_hear_peer(struct op *op);
+
 /* --- op_pair.c, for protecting a guest that runs: op_protect.c, op_receive.c --- */
 
 /*

@@ -19,14 +19,12 @@
  *	QEMU sends the rest, both let the guest go on: the modules compare first
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "again.h"
-#include "cmdline.h"
 #include "device.h"
 #include "disk_sync.h"
 #include "failover.h"
@@ -39,7 +37,6 @@
 #include "text.h"
 
 #define POLL_US		10000
-#define START_MS	60000	/* a QEMU that starts on a busy host */
 #define SETTLE_MS	5000
 #define COMPARE_MS	30000	/* both read all memory, and then for each ... */
 #define COMPARE_RAM	(256ULL << 20)
@@ -110,97 +107,6 @@ static int must_run_alone(struct op *op)
 		       op->name, status, op->name);
 }
 
-/* --- the peer -------------------------------------------------------------- */
-
-static json_t *how_to_start(struct op *op)
-{
-	struct guest *g = op->guest;
-	json_t *how = cmdline_read(g->pid, &op->err), *argv, *cons;
-	size_t i;
-
-	if (!how)
-		return NULL;
-	argv = cmdline_incoming(json_object_get(how, "argv"), g->cons, g->ncons, &op->err);
-	if (!argv) {
-		json_decref(how);
-		return NULL;
-	}
-	cons = json_array();
-	for (i = 0; i < g->ncons; i++) {
-		char text[400];
-		int at = snprintf(text, sizeof(text), "%s=", g->cons[i].id);
-
-		ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
-		json_array_append_new(cons, json_string(text));
-	}
-	json_object_set_new(how, "argv", argv);
-	json_object_set_new(how, "consoles", cons);
-	json_object_set_new(how, "qmp", json_string(g->qmp_path));
-	return how;
-}
-
-/* A second connection, for QEMU. -errno, or a socket. */
-static int open_stream(struct op *op, const char *token)
-{
-	int fd = peer_connect(op->peer, &op->err), ret;
-
-	if (fd < 0)
-		return fd;
-	peer_impatient(fd);
-	ret = peer_say(fd, json_pack("{s:i, s:s}", "ftd", PEER_VERSION, "stream", token));
-	if (!ret)
-		return fd;
-	close(fd);
-	return ft_fail(&op->err, ret, "cannot talk to ftd at %s: %s", op->peer, strerror(-ret));
-}
-
-/* The peer has a QEMU that waits; a stream leads to it. */
-static int prepare_peer(struct op *op, int *stream)
-{
-	json_t *line, *answer = NULL;
-	const char *token;
-	int ret;
-
-	op->sock = peer_connect(op->peer, &op->err);
-	if (op->sock < 0)
-		return op->sock;
-	peer_impatient(op->sock);
-	line = pair_request(op);
-	json_object_set_new(line, "live", json_true());
-	json_object_set(line, "devices", op->others);
-	ret = peer_ask(op->sock, op->peer, line, &answer, &op->err);
-	if (ret)
-		return ret;
-	line = json_is_true(json_object_get(answer, "have")) ? json_object() : how_to_start(op);
-	json_decref(answer);
-	if (!line)
-		return op->err.code;
-	ret = peer_say(op->sock, line);
-	if (ret)
-		return ft_fail(&op->err, ret, "cannot talk to ftd at %s: %s", op->peer, strerror(-ret));
-	ret = peer_answer(op->sock, op->peer, START_MS, &answer, &op->err);
-	if (ret)
-		return ret;
-	token = json_string_value(json_object_get(answer, "stream"));
-	*stream = token ? open_stream(op, token) :
-			  ft_fail(&op->err, -EPROTO, "ftd at %s answers in a way that is not understood", op->peer);
-	json_decref(answer);
-	return *stream < 0 ? *stream : 0;
-}
-
-/* The peer says nothing unasked, but that it has failed. */
-static int hear_peer(struct op *op)
-{
-	json_t *answer = NULL;
-	int ret;
-
-	if (ft_poll(op->sock, POLLIN, 0))
-		return 0;
-	ret = peer_answer(op->sock, op->peer, PEER_ANSWER_MS, &answer, &op->err);
-	json_decref(answer);
-	return ret ? ret : ft_fail(&op->err, -EPROTO, "ftd at %s speaks out of turn", op->peer);
-}
-
 /* --- its disks ------------------------------------------------------------- */
 
 static int disks_progress(const struct disk_sync *s, void *arg, struct fterr *err)
@@ -211,7 +117,7 @@ static int disks_progress(const struct disk_sync *s, void *arg, struct fterr *er
 	op->guest->progress.done = s->done;
 	if (op->hung_up)
 		return ft_fail(err, -ECANCELED, "nobody waits for it any more: given up");
-	return hear_peer(op);
+	return protect_hear_peer(op);
 }
 
 /* In the main loop, which knows its devices. */
@@ -332,7 +238,7 @@ static int migrate_until(struct op *op, struct protect *p, enum ftmigrate to)
 		if (p->m.step == FTMIGRATE_FAILED || p->m.step == FTMIGRATE_COMPLETED)
 			return ft_fail(&op->err, -EIO, "the guest's state could not be copied: %s", p->m.why);
 		if (to == FTMIGRATE_READY) {
-			ret = hear_peer(op);
+			ret = protect_hear_peer(op);
 			if (!ret && op->hung_up)
 				ret = ft_fail(&op->err, -ECANCELED, "nobody waits for it any more: given up");
 			if (!ret)
@@ -408,7 +314,7 @@ static int move(struct op *op, struct protect *p)
 	int ret;
 
 	step(op, "waiting for the peer's QEMU");
-	ret = prepare_peer(op, &p->stream);
+	ret = protect_prepare_peer(op, &p->stream);
 	if (!ret)
 		ret = copy_disks(op);
 	if (!ret)
