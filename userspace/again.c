@@ -118,20 +118,16 @@ static void mend(void)
 			protect_mend(g);
 }
 
-static int on_look(sd_event_source *s, uint64_t usec, void *arg)
+static void look(void)
 {
-	(void)arg;
 	mend();
 	if (any())
 		look_at_all(look_at);
-	sd_event_source_set_time(s, usec + LOOK_US);
-	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
 
 int again_init(struct fterr *err)
 {
-	sd_event_source *source;
-	int ret = sd_event_add_time_relative(ftd_loop, &source, CLOCK_MONOTONIC, LOOK_US, 0, on_look, NULL);
+	static struct look_timer timer = { .usec = LOOK_US, .look = look };
 
-	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : 0;
+	return look_begin(&timer, err);
 }

@@ -34,7 +34,8 @@ void failover_leave(void)
 	pthread_rwlock_unlock(&lock);
 }
 
-static sd_event_source *keep_source, *look_source;
+static sd_event_source *keep_source;
+static struct look_timer look_timer = { .usec = LOOK_S * 1000000ULL, .look = failover_look_all };
 
 /* --- sessions -------------------------------------------------------------- */
 
@@ -355,14 +356,6 @@ void failover_look_all(void)
 		look_at_all(look_at);
 }
 
-static int on_look(sd_event_source *s, uint64_t usec, void *arg)
-{
-	(void)arg;
-	failover_look_all();
-	sd_event_source_set_time(s, usec + LOOK_S * 1000000ULL);
-	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
-}
-
 /* --- start and end --------------------------------------------------------- */
 
 static int begin_timers(struct fterr *err)
@@ -370,16 +363,13 @@ static int begin_timers(struct fterr *err)
 	int ret = 0;
 
 	keep_source = sd_event_source_disable_unref(keep_source);
-	look_source = sd_event_source_disable_unref(look_source);
+	look_end(&look_timer);
 	if (!failover_decides())
 		return 0;
 	/* soon after the start: whoever was here before may have been away for long */
 	ret = sd_event_add_time_relative(ftd_loop, &keep_source, CLOCK_MONOTONIC, 1000000, 0, on_keep,
 					 NULL);
-	if (ret >= 0)
-		ret = sd_event_add_time_relative(ftd_loop, &look_source, CLOCK_MONOTONIC,
-						 LOOK_S * 1000000ULL, 0, on_look, NULL);
-	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : 0;
+	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : look_begin(&look_timer, err);
 }
 
 int failover_init(struct ftconfig *c, struct fterr *err)
@@ -435,5 +425,5 @@ void failover_close(void)
 {
 	/* The arbiter stays: ftd exits, and a thread may be at it. */
 	keep_source = sd_event_source_disable_unref(keep_source);
-	look_source = sd_event_source_disable_unref(look_source);
+	look_end(&look_timer);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdlib.h>
+#include <string.h>
 #include "job.h"
 #include "look.h"
 
@@ -45,4 +46,25 @@ void look_at_all(void (*fn)(struct guest *g, const struct ftreplica *r))
 	l->job.done = look_done;
 	if (job_start(&l->job))
 		free(l);
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct look_timer *t = arg;
+
+	t->look();
+	sd_event_source_set_time(s, usec + t->usec);
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+int look_begin(struct look_timer *t, struct fterr *err)
+{
+	int ret = sd_event_add_time_relative(ftd_loop, &t->source, CLOCK_MONOTONIC, t->usec, 0, on_look, t);
+
+	return ret < 0 ? ft_fail(err, ret, "cannot set a timer: %s", strerror(-ret)) : 0;
+}
+
+void look_end(struct look_timer *t)
+{
+	t->source = sd_event_source_disable_unref(t->source);
 }

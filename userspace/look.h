@@ -12,4 +12,21 @@
  */
 void look_at_all(void (*fn)(struct guest *g, const struct ftreplica *r));
 
+/**
+ * struct look_timer - looks again and again, in the main loop
+ * @usec: from one time to the next
+ * @look: what is done then
+ * @source: look_begin()'s
+ */
+struct look_timer {
+	uint64_t usec;
+	void (*look)(void);
+	sd_event_source *source;
+};
+
+/* The main loop's: begin; the first time is @usec from now. 0, or -errno with a text. */
+int look_begin(struct look_timer *t, struct fterr *err);
+/* ... and no more, if it had begun. */
+void look_end(struct look_timer *t);
+
 #endif
