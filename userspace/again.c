@@ -14,9 +14,7 @@
 
 static int64_t wait_ms(const struct guest *g)
 {
-	int64_t wait = WAIT_MS << (g->again_tries < 5 ? g->again_tries : 5);
-
-	return wait < WAIT_MAX_MS ? wait : WAIT_MAX_MS;
+	return ft_wait_ms(WAIT_MS, WAIT_MAX_MS, g->again_tries);
 }
 
 void again_wanted(struct guest *g)

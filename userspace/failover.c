@@ -201,7 +201,7 @@ static void later_in(struct guest *g, uint64_t ms)
 
 static void later(struct guest *g)
 {
-	uint64_t ms = AGAIN_MS << (g->asked < 5 ? g->asked : 5);
+	uint64_t ms = ft_wait_ms(AGAIN_MS, AGAIN_MAX_MS, g->asked);
 
 	g->asked++;
 	later_in(g, ms);

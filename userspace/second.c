@@ -97,7 +97,6 @@ static void call_done(struct job *job)
 static void call_start(struct guest *g, uint64_t token)
 {
 	struct second *s = calloc(1, sizeof(*s));
-	int64_t wait = (int64_t)WAIT_MS << (g->second_tries < 5 ? g->second_tries : 5);
 
 	if (!s)
 		return;
@@ -113,8 +112,8 @@ static void call_start(struct guest *g, uint64_t token)
 		return;
 	}
 	g->second_calls = true;
+	g->second_at = ft_now_ms() + ft_wait_ms(WAIT_MS, WAIT_MAX_MS, g->second_tries);
 	g->second_tries++;
-	g->second_at = ft_now_ms() + (wait < WAIT_MAX_MS ? wait : WAIT_MAX_MS);
 }
 
 static void look_at(struct guest *g, const struct ftreplica *r)

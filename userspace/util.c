@@ -85,6 +85,13 @@ int64_t ft_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t ft_wait_ms(int64_t first, int64_t most, unsigned int tries)
+{
+	int64_t wait = first << (tries < 5 ? tries : 5);
+
+	return wait < most ? wait : most;
+}
+
 int ft_poll(int fd, short events, int64_t deadline)
 {
 	struct pollfd pfd = { .fd = fd, .events = events };

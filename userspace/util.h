@@ -49,6 +49,9 @@ void ft_log(const char *level, const char *fmt, ...) __printf(2, 3);
 /* CLOCK_MONOTONIC, in milliseconds */
 int64_t ft_now_ms(void);
 
+/* How long to wait for the next of several tries: @first, twice as long each time, @most at the most. */
+int64_t ft_wait_ms(int64_t first, int64_t most, unsigned int tries);
+
 /* Wait until @fd is ready for @events or @deadline (ft_now_ms()). 0, -ETIMEDOUT, -errno. */
 int ft_poll(int fd, short events, int64_t deadline);
 
