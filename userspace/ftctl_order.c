@@ -156,19 +156,26 @@ json_t *ftctl_ask(const struct ftctl *ctl, json_t *request, struct fterr *err)
 
 /* --- commands for ftd ------------------------------------------------------ */
 
+/* Print it, or why there is none; steals the reference. An exit status. */
+static int answered(const struct ftctl *ctl, json_t *answer,
+		    void (*said)(const struct ftctl *ctl, json_t *answer), const struct fterr *err)
+{
+	if (!answer)
+		return ftctl_error(err);
+	if (ctl->json)
+		return ftctl_print_json(answer);
+	said(ctl, answer);
+	json_decref(answer);
+	return FTCTL_OK;
+}
+
 int ftctl_order(struct ftctl *ctl, json_t *request,
 		void (*said)(const struct ftctl *ctl, json_t *answer))
 {
 	struct fterr err;
 	json_t *answer = ftctl_ask(ctl, request, &err);
 
-	if (!answer)
-		return ftctl_error(&err);
-	if (ctl->json)
-		return ftctl_print_json(answer);
-	said(ctl, answer);
-	json_decref(answer);
-	return FTCTL_OK;
+	return answered(ctl, answer, said, &err);
 }
 
 json_t *ftctl_request(const struct ftctl *ctl, const char *cmd)
@@ -326,13 +333,7 @@ static int order_or_tell(struct ftctl *ctl, const char *cmd,
 		if (!ret)
 			answer = json_pack("{s:b}", "ok", 1);
 	}
-	if (!answer)
-		return ftctl_error(&err);
-	if (ctl->json)
-		return ftctl_print_json(answer);
-	said(ctl, answer);
-	json_decref(answer);
-	return FTCTL_OK;
+	return answered(ctl, answer, said, &err);
 }
 
 int cmd_unpair(struct ftctl *ctl)
