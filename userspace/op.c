@@ -202,24 +202,28 @@ void unpair_work(struct op *op)
 		op->ret = ftnl_unpair(op->name, &op->err);
 }
 
+int op_begin(struct op *op, bool know, struct fterr *err)
+{
+	int ret = op_guest(op, know, err);
+
+	if (ret)
+		op_free(op);
+	else
+		op_start(op);
+	return ret;
+}
+
 int op_simple(struct client *client, json_t *request, const char *what,
 	      void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
 	      struct fterr *err)
 {
 	struct op *op = op_new(what, request_string(request, "name"), work);
-	int ret;
 
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->settle = settle;
 	op->client = client;
-	ret = op_guest(op, know, err);
-	if (ret) {
-		op_free(op);
-		return ret;
-	}
-	op_start(op);
-	return 0;
+	return op_begin(op, know, err);
 }
 
 int op_detach(struct client *client, json_t *request, struct fterr *err)

@@ -142,6 +142,8 @@ int attach_params(struct op *op, json_t *request, struct fterr *err);
 int op_attach_guest(struct op *op, struct fterr *err);
 /* The guest, free to be worked on; @know: it must be one of ours. 0 or -errno. */
 int op_guest(struct op *op, bool know, struct fterr *err);
+/* ... and begin; -errno with a text: it was not begun. The op is not the caller's any more. */
+int op_begin(struct op *op, bool know, struct fterr *err);
 const char *request_string(json_t *request, const char *key);
 /* A command on the guest that takes no more than its name: 0 or -errno. */
 int op_simple(struct client *client, json_t *request, const char *what,

@@ -220,17 +220,10 @@ void promote_any(struct op *op)
 int op_promote(struct client *client, json_t *request, struct fterr *err)
 {
 	struct op *op = op_new("promote", request_string(request, "name"), promote_any);
-	int ret;
 
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->client = client;
 	op->force = json_is_true(json_object_get(request, "force"));
-	ret = op_guest(op, false, err);
-	if (ret) {
-		op_free(op);
-		return ret;
-	}
-	op_start(op);
-	return 0;
+	return op_begin(op, false, err);
 }
