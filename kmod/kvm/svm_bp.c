@@ -25,6 +25,25 @@ static u64 svm_bp_bits(int slot)
 	       0xfull << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE);
 }
 
+/* DR0 to DR3, each of which has an instruction of its own. */
+static void svm_set_address(int slot, u64 at)
+{
+	switch (slot) {
+	case 0:
+		set_debugreg(at, 0);
+		break;
+	case 1:
+		set_debugreg(at, 1);
+		break;
+	case 2:
+		set_debugreg(at, 2);
+		break;
+	default:
+		set_debugreg(at, 3);
+		break;
+	}
+}
+
 /**
  * ftkvm_svm_bp_set() - set the breakpoint where the plan wants it
  * @r: the replica, with a plan to seek
@@ -52,20 +71,7 @@ void ftkvm_svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
 	 * KVM has disarmed DR7 of the host by now where it was in use, and
 	 * restores all of it after the run (hw_breakpoint_restore()).
 	 */
-	switch (slot) {
-	case 0:
-		set_debugreg(at, 0);
-		break;
-	case 1:
-		set_debugreg(at, 1);
-		break;
-	case 2:
-		set_debugreg(at, 2);
-		break;
-	default:
-		set_debugreg(at, 3);
-		break;
-	}
+	svm_set_address(slot, at);
 	/* enabled globally: a task switch disables what is local */
 	dr7 &= ~svm_bp_bits(slot);
 	dr7 |= 2ull << (slot * DR_ENABLE_SIZE);
@@ -107,22 +113,8 @@ bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
 	if (bp->rf && svm_bp_is_next(vcpu, bp))
 		b->save.rflags &= ~X86_EFLAGS_RF;	/* not executed yet */
-	if (vcpu->arch.switch_db_regs) {
-		switch (bp->slot) {
-		case 0:
-			set_debugreg(vcpu->arch.eff_db[0], 0);
-			break;
-		case 1:
-			set_debugreg(vcpu->arch.eff_db[1], 1);
-			break;
-		case 2:
-			set_debugreg(vcpu->arch.eff_db[2], 2);
-			break;
-		default:
-			set_debugreg(vcpu->arch.eff_db[3], 3);
-			break;
-		}
-	}
+	if (vcpu->arch.switch_db_regs)
+		svm_set_address(bp->slot, vcpu->arch.eff_db[bp->slot]);
 	return hit;
 }
 
