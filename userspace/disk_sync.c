@@ -16,10 +16,12 @@
 #define STEP		(64u << 20)	/* bytes between two looks at the clock, and at @progress */
 #define STEP_LAST	(1u << 20)	/* the same, when there is a deadline */
 
-static int go_on(const struct disk_sync *s, struct fterr *err)
+static int go_on(struct disk_sync *s, struct fterr *err)
 {
-	if (s->deadline && ft_now_ms() > s->deadline)
+	if (s->deadline && ft_now_ms() >= s->deadline) {
+		s->late = true;
 		return ft_fail(err, -ETIMEDOUT, "what its disks had last been given took too long to copy");
+	}
 	return s->progress ? s->progress(s, s->arg, err) : 0;
 }
 

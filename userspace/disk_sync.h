@@ -38,7 +38,8 @@
  * @total: bytes of all of them, and those that were written meanwhile: it grows
  * @left: bytes that have changed and not been copied, when that was asked last
  * @passes: how often was gone through what had changed
- * @deadline: by ft_now_ms(), when disk_sync_last() gives up; 0: never
+ * @deadline: by ft_now_ms(), when disk_sync_last() begins no more and gives up; 0: never
+ * @late: it gave up for that
  */
 struct disk_sync {
 	struct disk_copy_disk disks[DISK_SYNC_MOST];
@@ -55,6 +56,7 @@ struct disk_sync {
 	uint64_t done, total, left;
 	unsigned int passes;
 	int64_t deadline;
+	bool late;
 };
 
 /**

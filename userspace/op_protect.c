@@ -198,7 +198,7 @@ static int disks_last(struct op *op)
 
 	op->disks->deadline = ft_now_ms() + (op->downtime_ms ?: DOWNTIME_MS);
 	ret = disk_sync_last(op->disks, &op->err);
-	if (ret == -ETIMEDOUT)
+	if (op->disks->late)
 		ft_fail(&op->err, ret, "guest %s stood still for %u ms while the last of its disks was copied, and there was more: "
 			"try again when it writes less, or let it stand still for longer: --downtime MS",
 			op->name, op->downtime_ms ?: DOWNTIME_MS);
@@ -472,6 +472,8 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->quiet = !loud;
 	op->set.on_loss = on_loss;
+	/* nobody is there to say that it may stand still for longer */
+	op->downtime_ms = DOWNTIME_HIGHEST;
 	snprintf(op->peer, sizeof(op->peer), "%s", peer);
 	strcpy(op->peer_name, g->peer_guest);
 	/* by the way to its last peer to no other host */

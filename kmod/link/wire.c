@@ -86,11 +86,6 @@ struct socket *ftkvm_wire_socket(int fd, char *why, size_t size)
 	}
 	ret = ftkvm_wire_fit(sock, why, size);
 	if (!ret) {
-		/*
-		 * Who sends must not find memory for others first: a heartbeat that
-		 * waits for reclaim is silence. What a full socket waits for is room.
-		 */
-		sock->sk->sk_allocation = GFP_ATOMIC;
 		/* An acknowledgment that waits for company is an output that waits. */
 		if (sock->sk->sk_family != AF_UNIX)
 			tcp_sock_set_nodelay(sock->sk);

@@ -271,7 +271,7 @@ def arbiter_ftd_was_away(t):
     pair.one_machine(promoted=True)
 
 
-@test(timeout=180)
+@test(timeout=180, more=1)
 def arbiter_and_clocks_that_jump(t):
     """The hosts' clocks are set, by days: nobody misses anybody, and the arbiter decides as ever."""
     pair, where = _protected(t)
@@ -289,7 +289,7 @@ def arbiter_and_clocks_that_jump(t):
     os.rename(where + ".away", where)
     _one_lives(t, pair)
     t.hosts.wire.restore()
-    _set_clocks(t, -86400, 3 * 86400 - 7200)
+    _set_clocks(t, -2 * 86400, 4 * 86400 - 7200)
 
 
 def _set_clocks(t, *seconds):

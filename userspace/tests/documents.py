@@ -33,7 +33,7 @@ def commands():
 
 
 def options():
-    found = re.findall(r'\{ "([a-z-]+)", (0|OPT_[A-Z]+), [A-Z_]+, take_', text("ftctl_parse.c", SOURCE))
+    found = re.findall(r'\{ "([a-z-]+)", (0|OPT_[A-Z]+), [A-Z_]+, take_', text("ftctl_option.c", SOURCE))
     need(len(found) > 25, f"the parser's options are {found}")
     return found
 
@@ -81,7 +81,7 @@ def completion_has_all_of_ftctl(w):
 def configuration_is_documented(w):
     """Each key is in ftd(8) and in the file that is installed, which is good as it is; and no other."""
     keys = {(section, name) for section, name in
-            re.findall(r'\{ "([a-z]+)", "([a-z-]+)", put_', text("config.c", SOURCE))}
+            re.findall(r'\{ "([a-z]+)", "([a-z-]+)", config_put_', text("config.c", SOURCE))}
     need(len(keys) > 20, f"the keys are {keys}")
     section, sample = None, set()
     for line in text("ftd.conf", SOURCE).splitlines():

@@ -112,7 +112,6 @@ void shim_threads_init(void);
 struct sock {
 	int sk_family, sk_protocol, sk_state;
 	long sk_rcvtimeo, sk_sndtimeo;
-	gfp_t sk_allocation;
 };
 
 struct socket {

@@ -30,6 +30,8 @@ def mended(shadow, primary):
     in a line: one that differs stays, and all behind it.
     """
     result, at = "", 0
+    if not shadow:
+        return shadow
     for line in _lines(primary):
         now, missed, used = at, 0, 0
         for used, char in enumerate(line, 1):
