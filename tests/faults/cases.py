@@ -32,6 +32,9 @@ DISK = "disk rounds=30"
 # What one with a card is told: it prints a line for each frame that a client sends it.
 NET = "net every=1"
 
+# Passed once, as the second path is made; the others are passed at each beat.
+SECOND_MADE = {"SECOND_OPEN", "SECOND_THREAD"}
+
 # A phase's guests are paired so.
 SETTINGS = {"second": ("--second", f"{SECOND['b']}:{pairing.PORT}"), "held": ("--on-loss", "hold")}
 
@@ -62,7 +65,7 @@ class Case:
         if phase in ("disk", "net"):
             self.append = DISK if phase == "disk" else NET
             self.nth = rng.randint(1, 12)
-        if point.name in ("SECOND_BEAT", "SECOND_SENT", "SECOND_GOT", "SECOND_HEARD"):
+        if phase == "second" and point.name not in SECOND_MADE:
             self.nth = rng.randint(1, 3)
         if phase == "lag":
             self.append = "bulk=120 period=50000000 halt=0" if point.name == "ROOM_WAIT" else ""
@@ -142,7 +145,7 @@ def _device(point, side):
 
 def _second(point, side):
     yield "hold"
-    if point.name not in ("SECOND_OPEN", "SECOND_THREAD"):	# somebody waits there
+    if point.name not in SECOND_MADE:	# somebody waits there
         yield from ("stall", "blip", "part", "die", "qemu", "ftd")
 
 

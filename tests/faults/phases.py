@@ -7,6 +7,7 @@ phase going, waits until the point acts, does the driver's part of the action
 """
 import time
 
+from cases import SECOND_MADE
 from rig import DEBUGFS, SLACK, HostDied, need, pairing, paths
 
 # A point that can't sleep spins, with the host at a standstill: see fault.c.
@@ -199,7 +200,7 @@ def silence(session, case):
 def second(session, case):
     """Both replicas run, and their hosts hear each other by two paths; then by one."""
     job = None
-    if case.point.name in ("SECOND_OPEN", "SECOND_THREAD"):
+    if case.point.name in SECOND_MADE:
         if session.stage == "fresh":
             session.attach()
         fault = Fault(session, case)
@@ -225,10 +226,7 @@ def held(session, case):
     session.to_lockstep()
     session.rig.hosts.wire.cut()
     session.qemu["b"].kill()
-    end = time.monotonic() + SLACK * 20
-    while session.look()[0] != "undecided":
-        need(time.monotonic() < end, "the primary does not notice")
-        time.sleep(0.05)
+    session.await_state("a", "undecided", "the primary does not notice")
     fault = Fault(session, case)
     job = session.ftctl("a", "promote", session.label)
     marks = fault.hit(job)
@@ -295,10 +293,7 @@ def takeover(session, case):
     if case.silent:
         session.rig.hosts.wire.cut()
     session.qemu["a"].kill()
-    end = time.monotonic() + SLACK * 20
-    while session.look()[1] != "orphan":
-        need(time.monotonic() < end, "the backup does not notice")
-        time.sleep(0.05)
+    session.await_state("b", "orphan", "the backup does not notice")
     fault = Fault(session, case)
     job = session.ftctl("b", "promote", session.label)
     marks = fault.hit(job)

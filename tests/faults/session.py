@@ -154,6 +154,13 @@ class Session:
         self._seen = states
         return states["a"], states["b"]
 
+    def await_state(self, side, state, otherwise):
+        """That replica's; otherwise: what is wrong if it does not come."""
+        end = time.monotonic() + SLACK * 20
+        while self.look()["ab".index(side)] != state:
+            need(time.monotonic() < end, otherwise)
+            time.sleep(0.05)
+
     # --- consoles ------------------------------------------------------------
 
     def marks(self):

@@ -156,10 +156,7 @@ def daemon(session, case, side, what, *_):
     if what == "promote":
         session.to_lockstep()
         session.qemu["a"].kill()
-        end = time.monotonic() + SLACK * 20
-        while session.look()[1] != "orphan":
-            need(time.monotonic() < end, "the backup does not notice")
-            time.sleep(0.05)
+        session.await_state("b", "orphan", "the backup does not notice")
         job = session.ftctl("b", "promote", session.label)
     elif what == "pair":
         session.attach()
