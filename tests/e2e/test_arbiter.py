@@ -143,7 +143,7 @@ class _Arbiter:
             host.ftd_options = ()
             if host.alive:
                 self.test.down(host)
-                host.run(f"rm -rf {THIRD}/*; umount {THIRD}")
+                host.run(pairing.third_end_script())
 
 
 def _arbitrated(t, more=""):

@@ -22,7 +22,7 @@ class Turns(Live):
         super().close()
         for host in self.test.hosts:
             if host.alive:
-                host.run(f"rm -rf {THIRD}/*; umount {THIRD}", check=False)
+                host.run(pairing.third_end_script(), check=False)
 
 
 def _rounds(rounds):

@@ -130,6 +130,11 @@ def third_script():
             f"{THIRD}")
 
 
+def third_end_script():
+    """... and is no more; and empty, for all hosts."""
+    return f"rm -rf {THIRD}/*; umount {THIRD}"
+
+
 def pair(host, peer, name=NAME, period=None, margin=None, counter=None):
     words = ["pair", name, "--peer", f"{peer.address}:{PORT}"]
     for option, value in (("--period", period), ("--margin", margin), ("--counter", counter)):
