@@ -202,7 +202,6 @@ static int disks_last(struct op *op)
 		ft_fail(&op->err, ret, "guest %s stood still for %u ms while the last of its disks was copied, and there was more: "
 			"try again when it writes less, or let it stand still for longer: --downtime MS",
 			op->name, op->downtime_ms ?: DOWNTIME_MS);
-	op->disks->deadline = 0;
 	return ret;
 }
 
