@@ -42,6 +42,7 @@ class Session:
         self.stage = "fresh"
         self.promoted = False
         self.shadow_leaks = False	# see output.mended()
+        self._client = None	# whoever sends the guest frames
         self._rings = {}
         self.alone = None	# stage alone: the side that lives
         self.detail = ""
@@ -179,7 +180,7 @@ class Session:
         while not two_lines(text(side, marks)):
             need(self.rig[side].alive, f"host {side} died")
             need(time.monotonic() < end, f"host {side}'s {where} console stands still; "
-                 f"it ends with {text(side)[-120:]!r}")
+                 f"it ends with {text(side)[-120:]!r}{self._client_said()}")
             time.sleep(0.01)
 
     # --- after the fault -------------------------------------------------------
@@ -402,9 +403,17 @@ class Session:
     def client(self, side):
         """Sends the guest frames, each until it is answered, and holds the answers against all
         that it has sent. From before the guest begins."""
-        return self.rig[side].start("exec " + shlex.join([
+        self._client = self.rig[side].start("exec " + shlex.join([
             FRAMES, BRIDGE, self.qemu[side].device.mac, "1000000",
             "--patience", str(0.3 * SLACK)]))
+        return self._client
+
+    def _client_said(self):
+        """For people: why the guest may have nothing to say."""
+        if not self._client:
+            return ""
+        said = bytes(self._client.out).decode().splitlines()[-1:]
+        return f"; its client {'waits' if self._client.running else 'has gone'}, and said {said}"
 
     def answers(self, client):
         """To this client, which is done then."""
