@@ -353,9 +353,11 @@ int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
 			*reason = FTKVM_REASON_PEER_VERSION;
 		goto out;
 	}
-	ret = ftkvm_fault(FTKVM_FAULT_PAIR_COMPARED);
-	if (ret)
+	ret = ftkvm_link_answered(l, why, size) ?: ftkvm_fault(FTKVM_FAULT_PAIR_COMPARED);
+	if (ret) {
+		*reason = pair_reason(ret);
 		goto out;
+	}
 	pair_end_link(r);
 	pair_reset(r);
 	r->flow.window = le32_to_cpu(h[1].window);

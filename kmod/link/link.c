@@ -222,18 +222,33 @@ int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 		ret = -EBADMSG;
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_GOT_HELLO);
-	/*
-	 * A peer that has lost patience hung up behind its HELLO. A backup that armed for it
-	 * would be one whose pairing failed, and its guest could not be paired again.
-	 */
-	if (!ret && !ftkvm_wire_connected(w))
-		ret = -ECONNRESET;
 	if (ret)
 		ftkvm_link_hello_why(l, ret, why, size);
 	else
 		memcpy(peer, w->rx_buf, sizeof(*peer));
 	WRITE_ONCE(w->timeout, timeout);
 	return ret;
+}
+
+/**
+ * ftkvm_link_answered() - is the peer still there behind its HELLO?
+ * @l: a link that is not started, after ftkvm_link_hello()
+ * @why: the cause and its remedy if it is not
+ * @size: room at @why
+ *
+ * A peer that has lost patience, or that has found a difference first, hung up behind its
+ * HELLO. A backup that armed for it would be one whose pairing failed, and its guest could
+ * not be paired again. For whoever has compared the HELLOs: a difference is a better cause.
+ *
+ * Context: Process.
+ * Return: 0 or -ECONNRESET.
+ */
+int ftkvm_link_answered(const struct ftkvm_link *l, char *why, size_t size)
+{
+	if (ftkvm_wire_connected(&l->wire))
+		return 0;
+	ftkvm_link_hello_why(l, -ECONNRESET, why, size);
+	return -ECONNRESET;
 }
 
 /**

@@ -64,6 +64,7 @@ struct ftkvm_link *ftkvm_link_create(int fd, const struct ftkvm_link_ops *ops, v
  */
 int ftkvm_link_hello(struct ftkvm_link *l, const struct ftkvm_hello *us,
 		     struct ftkvm_hello *peer, char *why, size_t size);
+int ftkvm_link_answered(const struct ftkvm_link *l, char *why, size_t size);
 
 /* Start the threads (named ftkvm-rx/<name>, ftkvm-tx/<name>; SCHED_FIFO low). */
 int ftkvm_link_start(struct ftkvm_link *l, const char *name);

@@ -148,7 +148,10 @@ err_put:
  */
 bool ftkvm_wire_connected(const struct ftkvm_wire *w)
 {
-	return READ_ONCE(w->sock->sk->sk_state) == TCP_ESTABLISHED;
+	const struct sock *sk = w->sock->sk;
+
+	return READ_ONCE(sk->sk_state) == TCP_ESTABLISHED &&
+	       !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN);
 }
 
 /**

@@ -110,7 +110,7 @@ void shim_threads_init(void);
 #define ITER_SOURCE	1
 
 struct sock {
-	int sk_family, sk_protocol, sk_state;
+	int sk_family, sk_protocol, sk_state, sk_shutdown;
 	long sk_rcvtimeo, sk_sndtimeo;
 };
 

@@ -145,6 +145,23 @@ static void link_hello_closed(struct kunit *test)
 	expect_hello_fails(test, e, -EPIPE);
 }
 
+/* What it said can be read before that. */
+static void link_hello_hung_up(struct kunit *test)
+{
+	struct ftkvm_hello us = { }, them = { .guest = "them" }, seen;
+	char why[FTKVM_ERROR_MAX + 1] = "";
+	struct socket *raw;
+	struct rig_end *e = rig_with_peer(test, rig_family(test), RIG_LONG, &raw);
+
+	rig_say_frame(test, raw, FTKVM_FRAME_HELLO, 0, &them, sizeof(them));
+	KUNIT_EXPECT_EQ_MSG(test, ftkvm_link_hello(e->link, &us, &seen, why, sizeof(why)), 0,
+			    "%s", why);
+	KUNIT_EXPECT_EQ(test, ftkvm_link_answered(e->link, why, sizeof(why)), 0);
+	kernel_sock_shutdown(raw, SHUT_WR);
+	KUNIT_EXPECT_EQ(test, ftkvm_link_answered(e->link, why, sizeof(why)), -ECONNRESET);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(why, "closed the connection: "));
+}
+
 static void link_hello_garbled(struct kunit *test)
 {
 	static const char http[] = "GET / HTTP/1.1\r\nHost: backup.example.org\r\n\r\n";
@@ -489,6 +506,7 @@ static struct kunit_case link_cases[] = {
 	KUNIT_CASE_PARAM(link_hello_silent, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello_late, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello_closed, rig_kind_gen_params),
+	KUNIT_CASE_PARAM(link_hello_hung_up, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_hello_garbled, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_logs, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(link_control, rig_kind_gen_params),
