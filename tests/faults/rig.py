@@ -30,7 +30,7 @@ DEBUGFS = "/sys/kernel/debug/ftkvm"
 MACHINE = "pc"
 MEMORY = 768	# MiB of a host: some cases fill it
 GUEST_MEMORY = 32	# all of it is compared when a pair begins
-DEVICES = {"disk": device.Disk, "net": device.Card}	# by the guest's name
+DEVICES = {"disk": device.Disk, "net": device.WaitingCard}	# by the guest's name
 
 # What an order to a point may name, as the host's shell finds it.
 PRELUDE = ("QEMU=$(cat /run/{label}.pid 2>/dev/null); FTD=$(cat /run/ftd.pid 2>/dev/null); "
@@ -236,7 +236,10 @@ class Rig:
         """QEMUs that are up, of both sides or of one."""
         self.warm_up(append)
         for side in sides:
-            self.warm[side].wait_up()
+            qemu = self.warm[side]
+            qemu.wait_up()
+            if qemu.device:
+                qemu.host.run(qemu.device.plug)
         return {side: self.warm.pop(side) for side in sides}
 
     # --- fault points ----------------------------------------------------------

@@ -19,6 +19,7 @@ class Device:
     """add and delete are for a host's shell; arguments for QEMU."""
 
     kind = None
+    plug = "true"	# once its guest may be reached
 
     def __init__(self, name, guest, no=0):
         self.name, self.guest, self.no = name, guest, no
@@ -89,6 +90,20 @@ class Card(Device):
     @property
     def delete(self):
         return f"{self._delete}; ip link del {self.tap} 2>/dev/null; true"
+
+
+class WaitingCard(Card):
+    """In no bridge yet: frames that a bridge can't place would wait in its tap, for a guest that
+    they were not sent to."""
+
+    @property
+    def add(self):
+        return (f"{tap(self.tap)} && ip link set {self.tap} nomaster && "
+                + self._add("tap", self.tap))
+
+    @property
+    def plug(self):
+        return f"ip link set {self.tap} master {BRIDGE}"
 
 
 def network(address, peer):
