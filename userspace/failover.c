@@ -281,6 +281,7 @@ static void ask(struct guest *g)
 		a->quiet = g->asked;
 		a->deferred = g->deferred;
 		a->leads = g->leads;
+		a->unused = g->unused;
 		strcpy(a->name, g->name);
 		strcpy(a->session, g->session);
 	}
@@ -315,6 +316,7 @@ void failover_look(struct guest *g)
 void failover_set(struct guest *g, const char *session)
 {
 	g->again_source = sd_event_source_disable_unref(g->again_source);
+	g->unused = false;
 	g->lost = false;
 	g->asking = false;
 	g->asked = 0;
@@ -336,6 +338,12 @@ void failover_happened(struct guest *g)
 	}
 	g->lost = true;
 	failover_look(g);
+}
+
+void failover_unused(struct guest *g)
+{
+	g->unused = true;
+	failover_happened(g);
 }
 
 /* --- events may get lost --------------------------------------------------- */

@@ -83,6 +83,8 @@ int failover_cede(const char *session, const struct ftreplica *r, struct fterr *
 void failover_set(struct guest *g, const char *session);
 /* The main loop's: something happened to a guest of ours. Also: it was found when ftd began. */
 void failover_happened(struct guest *g);
+/* The main loop's: no peer has been told of the session that it has, and none will be. */
+void failover_unused(struct guest *g);
 /* The main loop's: an operation with the guest has ended. */
 void failover_look(struct guest *g);
 /* The main loop's: events were lost, look at all. */

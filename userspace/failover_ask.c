@@ -190,8 +190,13 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 static void ask_now(struct ask *a)
 {
 	struct ftreplica r;
-	int ret = ftnl_get(a->name, &r, &a->err);
+	int ret;
 
+	if (a->unused) {
+		a->outcome = end(a);
+		return;
+	}
+	ret = ftnl_get(a->name, &r, &a->err);
 	if (ret) {
 		a->outcome = ret == -ENOENT ? OVER : AGAIN;
 		return;

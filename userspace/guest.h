@@ -35,6 +35,7 @@ struct op;
  * @final: what it told last
  * @session: of its pairing, at the arbiter; empty: nobody is asked (failover.h)
  * @leads: ... which this host began
+ * @unused: ... and told nobody of: it need only be ended
  * @lost: ... and something has happened to it: to be looked at
  * @asking: ... which is under way
  * @asked: how often it was not decided since
@@ -66,7 +67,7 @@ struct guest {
 	bool retry_logged;
 	struct ftreplica *final;
 	char session[FT_SESSION_MAX + 1];
-	bool leads, lost, asking;
+	bool leads, unused, lost, asking;
 	unsigned int asked;
 	enum ftverdict verdict;
 	struct ftheard heard;

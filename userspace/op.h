@@ -34,6 +34,7 @@ struct disk_sync;
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
+ * @told: ... which the peer may know of
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time
  * @stuck: the guest does not run on yet, although it should
@@ -61,7 +62,7 @@ struct op {
 	char second[256];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, refused, quiet, stuck, next, have, may_start;
+	bool force, attached, adopted, told, refused, quiet, stuck, next, have, may_start;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;
@@ -185,6 +186,6 @@ int pair_mute_all(struct guest *g, struct fterr *err);
 /* Where the peer's ftd listens: for the operator, and for promoting. */
 void pair_peer_name(struct op *op, const char *from, json_t *request);
 /* What the peer is asked to pair: the line's beginning, a new reference. */
-json_t *pair_request(const struct op *op);
+json_t *pair_request(struct op *op);
 
 #endif

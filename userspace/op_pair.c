@@ -18,7 +18,7 @@
 #include "second.h"
 #include "text.h"
 
-json_t *pair_request(const struct op *op)
+json_t *pair_request(struct op *op)
 {
 	json_t *json = ft_settings_json(&op->set);
 
@@ -29,6 +29,7 @@ json_t *pair_request(const struct op *op)
 		json_object_set_new(json, "pair", json_string(op->name));
 	json_object_set_new(json, "port", json_integer(peer_port()));
 	failover_tell(op->session, json);
+	op->told = true;
 	return json;
 }
 
@@ -168,6 +169,8 @@ void pair_session_settle(struct op *op)
 	/* the session was for a pairing that was not even begun, and another one is there */
 	if (op->refused)
 		failover_set(op->guest, "");
+	else if (op->guest->leads && !op->told)
+		failover_unused(op->guest);
 	else
 		failover_happened(op->guest);
 }

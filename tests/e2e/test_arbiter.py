@@ -308,17 +308,26 @@ def arbiter_of_another_kind(t):
     need(pair.state(t.a) == "idle" and not os.listdir(where), f"left: {os.listdir(where)}")
 
 
-@test(more=1)
-def arbiter_and_unpair(t):
-    """Unpaired in order: nobody asks, and the session is forgotten."""
-    pair, where = _protected(t)
-    pairing.ftctl(t.a, "unpair", pair.label)
-    need(pair.state(t.a) == "solo", f"the primary is {pair.state(t.a)}")
-    pair.wait_state(t.b, "stopped")
+def _forgotten(where):
     end = time.monotonic() + paths.SLOWNESS * 20
     while os.listdir(where):
         need(time.monotonic() < end, f"the session is still there: {os.listdir(where)}")
         time.sleep(0.1)
+
+
+@test()
+def arbiter_and_unpair(t):
+    """Unpaired in order: nobody asks, and the session is forgotten. So is that of a pairing whose
+    peer is away: nobody was told of it."""
+    pair, where = _protected(t)
+    pairing.ftctl(t.a, "unpair", pair.label)
+    need(pair.state(t.a) == "solo", f"the primary is {pair.state(t.a)}")
+    pair.wait_state(t.b, "stopped")
+    _forgotten(where)
+    t.refused(t.a, "protect", pair.label, "--peer", f"{t.b.address}:1", cause="cannot reach ftd",
+              remedy="is the host up")
+    _forgotten(where)
+    need(pair.state(t.a) == "solo", f"it is {pair.state(t.a)}")
 
 
 @test(kills=True)

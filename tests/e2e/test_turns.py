@@ -25,6 +25,16 @@ class Turns(Live):
                 host.run(pairing.third_end_script(), check=False)
 
 
+def _sessions(where):
+    """What the arbiter has of each, and who began it."""
+    found = []
+    for name in os.listdir(where):
+        for state in os.listdir(os.path.join(where, name)):
+            with open(os.path.join(where, name, state), encoding="utf-8") as file:
+                found.append((state, file.read().strip()))
+    return found
+
+
 def _rounds(rounds):
     def run(t):
         pair = Turns(t, "loop", LONG, conf=(CONF, CONF))
@@ -57,8 +67,9 @@ def _rounds(rounds):
         need(len(counted) > 20 * rounds, f"the guest counts to {counted[-1:]}")
         need(set(steps) <= {0, 1}, f"lines are missing, after {counted[steps.index(max(steps))]}")
         need(steps.count(0) <= rounds, f"{steps.count(0)} lines were repeated")
-        need(len(os.listdir(os.path.join(t.hosts.third, "sessions"))) <= rounds + 1,
-             "there are more verdicts than pairings")
+        # of each pairing, and of the one that there is now
+        states = _sessions(os.path.join(t.hosts.third, "sessions"))
+        need(len(states) <= rounds + 1, f"there are more sessions than pairings: {states}")
     return run
 
 
