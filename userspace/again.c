@@ -52,15 +52,19 @@ void again_tried(struct guest *g, bool good)
 	g->again_at = ft_now_ms() + wait;
 }
 
-/* It lost its peer. One that was unpaired is alone as somebody wants it so, or must be seen to. */
-static bool lost_peer(const struct ftreplica *r)
+/*
+ * It lost its peer. One that was unpaired is alone as somebody wants it so, or must be seen to.
+ * What QEMU changes where the guest reboots is nobody's meddling.
+ */
+static bool lost_peer(const struct guest *g, const struct ftreplica *r)
 {
 	switch (r->reason) {
 	case FTKVM_REASON_UNPAIRED:
 	case FTKVM_REASON_DIVERGED:
-	case FTKVM_REASON_GUEST_TOUCHED:
 	case FTKVM_REASON_LOCAL:
 		return false;
+	case FTKVM_REASON_GUEST_TOUCHED:
+		return r->state == FTKVM_UAPI_STATE_SOLO && g->qmp.reset;
 	default:
 		return r->state == FTKVM_UAPI_STATE_SOLO;
 	}
@@ -75,7 +79,7 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 
 	if (r->state == FTKVM_UAPI_STATE_PRIMARY && !g->busy)
 		g->alone = false;
-	if (!g->again && !g->alone && c->guests.protect_again && lost_peer(r) && *r->peer) {
+	if (!g->again && !g->alone && c->guests.protect_again && !g->busy && lost_peer(g, r) && *r->peer) {
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
 		again_wanted(g);
 	}

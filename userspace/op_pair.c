@@ -270,6 +270,7 @@ int pair_op_start(struct op *op, struct fterr *err)
 	op->guest->second_tries = 0;
 	op->guest->second_seen = false;
 	op->guest->second_at = 0;
+	op->guest->qmp.reset = false;
 	op->guest->moving = op->disks ? FT_LEAVES : FT_STAYS;
 	op->guest->fresh = !op->disks;
 	guests_save();

@@ -67,6 +67,16 @@ static void drop_line(struct ftqmp *q, size_t used)
 	memmove(q->buf, q->buf + used, q->have);
 }
 
+/* What it says unasked, also where nobody listens for it. NULL: it was asked. */
+static const char *event_of(struct ftqmp *q, const json_t *message)
+{
+	const char *event = json_string_value(json_object_get(message, "event"));
+
+	if (event && !strcmp(event, "RESET"))
+		q->reset = true;
+	return event;
+}
+
 /* The next message, parsed; as next_line(). */
 static int next_message(struct ftqmp *q, json_t **message, int64_t deadline)
 {
@@ -144,7 +154,9 @@ static json_t *run(struct ftqmp *q, const char *command, json_t *args, int fd, s
 		ret = 0;
 		value = json_object_get(message, "id");
 		if (!json_is_integer(value) || json_integer_value(value) != q->id) {
-			json_decref(message);	/* an event, or an answer nobody waits for */
+			/* an event, or an answer nobody waits for */
+			event_of(q, message);
+			json_decref(message);
 			continue;
 		}
 		value = json_incref(json_object_get(message, "return"));
@@ -268,7 +280,7 @@ int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg),
 
 		if (ret <= 0)
 			return ret;
-		event = json_string_value(json_object_get(message, "event"));
+		event = event_of(q, message);
 		if (event)
 			fn(event, arg);
 		json_decref(message);

@@ -14,6 +14,7 @@ struct ftqmp {
 	int fd;			/* -1: not connected */
 	pid_t pid;		/* of QEMU */
 	unsigned int id;
+	bool reset;		/* it has said that it reset its guest; whoever reads it clears it */
 	char *buf;
 	size_t have, size;
 };

@@ -188,6 +188,37 @@ def unprotect(t):
     pair.same()
 
 
+def _reboots(more, machine="pc"):
+    """Twice, while it is protected: it boots alone, and its ftd protects it again. The last machine is
+    the one that survives."""
+    def run(t):
+        pair = Live(t, "loop", f"{LONG} reboots=2 lines=400 {more}", conf=(AGAIN, AGAIN), machine=machine)
+        pair.args += ["-action", "reboot=reset"]
+        t.things.append(pair)
+        pair.start()
+        pair.goes_on(t.a, 5)
+        pair.protect()
+        for count in range(1, 3):
+            pair.wait_live(t.a, r"(?s)" + count * r"loop: reboots\r?\n.*loop: 2 hash.*", 240)
+            _until_again(pair)
+        pair.same()
+        t.a.power_off()
+        pairing.promote(t.b)
+        pair.goes_on(t.b, 20)
+    return run
+
+
+def _until_again(pair):
+    """It has lost its pairing by that, and has another one."""
+    t = pair.test
+    pair.wait_state(t.a, "primary", timeout=120)
+    pair.wait_state(t.b, "backup")
+
+
+add("protect_reboot", _reboots(""), timeout=400, kills=True)
+add("protect_reboot_triple_fault", _reboots("triple=1"), timeout=400, kills=True, more=1)
+
+
 # --- what the guest is at ---------------------------------------------------------
 
 @test(timeout=240, more=1)
