@@ -16,7 +16,7 @@ static void print_usage(FILE *to)
 	fputs("\n"
 	      "BACKEND is tty:PATH, file:PATH, socket:PATH or pty; ID that of a -chardev ringbuf.\n"
 	      "-j prints JSON; --control PATH names ftd's socket (" FT_CONTROL_SOCKET ").\n"
-	      "Commands can be abbreviated; the first that fits, in this order, is taken. See ftctl(8).\n",
+	      "Commands that do no harm can be abbreviated; the first that fits, in this order, is taken. See ftctl(8).\n",
 	      to);
 }
 

@@ -59,6 +59,7 @@ enum {
 	OPT_DISKS	= 1 << 7,
 	OPT_TOP		= 1 << 8,
 	OPT_DOWNTIME	= 1 << 9,
+	OPT_WHOLE	= 1 << 10,	/* none; its name must not be abbreviated */
 };
 
 enum ftctl_name { NAME_NONE, NAME_MAY, NAME_MUST };

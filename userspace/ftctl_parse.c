@@ -28,23 +28,23 @@ const struct ftctl_command ftctl_commands[] = {
 	{ "pair", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE, cmd_pair,
 	  "pair NAME --peer HOST[:PORT] [--peer-name NAME] [--second HOST[:PORT]] " SETTINGS " [--qmp PATH " CONSOLES "]",
 	  "protect it: this host leads, the peer follows", NULL },
-	{ "promote", NAME_MUST, OPT_FORCE, cmd_promote, "promote NAME [--force]",
+	{ "promote", NAME_MUST, OPT_FORCE | OPT_WHOLE, cmd_promote, "promote NAME [--force]",
 	  "the other host is down: let the guest go on here", NULL },
 	{ "protect", NAME_MUST, OPT_PEER | OPT_SETTINGS | OPT_QMP | OPT_CONSOLE | OPT_DOWNTIME, cmd_protect,
 	  "protect NAME --peer HOST[:PORT] [--peer-name NAME] [--second HOST[:PORT]] [--downtime MS] " SETTINGS
 	  " [--qmp PATH " CONSOLES "]",
 	  "the same for a guest that runs: the peer gets a backup of it", NULL },
-	{ "unprotect", NAME_MUST, 0, cmd_unprotect, "unprotect NAME",
+	{ "unprotect", NAME_MUST, OPT_WHOLE, cmd_unprotect, "unprotect NAME",
 	  "the opposite: it goes on alone, and the peer's QEMU of it ends", NULL },
-	{ "unpair", NAME_MUST, 0, cmd_unpair, "unpair NAME",
+	{ "unpair", NAME_MUST, OPT_WHOLE, cmd_unpair, "unpair NAME",
 	  "end that: the guest goes on where it is live", NULL },
-	{ "fence", NAME_MUST, 0, cmd_fence, "fence NAME",
+	{ "fence", NAME_MUST, OPT_WHOLE, cmd_fence, "fence NAME",
 	  "it has lost its peer: it goes on there, and never again here", NULL },
-	{ "switchover", NAME_MUST, 0, cmd_switchover, "switchover NAME",
+	{ "switchover", NAME_MUST, OPT_WHOLE, cmd_switchover, "switchover NAME",
 	  "this host's backup and its primary change places", NULL },
 	{ "pause", NAME_MUST, 0, cmd_pause, "pause NAME", "let the guest stand still, protected or not", NULL },
 	{ "resume", NAME_MUST, 0, cmd_resume, "resume NAME", "let it go on", NULL },
-	{ "detach", NAME_MUST, 0, cmd_detach, "detach NAME", "let go of a guest that is not paired", NULL },
+	{ "detach", NAME_MUST, OPT_WHOLE, cmd_detach, "detach NAME", "let go of a guest that is not paired", NULL },
 	{ "verify", NAME_MUST, OPT_DISKS, cmd_verify, "verify NAME [--disks]",
 	  "compare all of the guest's registers and memory, or its disks, with the backup's", NULL },
 	{ "stats", NAME_MAY, OPT_WATCH, cmd_stats, "stats [NAME] [--watch [SECONDS]]",
@@ -70,9 +70,19 @@ const struct ftctl_command *ftctl_find(const char *word)
 		if (!strcmp(c->name, word))
 			return c;
 	for (c = ftctl_commands; c->name; c++)
-		if (!strncmp(c->name, word, strlen(word)))
+		if (!(c->options & OPT_WHOLE) && !strncmp(c->name, word, strlen(word)))
 			return c;
 	return NULL;
+}
+
+static int no_command(const char *word, struct fterr *err)
+{
+	const struct ftctl_command *c;
+
+	for (c = ftctl_commands; *word && c->name; c++)
+		if (!strncmp(c->name, word, strlen(word)))
+			return ft_fail(err, -EINVAL, "\"%.40s\" may be a slip: say %s in full", word, c->name);
+	return ft_fail(err, -EINVAL, "there is no command \"%.40s\"", word);
 }
 
 static bool asks_for_help(const char *word)
@@ -177,7 +187,7 @@ int ftctl_parse(struct ftctl *ctl, const struct ftctl_command **command, int arg
 		} else if (!c) {
 			c = ftctl_find(argv[i]);
 			if (!c)
-				return ft_fail(err, -EINVAL, "there is no command \"%.40s\"", argv[i]);
+				return no_command(argv[i], err);
 		} else if (c->verbs && !verb) {
 			if (take_verb(ctl, c, argv[i], err))
 				return err->code;
