@@ -28,10 +28,15 @@ bool ft_process_gone(pid_t pid)
 }
 
 /* The number of the only kvm-vm descriptor of the process, or -errno. */
+static int may_not_look(pid_t pid, int code, struct fterr *err)
+{
+	return ft_fail(err, code, "cannot look at QEMU's process %d: %s; run as root", pid, strerror(-code));
+}
+
 static int find_vm(pid_t pid, struct fterr *err)
 {
 	char path[64], target[64];
-	int found = -1, n = 0;
+	int found = -1, n = 0, refused = 0;
 	struct dirent *e;
 	ssize_t len;
 	DIR *dir;
@@ -39,12 +44,15 @@ static int find_vm(pid_t pid, struct fterr *err)
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
-		return ft_fail(err, -errno, "cannot look at QEMU's process %d: %s; run as root", pid,
-			       strerror(errno));
+		return may_not_look(pid, -errno, err);
 	while ((e = readdir(dir))) {
 		len = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
-		if (len < 0)
+		if (len < 0) {
+			/* a list that may be read, of what may not be */
+			if (errno == EACCES || errno == EPERM)
+				refused = -errno;
 			continue;
+		}
 		target[len] = '\0';
 		if (!strcmp(target, "anon_inode:kvm-vm")) {
 			found = atoi(e->d_name);
@@ -52,6 +60,8 @@ static int find_vm(pid_t pid, struct fterr *err)
 		}
 	}
 	closedir(dir);
+	if (!n && refused)
+		return may_not_look(pid, refused, err);
 	if (!n)
 		return ft_fail(err, -ENXIO, "this QEMU (process %d) does not use KVM; start it with -accel kvm",
 			       pid);
