@@ -40,7 +40,9 @@ static void commands(void)
 	CHECK(!parse("stats --watch") && ctl.watch == 1);
 	CHECK(!parse("stats --watch 5 web") && ctl.watch == 5 && !strcmp(ctl.name, "web"));
 	CHECK(!parse("stats --watch web") && ctl.watch == 1 && !strcmp(ctl.name, "web"));
-	CHECK(!parse("pr web") && command->run == cmd_promote && !ctl.force);
+	CHECK(!parse("pr web --peer b") && command->run == cmd_protect);
+	CHECK(!parse("promote web") && command->run == cmd_promote && !ctl.force);
+	CHECK(refuses("prom web", "say promote in full") && refuses("f web", "say fence in full"));
 	CHECK(!parse("promote web --force") && ctl.force);
 	CHECK(!parse("verify web") && command->run == cmd_verify && !ctl.disks);
 	CHECK(!parse("verify web --disks -j") && ctl.disks && ctl.json);
@@ -162,7 +164,8 @@ static void device_words(void)
 	CHECK(refuses("device add d0 guest g kind net no 1 socket s tap t shared", "shared is nothing for kind net"));
 	CHECK(refuses("device del d0 shared", "takes a name and no more"));
 	CHECK(refuses("device add d0 guest g kind blk no 1 socket s file f readonly discard", "discards nothing"));
-	CHECK(!parse("d web") && command->run == cmd_detach);
+	CHECK(!parse("detach web") && command->run == cmd_detach);
+	CHECK(!parse("d") && command->run == cmd_device);
 	CHECK(refuses("attach web --qmp q --tap t", "attach takes no --tap"));
 }
 
