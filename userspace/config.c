@@ -193,15 +193,19 @@ static const char *all_sections(char *buf, size_t size)
 		if (k == i)
 			at += snprintf(buf + at, size - at, "%s[%s]", at ? ", " : "", keys[i].section);
 	}
+	if (at < size)
+		snprintf(buf + at, size - at, ", [device NAME]");
 	return buf;
 }
 
 static void begin_section(struct reading *r, char *text)
 {
+	static const char device[] = "device ";
 	char all[256];
 	char *end = strchr(text, ']');
 	size_t i;
 
+	config_device_end(r);
 	r->section = NULL;
 	r->named = r->line;
 	if (!end || end[1]) {
@@ -209,6 +213,10 @@ static void begin_section(struct reading *r, char *text)
 		return;
 	}
 	*end = '\0';
+	if (!strncmp(text + 1, device, strlen(device))) {
+		config_device_begin(r, text + 1 + strlen(device));
+		return;
+	}
 	for (i = 0; i < ARRAY_SIZE(keys) && !r->section; i++)
 		if (!strcmp(keys[i].section, text + 1))
 			r->section = keys[i].section;
@@ -248,7 +256,9 @@ static void read_line(struct reading *r, char *text)
 		return;
 	}
 	*equals = '\0';
-	if (r->section)
+	if (r->device)
+		config_device_put(r, strip(text), strip(equals + 1));
+	else if (r->section)
 		put_key(r, strip(text), strip(equals + 1));
 	else if (!r->named)
 		config_complain(r, r->line, "%s is in no section; say one of %s before it", strip(text),
@@ -275,6 +285,7 @@ static int read_file(struct reading *r, FILE *file)
 	if (!r->oom && !feof(file))
 		ret = errno ? -errno : -EIO;
 	free(line);
+	config_device_end(r);
 	return r->oom ? -ENOMEM : ret;
 }
 
@@ -308,6 +319,7 @@ void ftconfig_free(struct ftconfig *c)
 	free(c->link.peer_name);
 	free(c->link.psk_file);
 	free(c->link.second);
+	json_decref(c->devices);
 	free(c);
 }
 
@@ -320,10 +332,12 @@ int ftconfig_read(const char *path, struct ftconfig **config,
 
 	*config = NULL;
 	r.c = calloc(1, sizeof(*r.c));
-	if (r.c)
+	if (r.c) {
 		r.c->file = strdup(path ? path : FT_CONFIG_FILE);
-	if (!r.c || !r.c->file) {
-		free(r.c);
+		r.c->devices = json_array();
+	}
+	if (!r.c || !r.c->file || !r.c->devices) {
+		ftconfig_free(r.c);
 		say(arg, "no memory for the configuration");
 		return -ENOMEM;
 	}

@@ -6,6 +6,7 @@
 #ifndef FTKVM_CONFIG_H
 #define FTKVM_CONFIG_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -41,6 +42,7 @@ enum ftlink_security {
  *	share goes live by itself without one
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby: again.h
  * @metrics: [metrics]; @listen is NULL where none are served
+ * @devices: a list of all [device NAME], each as device_config() has it; the main loop's
  * @link: [link]; what belongs to another security is NULL, and so is what was not said;
  *	@timeout_ms: of a guest that is attached, 0: the module's own; @second: the other host's
  *	address by another way
@@ -73,6 +75,7 @@ struct ftconfig {
 	struct {
 		char *listen;
 	} metrics;
+	json_t *devices;
 	struct {
 		enum ftlink_security security;
 		char *ca, *cert, *key, *peer_name, *psk_file;

@@ -17,6 +17,8 @@
  * @line: its number
  * @named: the line of the last section's name; 0: there was none yet
  * @seen: in which line each key was; 0: not yet
+ * @device: what is said of the device of that section, which begins in line @device_line, or
+ *	NULL; @device_bad: of it something was complained of
  * @bad: something was complained of
  * @oom: and something else went wrong
  */
@@ -27,7 +29,9 @@ struct reading {
 	const char *section;
 	int line, named;
 	int seen[NUMBER_MAX];
-	bool bad, oom;
+	json_t *device;
+	int device_line;
+	bool device_bad, bad, oom;
 };
 
 /* A key; @put takes the value or complains, and @at, @min, @max are for it. */
@@ -40,6 +44,11 @@ struct key {
 
 /* Say what is wrong, in which line (0: in none) and the remedy; then the file is no good. */
 void config_complain(struct reading *r, int line, const char *fmt, ...) __printf(3, 4);
+
+/* A section [device NAME] begins; a key of it; it is over, if there is one. */
+void config_device_begin(struct reading *r, const char *name);
+void config_device_put(struct reading *r, const char *name, const char *value);
+void config_device_end(struct reading *r);
 
 /* The @put of the keys. */
 void config_put_text(struct reading *r, const struct key *k, const char *value);

@@ -22,6 +22,7 @@ struct disk_recv;
  * @backend: a file's or block device's path; a tap's name, or a macvtap's path
  * @discard: offer DISCARD and WRITE_ZEROES
  * @shared: the other host reaches the same @backend
+ * @configured: ftd's configuration has it
  * @conn: its QEMU's connection, or that of who has said nothing yet, or NULL
  * @copy: another host's ftd writes its image, or NULL
  * @listen_fd: -1: its socket could not be made; that is tried again
@@ -33,7 +34,7 @@ struct device {
 	char name[FTKVM_NAME_MAX + 1];
 	char guest[FTKVM_NAME_MAX + 1];
 	uint32_t kind, no;
-	bool readonly, discard, shared, yielded;
+	bool readonly, discard, shared, yielded, configured;
 	char user[64];
 	uid_t uid;
 	char socket[108];
@@ -51,11 +52,17 @@ extern struct device *ftd_devices;
 
 /* NULL: there is none. */
 struct device *device_find(const char *name);
-/* What is asked for, and saved: a device of it that nobody knows, or NULL with a text; and back. */
+/*
+ * What is asked for, and saved, and back: a device of it that nobody knows, or NULL with a text.
+ * device_new() looks at those that there are, device_parse() does not; free() it.
+ */
 struct device *device_new(json_t *config, struct fterr *err);
+struct device *device_parse(json_t *config, struct fterr *err);
 json_t *device_config(const struct device *d);
 /* Let its QEMU come; it is in the list then. 0, or -errno with a text: it is the caller's still. */
 int device_begin(struct device *d, struct fterr *err);
+/* One of them is another than it was. */
+void devices_save(void);
 /* Forget it. No QEMU has it. */
 void device_end(struct device *d);
 
@@ -63,6 +70,8 @@ void device_end(struct device *d);
 struct client;
 int device_add(struct client *client, json_t *request, struct fterr *err);
 int device_del(struct client *client, json_t *request, struct fterr *err);
+/* The configuration has these: [config, ...]. Others that it had go, unless a QEMU has them. */
+void devices_configure(json_t *wanted);
 /* All of them, for "devices". */
 json_t *devices_json(void);
 

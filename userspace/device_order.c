@@ -139,17 +139,11 @@ static void del_settle(struct op *op)
 		device_end(d);
 }
 
-int device_del(struct client *client, json_t *request, struct fterr *err)
+static int del(struct client *client, struct device *d, struct fterr *err)
 {
-	const char *name = request_string(request, "name");
-	struct device *d = name ? device_find(name) : NULL;
 	struct op *op;
-	int ret;
+	int ret = check_unused(d, err);
 
-	if (!d)
-		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
-			       name ? name : "without a name");
-	ret = check_unused(d, err);
 	if (ret)
 		return ret;
 	op = op_new("device del", d->name, del_work);
@@ -159,4 +153,75 @@ int device_del(struct client *client, json_t *request, struct fterr *err)
 	op->client = client;
 	op_start(op);
 	return 0;
+}
+
+int device_del(struct client *client, json_t *request, struct fterr *err)
+{
+	const char *name = request_string(request, "name");
+	struct device *d = name ? device_find(name) : NULL;
+
+	if (!d)
+		return ft_fail(err, -ENOENT, "there is no device %.64s; \"ftctl device\" shows those there are",
+			       name ? name : "without a name");
+	return del(client, d, err);
+}
+
+/* --- of the configuration --------------------------------------------------- */
+
+static bool wants(json_t *wanted, const char *name)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(wanted, i, one)
+		if (!strcmp(request_string(one, "name"), name))
+			return true;
+	return false;
+}
+
+/* There is one of that name, and it was added by hand, or is of a former configuration. */
+static void change(struct device *d, json_t *one)
+{
+	bool was = d->configured, same;
+	struct fterr err;
+	json_t *now;
+
+	d->configured = true;
+	now = device_config(d);
+	same = json_equal(now, one);
+	json_decref(now);
+	if (same && was)
+		return;
+	if (same)
+		devices_save();
+	else if (check_unused(d, &err))
+		ft_log(SD_WARNING, "%s: it is not changed; do that, and reload ftd", err.text);
+	else
+		device_end(d);
+}
+
+void devices_configure(json_t *wanted)
+{
+	struct device *d, *next;
+	struct fterr err;
+	json_t *one;
+	size_t i;
+
+	for (d = ftd_devices; d; d = next) {
+		next = d->next;
+		if (!d->configured || wants(wanted, d->name))
+			continue;
+		d->configured = false;
+		if (del(NULL, d, &err))
+			ft_log(SD_WARNING, "%s: it stays, though the configuration does not have it any more; do that, and: "
+			       "ftctl device del %s", err.text, d->name);
+		devices_save();
+	}
+	json_array_foreach(wanted, i, one) {
+		d = device_find(request_string(one, "name"));
+		if (d)
+			change(d, one);
+		if (!device_find(request_string(one, "name")) && device_add(NULL, one, &err))
+			ft_log(SD_WARNING, "device %s of the configuration: %s", request_string(one, "name"), err.text);
+	}
 }

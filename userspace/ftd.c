@@ -276,6 +276,7 @@ static void reload_take(struct reload *r)
 		secure_free(r->secure);
 	} else {
 		secure_use(r->secure);
+		devices_configure(ftd_config()->devices);
 		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] and [metrics] needs a restart");
 	}
 	reload_end(r);
@@ -508,6 +509,7 @@ int main(int argc, char **argv)
 	}
 	guests_restore();
 	devices_restore();
+	devices_configure(ftd_config()->devices);
 	ft_log(SD_NOTICE, "version %s, peers' port %d by %s, control socket %s", FTKVM_VERSION, peer_port(),
 	       secure_words(), control);
 	sd_notify(0, "READY=1");

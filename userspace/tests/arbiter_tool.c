@@ -49,7 +49,7 @@ static int show(const struct ftconfig *c)
 
 	for (i = 0; i < c->arbiter.n_endpoints; i++)
 		json_array_append_new(endpoints, json_string(c->arbiter.endpoints[i]));
-	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si sb} s{sb sb so} s{ss*} s{si ss*}}",
+	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si sb} s{sb sb so} s{ss*} s{si ss*} sO}",
 			       "ftd", "control", c->control, "listen", c->listen, "state", c->state,
 			       "arbiter", "type", c->arbiter.type, "path", c->arbiter.path, "endpoints", endpoints,
 			       "ca", c->arbiter.ca, "cert", c->arbiter.cert, "key", c->arbiter.key,
@@ -61,7 +61,8 @@ static int show(const struct ftconfig *c)
 			       "guests", "start", c->guests.start, "protect-again", c->guests.protect_again,
 			       "standby", standby,
 			       "metrics", "listen", c->metrics.listen,
-			       "link", "timeout-ms", c->link.timeout_ms, "second", c->link.second));
+			       "link", "timeout-ms", c->link.timeout_ms, "second", c->link.second,
+			       "devices", c->devices));
 }
 
 static json_t *answer(int ret, const bool *won, const struct fterr *err)

@@ -24,6 +24,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
 
 DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30, "shared-unfenced": False}, "guests": {"start": False, "protect-again": False, "standby": []},
             "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
+DEVICE = {"guest": "web", "readonly": False, "discard": False, "shared": False, "configured": True}
 
 
 @test
@@ -55,11 +56,18 @@ def configuration_taken(w):
             ("[link]\nsecond = [::1]:70", {"link": {"timeout-ms": 0, "second": "[::1]:70"}}),
             ("[link]\nsecurity = plain", {}), ("[link]\nca = {hook}\nsecurity = plain".format(hook=hook), {}),
             ("[fence]\nshared-disks = hook", {}), ("[fence]\nshared-disks = unfenced", {"fence": {"shared-unfenced": True}}),
-            (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}})):
+            (f"[fence]\ntimeout-s = 3600\nhook = {hook}", {"fence": {"timeout-s": 3600, "hook": hook}}),
+            ("[device d0]\nguest = web\nkind = blk\nno = 0\nsocket = /s/d 0\nfile = /i\nreadonly = yes\nshared = yes\n"
+             "[ftd]\ncontrol = /c\n[device n]\nkind=net\ntap=t\nguest=web\nno=1\nsocket=/s/n\nuser = root\ndiscard = no",
+             {"ftd": {"control": "/c"}, "devices": [
+                 {**DEVICE, "name": "d0", "kind": "blk", "no": 0, "socket": "/s/d 0", "file": "/i", "readonly": True,
+                  "shared": True},
+                 {**DEVICE, "name": "n", "kind": "net", "no": 1, "socket": "/s/n", "tap": "t", "user": "root", "uid": 0}]})):
         conf = write(w, text)
         code, out, err = run(w, "ftd", "--check", "--config", conf)
         need((code, out, err) == (0, f"{conf}: good\n", ""), f"{text!r}: {code} {out}{err}")
         got = json.loads(run(w, "arbiter-tool", conf)[1])
+        need(got.pop("devices") == want.get("devices", []), f"{text!r}: {got}")
         need(got == {name: {**part, **want.get(name, {})} for name, part in DEFAULTS.items()}, f"{text!r}: {got}")
 
 
@@ -69,9 +77,10 @@ def configuration_refused(w):
     hook, plain = write(w, "#!/bin/sh\n", "hook", 0o755), write(w, "x\n", "plain")
     secret, empty = write(w, "pw\n", "secret", 0o600), write(w, "", "empty", 0o600)
     etcd = "[arbiter]\ntype = etcd\nendpoints = https://a:1\n"
+    disk = "[device d]\nguest = web\nkind = blk\nno = 0\nsocket = /s\nfile = /i\n"
     for text, line, cause in (
             ("[arbitr]\ntype = file", 1, r"no section \[arbitr\]; there are "
-             r"\[arbiter\], \[fence\], \[link\], \[guests\], \[ftd\], \[metrics\]$"),
+             r"\[arbiter\], \[fence\], \[link\], \[guests\], \[ftd\], \[metrics\], \[device NAME\]$"),
             ("[nix]", 1, r"no section \[nix\]"),
             ("[ftd", 1, "is no section; say"), ("[ftd] # x", 1, "is no section; say"),
             ("\n\nlisten = :1", 3, r"listen is in no section; say one of .*\[ftd\]"),
@@ -135,7 +144,23 @@ def configuration_refused(w):
             (f"[fence]\nhook = {w.dir}", 2, "is no file"),
             ("[fence]\nhook = /nix/nix", 2, "can't be run: No such file"),
             ("[fence]\ntimeout-s = 5", 2, "of no use without hook"),
-            (f"[fence]\nhook = {hook}\ntimeout-s = 0", 3, "give a number from 1 to 3600")):
+            (f"[fence]\nhook = {hook}\ntimeout-s = 0", 3, "give a number from 1 to 3600"),
+            ("[device]", 1, r"no section \[device\]; there are"), ("[device ../d]", 1, "is no device's name; say"),
+            (disk + "[device d]", 7, r"a \[device d\] already; leave"),
+            (disk + "no = 1", 7, "no is given in this section already; leave"),
+            (disk + "size = 1", 7, "no key size; see"), (disk + "readonly =", 7, "readonly has no value; give"),
+            (disk + "shared = on", 7, "shared = on is no choice; say yes or no"),
+            (disk + "user = no such", 7, "is no user of this host; correct"),
+            (disk + "tap = t", 1, "a disk has a file, a card has a tap; leave"),
+            (disk.replace("no = 0", "no = 256"), 4, "no = 256 is no device's number; give"),
+            (disk.replace("no = 0", "no = +1"), 4, "is no device's number; give"),
+            (disk.replace("no = 0", "no = 99999999999999999999"), 4, "is no device's number; give"),
+            (disk.replace("guest = web", "# none"), 1, "which guest's is it.*; see ftd"),
+            (disk.replace("blk", "tape"), 1, "is of kind blk or net; see ftd"),
+            (disk.replace("file = /i", "# none"), 1, "needs .file.*; see ftd"),
+            (disk.replace("/s", "s"), 1, "absolute paths; see ftd"),
+            (disk + disk.replace("d]", "e]").replace("/s", "/t"), 7, "d and e have the same guest and number; give"),
+            (disk + disk.replace("d]", "e]").replace("no = 0", "no = 1"), 7, "d and e have the same socket; give")):
         conf = write(w, text)
         code, out, err = run(w, "ftd", "--check", "--config", conf)
         need(code == 1 and not out, f"{text!r}: ended with {code}, said {out}{err}")

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pwd
+import signal
 import socket
 import stat
 
@@ -96,6 +97,61 @@ def device_list_survives(w):
     wait_for(lambda: not ftd.ask(cmd="devices")["devices"][0]["trouble"], "its trouble is over")
     ftd.process.terminate()
     need(ftd.process.wait(60) == 0, "ftd did not end in order")
+
+
+@test
+def device_of_the_configuration(w):
+    """It is there when ftd is; what is changed, goes or comes in the file does so at a reload, unless a QEMU
+    has it; and what was added by hand stays."""
+    def disk(name, no, more=""):
+        return (f"[device {name}]\nguest = web\nkind = blk\nno = {no}\nsocket = {w.path(name)}\n"
+                f"file = {image}\nreadonly = yes\n{more}")
+
+    def configure(*parts):
+        with open(conf, "w", encoding="ascii") as file:
+            file.write("".join(parts))
+
+    def reload(*parts):
+        before = ftd.log.count("read again")
+        configure(*parts)
+        ftd.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: ftd.log.count("read again") > before, "the configuration is read again")
+
+    def found():
+        return {d["name"]: (d["no"], d.get("configured", False)) for d in ftd.ask(cmd="devices")["devices"]}
+
+    image, conf = w.path("image"), w.path("conf")
+    with open(image, "wb") as file:
+        file.truncate(1 << 20)
+    os.mkdir(w.path("module"))
+    configure(disk("d0", 0), disk("d1", 1))
+    ftd = w.ftd("ftd", "--config", conf, program="ftd-alone", env={"FTKVM_STANDIN": w.path("module")})
+    wait_for(lambda: found() == {"d0": (0, True), "d1": (1, True)}, "they are there")
+    need(ftd.ask(cmd="device-add", name="hand", guest="web", kind="blk", no=9, socket=w.path("hand"),
+                 file=w.path("other"))["ok"], "it can't be added by hand")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(w.path("d0"))
+        ask_config(client)
+        reload(disk("d2", 2), disk("d1", 3))
+        wait_for(lambda: found() == {"d0": (0, False), "d1": (3, True), "d2": (2, True), "hand": (9, False)},
+                 "d1 is changed and d2 there; d0 is in use")
+        need_match("device d0 is in use.*it stays.*ftctl device del d0", ftd.log)
+        reload(disk("d2", 4), disk("d0", 5))
+        wait_for(lambda: found() == {"d0": (0, True), "d2": (4, True), "hand": (9, False)}, "d1 goes, d2 is changed")
+        need_match("device d0 is in use.*it is not changed; do that, and reload", ftd.log)
+    wait_for(lambda: not ftd.ask(cmd="devices")["devices"][0]["connected"], "its QEMU is gone")
+    reload(disk("d0", 5), disk("hand", 9))
+    wait_for(lambda: found() == {"d0": (5, True), "hand": (9, True)}, "d0 is changed, and the other of the file's")
+    # what is in the list and not in the file any more goes when ftd comes back
+    ftd.process.kill()
+    ftd.process.wait()
+    configure(disk("hand", 9))
+    ftd = w.ftd("ftd", "--config", conf, program="ftd-alone", env={"FTKVM_STANDIN": w.path("module")})
+    wait_for(lambda: found() == {"hand": (9, True)}, "d0 is gone")
+    configure("[device d0]\nno = 1")
+    ftd.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "stays as it was" in ftd.log, "a bad file is refused")
+    need(found() == {"hand": (9, True)}, f"a bad file changes something: {found()}")
 
 
 @test

@@ -82,10 +82,11 @@ def configuration_is_documented(w):
     """Each key is in ftd(8) and in the file that is installed, which is good as it is; and no other."""
     keys = {(section, name) for section, name in
             re.findall(r'\{ "([a-z]+)", "([a-z-]+)", config_put_', text("config.c", SOURCE))}
+    keys.update(("device", name) for name in re.findall(r'\{ "([a-z]+)", put_', text("config_device.c", SOURCE)))
     need(len(keys) > 20, f"the keys are {keys}")
     section, sample = None, set()
     for line in text("ftd.conf", SOURCE).splitlines():
-        header = re.fullmatch(r"\[([a-z]+)\]", line)
+        header = re.fullmatch(r"#?\[([a-z]+)(?: [a-z0-9-]+)?\]", line)
         key = re.match(r"#?([a-z-]+) *=", line)
         section = header[1] if header else section
         if key:
@@ -93,7 +94,7 @@ def configuration_is_documented(w):
     need(sample == keys, f"ftd.conf and ftd differ in {sample ^ keys}")
     manual, told = page("ftd.8"), set()
     for part in re.split(r"^\.SS ", manual, flags=re.MULTILINE)[1:]:
-        name = re.match(r"\[([a-z]+)\]", part)
+        name = re.match(r"\[([a-z]+)(?: \\fINAME\\fR)?\]", part)
         for line in re.findall(r"^\.TP\n(\.BR? .*)$", part.split("\n.SH ")[0], re.MULTILINE):
             told.update((name[1], word) for word in re.findall(r"[a-z][a-z-]+", line))
     need(keys <= told, f"ftd(8) lacks {keys - told}")
