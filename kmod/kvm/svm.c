@@ -307,13 +307,16 @@ static bool svm_is_dr_exit(struct kvm_vcpu *vcpu)
 int ftkvm_hook_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fp)
 {
 	struct ftkvm_replica *r;
+	enum ftkvm_mode mode;
 	struct svm_sync s;
 	int ret;
 
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(vcpu->kvm);
 again:
-	if (r && vcpu == r->vcpu && r->armed_vmcb && ftkvm_mode(r) == FTKVM_MODE_PASS &&
+	/* once: of an exit that is ours under one mode, KVM may know nothing under the next */
+	mode = r ? ftkvm_mode(r) : FTKVM_MODE_PASS;
+	if (r && vcpu == r->vcpu && r->armed_vmcb && mode == FTKVM_MODE_PASS &&
 	    fp == EXIT_FASTPATH_NONE && svm_is_tsc_exit(r)) {
 		/* gone solo meanwhile: the intercept was ours, KVM has no handler */
 		svm_sync_crs(vcpu);
@@ -321,13 +324,13 @@ again:
 		ret = 1;
 		goto out;
 	}
-	if (!r || !r->started || vcpu != r->vcpu || ftkvm_mode(r) == FTKVM_MODE_PASS) {
+	if (!r || !r->started || vcpu != r->vcpu || mode == FTKVM_MODE_PASS) {
 		ret = ftkvm_orig_svm_handle_exit(vcpu, fp);
 		goto out;
 	}
 	r->out_done = false;
 	r->out_kick = false;
-	if (ftkvm_mode_still(ftkvm_mode(r))) {
+	if (ftkvm_mode_still(mode)) {
 		svm_sync_crs(vcpu);
 		if (!ftkvm_log_wait(r) && ftkvm_mode(r) == FTKVM_MODE_PASS)
 			goto again;
