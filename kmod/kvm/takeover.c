@@ -64,5 +64,7 @@ void ftkvm_go_live(struct ftkvm_replica *r)
 	trace_ftkvm_takeover_end(r);
 	ftkvm_replica_event(r, FTKVM_EV_DRAINED, FTKVM_REASON_PROMOTED,
 			    "live since epoch %llu", r->epoch.nr);
+	/* what a device raised since then, and found a backup still */
+	ftkvm_inputs_noted(r);
 	ftkvm_fault(FTKVM_FAULT_LIVE_DONE);
 }
