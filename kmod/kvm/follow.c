@@ -12,6 +12,9 @@
 #include "trace.h"
 #include "vendor.h"
 
+/* Records that are gone through before anybody else has a turn. */
+#define FOLLOW_AT_ONCE	64
+
 static bool follow_at(const struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
 	struct ftkvm_point here = ftkvm_here(r);
@@ -264,6 +267,8 @@ static int follow_take_within(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8
  */
 int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 {
+	unsigned int n = 0;
+
 	r->plan.step = FTKVM_STEP_WAIT;
 	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
 		struct ftkvm_rec *rec;
@@ -278,6 +283,14 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		 */
 		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED && !r->verify.first)
 			return -EAGAIN;
+		/* a primary may log as fast as this, for ever */
+		if (++n % FOLLOW_AT_ONCE == 0) {
+			if (!may_wait)
+				return -EAGAIN;
+			cond_resched();
+			if (signal_pending(current))
+				return -EINTR;
+		}
 		if (r->out_logged) {
 			/* an interrupted wait: the instruction exits again */
 			follow_run(r, r->margin + FTKVM_PERIOD_LEAST);
