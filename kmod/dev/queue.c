@@ -26,11 +26,34 @@ static int guest_fault(struct ftkvm_devq *q, const struct kvm_memory_slot *slot)
 	return -EFAULT;
 }
 
+static void __user *guest_at(const struct kvm_memory_slot *slot, u64 gpa)
+{
+	return (void __user *)(slot->userspace_addr + (gpa - gfn_to_gpa(slot->base_gfn)));
+}
+
+/* A ring's index, which the guest may be writing: by a copy it could be had in halves. */
+static bool guest_is_index(u64 gpa, u32 len)
+{
+	return len == sizeof(u16) && IS_ALIGNED(gpa, sizeof(u16));
+}
+
+static int guest_read_index(struct ftkvm_devq *q, u64 gpa, u16 *index)
+{
+	struct kvm_memory_slot *slot = gfn_to_memslot(q->dev->kvm, gpa_to_gfn(gpa));
+
+	if (!slot || slot->flags & KVM_MEMSLOT_INVALID ||
+	    get_user(*index, (u16 __user *)guest_at(slot, gpa)))
+		return guest_fault(q, slot);
+	return 0;
+}
+
 static int guest_read(void *priv, u64 gpa, void *buf, u32 len)
 {
 	struct ftkvm_devq *q = priv;
 	u32 at = 0, n;
 
+	if (guest_is_index(gpa, len))
+		return guest_read_index(q, gpa, buf);
 	for (; at < len; at += n) {
 		gfn_t gfn = gpa_to_gfn(gpa + at);
 
@@ -49,6 +72,7 @@ static int guest_write(void *priv, u64 gpa, const void *buf, u32 len)
 {
 	struct ftkvm_devq *q = priv;
 	u32 at = 0, n;
+	int fault;
 
 	for (; at < len; at += n) {
 		gfn_t gfn = gpa_to_gfn(gpa + at);
@@ -57,9 +81,11 @@ static int guest_write(void *priv, u64 gpa, const void *buf, u32 len)
 		n = min_t(u32, len - at, PAGE_SIZE - offset_in_page(gpa + at));
 		if (!slot || (slot->flags & (KVM_MEM_READONLY | KVM_MEMSLOT_INVALID)))
 			return guest_fault(q, slot);
-		if (copy_to_user((void __user *)(slot->userspace_addr +
-						 gfn_to_gpa(gfn - slot->base_gfn) +
-						 offset_in_page(gpa + at)), buf + at, n))
+		if (guest_is_index(gpa, len))
+			fault = put_user(*(const u16 *)buf, (u16 __user *)guest_at(slot, gpa));
+		else
+			fault = copy_to_user(guest_at(slot, gpa + at), buf + at, n) != 0;
+		if (fault)
 			return guest_fault(q, slot);
 		if (slot->dirty_bitmap)
 			set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
