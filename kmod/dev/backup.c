@@ -167,13 +167,21 @@ static struct ftkvm_devq *follow_queue(struct ftkvm_replica *r, const struct ftk
 	_left < 0 || READ_ONCE((r)->detaching) ? -EINTR : _left ? 0 : -ETIME;	\
 })
 
+/* Is it so long since this input came to hand? Signals, which end a wait, don't stop that clock. */
+static bool follow_late(const struct ftkvm_replica *r, unsigned long limit)
+{
+	return time_after(jiffies, r->dev_since + limit);
+}
+
 /* Wait until userspace has done something with a device. 0, -EINTR, -ESTALE: nothing. */
 static int follow_await_news(struct ftkvm_replica *r, const struct ftkvm_input *in, u32 news)
 {
 	int ret = follow_wait(r, READ_ONCE(r->dev_news) != news);
 
-	if (ret == -EINTR)
+	if (ret == -EINTR && !follow_late(r, ftkvm_patience(r)))
 		return ret;
+	if (ret == -EINTR && !READ_ONCE(r->detaching))
+		ret = -ETIME;
 	/* an orphan has the guest alone: then there is no hurry */
 	if (ret == -ETIME && ftkvm_state(r) == FTKVM_STATE_BACKUP)
 		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_LOCAL,
@@ -214,7 +222,6 @@ static bool follow_compares(const struct ftkvm_replica *r)
  */
 static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 seq, bool sum)
 {
-	unsigned long began = jiffies;
 	int ret;
 
 	while (READ_ONCE(q->done) < seq) {
@@ -223,17 +230,15 @@ static int follow_await_disk(struct ftkvm_replica *r, struct ftkvm_devq *q, u64 
 		if (sum && !follow_compares(r))
 			return 0;
 		ret = follow_wait(r, READ_ONCE(q->done) >= seq);
-		if (ret == -EINTR)
-			return ret;
-		if (ret != -ETIME)
-			continue;
 		/* a stop of the queue may have taken the worker away */
-		queue_work(ftkvm_dev_work, &q->work);
-		if (time_after(jiffies, began + FTKVM_DISK_HANGS) &&
-		    ftkvm_state(r) == FTKVM_STATE_BACKUP)
+		if (ret)
+			queue_work(ftkvm_dev_work, &q->work);
+		if (ret && follow_late(r, FTKVM_DISK_HANGS) && ftkvm_state(r) == FTKVM_STATE_BACKUP)
 			ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_STORAGE,
 					    "the backup's storage of device %s does not answer",
 					    q->dev->name);
+		if (ret == -EINTR)
+			return ret;
 	}
 	return 0;
 }
@@ -277,11 +282,29 @@ static int follow_await_setup(struct ftkvm_replica *r, struct ftkvm_devq *q,
 	return ret;
 }
 
+/* This host's image is not the guest's disk any more. */
+static void follow_failed(struct ftkvm_replica *r, struct ftkvm_devq *q)
+{
+	char why[FTKVM_DETAIL_MAX / 2];
+
+	ftkvm_disk_faults(q->dev, why, sizeof(why));
+	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_STORAGE,
+			    "the backup's storage of device %s has failed (%s)", q->dev->name,
+			    *why ? why : "by a fault that was asked for");
+}
+
+static u64 follow_faults(struct ftkvm_devq *q)
+{
+	char why[FTKVM_DETAIL_MAX / 2];
+
+	return ftkvm_disk_faults(q->dev, why, sizeof(why));
+}
+
 /* What was asked for before goes to this host's disk, as it went to the primary's. */
 static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 			const struct ftkvm_input *in)
 {
-	u64 next;
+	u64 next, faults = 0;
 	int ret;
 
 	ret = follow_await_setup(r, q, in);
@@ -291,10 +314,18 @@ static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 	if (q->dev->kind != FTKVM_UAPI_DEV_NET && !q->dev->store.shared) {
 		mutex_lock(&q->lock);
 		next = q->fifo->next;
+		/* once: a signal brings us here again */
+		if (!q->drain)
+			q->drain_faults = follow_faults(q);
+		faults = q->drain_faults;
 		q->drain = true;
 		mutex_unlock(&q->lock);
 		queue_work(ftkvm_dev_work, &q->work);
 		ret = follow_await_disk(r, q, next, false);
+		if (!ret && follow_faults(q) != faults) {
+			follow_failed(r, q);
+			ret = -ESTALE;
+		}
 	}
 	ftkvm_devq_begin(q, r);
 	if (!ret) {
@@ -333,25 +364,18 @@ static int follow_arrived(struct ftkvm_vreq *req, const struct ftkvm_answer *a)
 static int follow_answer(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkvm_vreq *req,
 			 const struct ftkvm_answer *a, bool both)
 {
-	if (req->kind == FTKVM_VREQ_RX)
+	if (req->kind == FTKVM_VREQ_RX) {
+		/* it may have been deaf for the buffers that a packet in parts needs */
+		if (!ftkvm_vnet_fits(q->fifo, req->seq, a->len, q->dev->net.merge))
+			ftkvm_devq_take(q);
 		return follow_arrived(req, a);
+	}
 	if (a->len != ftkvm_lockstep_bytes(req, a->status))
 		return -ESTALE;
 	if (req->kind == FTKVM_VREQ_SUM)
 		return a->len && both ? ftkvm_sum_follow(r, q, req, a->data, a->len) : 0;
 	memcpy(req->data, a->data, a->len);
 	return 0;
-}
-
-/* This host's image is not the guest's disk any more. */
-static void follow_failed(struct ftkvm_replica *r, struct ftkvm_devq *q)
-{
-	char why[FTKVM_DETAIL_MAX / 2];
-
-	ftkvm_disk_faults(q->dev, why, sizeof(why));
-	ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_STORAGE,
-			    "the backup's storage of device %s has failed (%s)", q->dev->name,
-			    *why ? why : "by a fault that was asked for");
 }
 
 /* -ESTALE: it is not as at the primary. */
@@ -465,6 +489,10 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 
 		if (!ftkvm_input_of_device(in))
 			continue;
+		if (!r->dev_at) {
+			r->dev_at = true;
+			r->dev_since = jiffies;
+		}
 		q = follow_await(r, in);
 		if (IS_ERR(q))
 			return PTR_ERR(q);
@@ -478,6 +506,7 @@ int ftkvm_lockstep_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		ftkvm_dev_put(q->dev);
 		if (ret)
 			return ret;
+		r->dev_at = false;
 		ftkvm_fault(FTKVM_FAULT_DEV_FREED);
 	}
 	r->dev_applied = 0;
@@ -499,10 +528,18 @@ void ftkvm_lockstep_live(struct ftkvm_replica *r)
 	s64 no = -1;
 
 	r->dev_applied = 0;
+	r->dev_at = false;
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {
 			ftkvm_answers_drop(q, U64_MAX);
 			set_bit(FTKVM_DEVQ_CALL, &q->todo);
+			mutex_lock(&q->lock);
+			/* stopped while the log had it run: it is QEMU's to start now */
+			if (!q->ready && q->vq.at.num) {
+				ftkvm_devq_forget(q);
+				ftkvm_virtq_stop(&q->vq);
+			}
+			mutex_unlock(&q->lock);
 		}
 		if (dev->kind == FTKVM_UAPI_DEV_NET) {
 			ftkvm_net_forget(dev);

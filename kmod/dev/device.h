@@ -88,6 +88,7 @@ struct ftkvm_devq_stats {
  * @kick_entry: in its wait queue
  * @host_fault: guest memory could not be reached, which is not the driver's doing
  * @drain: backup: all is to be done, and what it would read forgotten
+ * @drain_faults: how often this host's disk had failed by then
  * @answer_lock: guards @answers, @answer_bytes, @bulk but for its @fresh
  * @answers: backup: struct ftkvm_answer
  * @answer_bytes: what they take
@@ -117,6 +118,7 @@ struct ftkvm_devq {
 	wait_queue_entry_t kick_entry;
 	bool host_fault;
 	bool drain;
+	u64 drain_faults;
 	spinlock_t answer_lock;		/* answers, @bulk */
 	struct list_head answers;
 	u64 answer_bytes;

@@ -243,6 +243,7 @@ void ftkvm_lockstep_reset(struct ftkvm_replica *r)
 	r->dev_took = false;
 	r->dev_turn = -1;
 	r->dev_applied = 0;
+	r->dev_at = false;
 	r->sums = (struct ftkvm_sums) { };
 	while ((dev = ftkvm_dev_next(r->kvm, &no))) {
 		ftkvm_for_each_devq(q, dev) {

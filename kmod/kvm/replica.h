@@ -225,6 +225,7 @@ struct ftkvm_replica {
 	struct work_struct event_work;
 	struct work_struct gone_work;
 	bool gone;				/* QEMU closed the vCPU */
+	bool stores_over;			/* ... and no disk that hosts share has a request of it */
 
 	/* log: primary vCPU -> send thread, or receive thread -> backup vCPU */
 	struct ftkvm_ring log;
@@ -297,6 +298,8 @@ struct ftkvm_replica {
 	bool dev_took;				/* primary: an END is of devices, too */
 	s64 dev_turn;				/* primary: whose device had its turn last */
 	u32 dev_applied;			/* backup: inputs of the END in hand that are done */
+	bool dev_at;				/* ... and the next one is begun, */
+	unsigned long dev_since;		/* jiffies: then */
 
 	u64 last_tsc;				/* told to the guest */
 	s64 tsc_ahead;				/* peer's TSC less ours, the most seen */
@@ -398,6 +401,7 @@ static inline bool ftkvm_has_run(const struct kvm_vcpu *vcpu)
 int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 int ftkvm_log_room(struct ftkvm_replica *r);
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable);
+bool ftkvm_log_proven(struct ftkvm_replica *r, u64 off);
 struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r);
 void ftkvm_log_consume(struct ftkvm_replica *r);
 int ftkvm_log_wait(struct ftkvm_replica *r);
