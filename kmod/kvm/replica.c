@@ -260,6 +260,8 @@ static void replica_gone_work(struct work_struct *work)
 	}
 	/* the backup may go on once it hears of the end: one of us is at what both share */
 	ftkvm_devs_gone(r->kvm, false);
+	WRITE_ONCE(r->stores_over, true);
+	wake_up_all(&r->wq);
 	if (ftkvm_mode(r) == FTKVM_MODE_LEAD)
 		ftkvm_lead_stop(r);
 	/* before the peer hears of it: nothing of this one reaches a disk any more */

@@ -132,7 +132,12 @@ static void pair_drain(struct ftkvm_replica *r)
 /* Of a guest that has stopped: does nothing of it reach a disk any more that both hosts share? */
 static bool pair_disks_quiet(struct ftkvm_replica *r)
 {
-	return ftkvm_stores_quiet(r->kvm, msecs_to_jiffies(READ_ONCE(r->timeout_ms)));
+	unsigned long timeout = msecs_to_jiffies(READ_ONCE(r->timeout_ms));
+
+	/* of one that is gone they are in no list any more, and may not have ended yet */
+	if (READ_ONCE(r->gone) && !wait_event_timeout(r->wq, READ_ONCE(r->stores_over), timeout))
+		return false;
+	return ftkvm_stores_quiet(r->kvm, timeout);
 }
 
 /*
