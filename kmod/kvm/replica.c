@@ -223,7 +223,7 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	/* a good-bye that waits there is to be said */
 	flush_work(&r->event_work);
 	if (r->link)
-		ftkvm_link_destroy(r->link);
+		ftkvm_link_stop(r->link);
 	ftkvm_second_end(r);
 	ftkvm_fault(FTKVM_FAULT_DETACH_UNLINKED);
 	/* an 8259's vector that found no open point is KVM's now */
@@ -232,8 +232,10 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 		kvm_make_request(KVM_REQ_EVENT, r->vcpu);
 		kvm_vcpu_kick(r->vcpu);
 	}
-	/* the link's last words */
+	/* both links' last words, said by who looks at them */
 	cancel_work_sync(&r->event_work);
+	if (r->link)
+		ftkvm_link_destroy(r->link);
 	ftkvm_counter_close(r);
 	ftkvm_hooks_put();
 	ftkvm_fault(FTKVM_FAULT_DETACHED);

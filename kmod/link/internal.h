@@ -37,6 +37,7 @@ struct ftkvm_link_acks {
  * @told: what it was told; under @wire.tx
  * @later: there is something in @want that waits for the next acknowledgment
  * @dead: no more frames, no more upcalls but down()
+ * @stopped: both threads have ended
  * @reason: why
  * @detail: the same in words
  * @tx_off: log bytes sent; under @wire.tx
@@ -58,6 +59,7 @@ struct ftkvm_link {
 	struct ftkvm_link_acks want;
 	struct ftkvm_link_acks told;
 	bool later;
+	bool stopped;
 	bool dead;
 	int reason;
 	char detail[FTKVM_DETAIL_MAX + 1];

@@ -533,20 +533,36 @@ void ftkvm_link_fail(struct ftkvm_link *l, int reason, const char *detail)
 }
 
 /**
- * ftkvm_link_destroy() - end the link and free it
- * @l: the link; nobody else uses it any more
+ * ftkvm_link_stop() - end the link
+ * @l: the link, which others may use yet; they find it dead
  *
  * A link that lives dies of FTKVM_REASON_UNPAIRED. When this returns, down() is
  * over.
  *
  * Context: Process; sleeps until upcalls that go on are over. Not from an upcall.
  */
-void ftkvm_link_destroy(struct ftkvm_link *l)
+void ftkvm_link_stop(struct ftkvm_link *l)
 {
 	ftkvm_link_fail(l, FTKVM_REASON_UNPAIRED, "this side ended the link");
+	if (!l->tx || l->stopped)
+		return;
+	kthread_stop(l->rx);
+	kthread_stop(l->tx);
+	l->stopped = true;
+}
+
+/**
+ * ftkvm_link_destroy() - end the link and free it
+ * @l: the link; nobody else uses it any more
+ *
+ * As ftkvm_link_stop(), which may have been called.
+ *
+ * Context: Process; sleeps until upcalls that go on are over. Not from an upcall.
+ */
+void ftkvm_link_destroy(struct ftkvm_link *l)
+{
+	ftkvm_link_stop(l);
 	if (l->tx) {
-		kthread_stop(l->rx);
-		kthread_stop(l->tx);
 		put_task_struct(l->rx);
 		put_task_struct(l->tx);
 	}

@@ -122,6 +122,7 @@ void ftkvm_link_fail(struct ftkvm_link *l, int reason, const char *detail);
  * Fail (UNPAIRED, if it was not dead), wait for both threads, free. No upcall
  * comes afterwards. Not from an upcall. Can sleep.
  */
+void ftkvm_link_stop(struct ftkvm_link *l);
 void ftkvm_link_destroy(struct ftkvm_link *l);
 
 #endif
