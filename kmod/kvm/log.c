@@ -253,8 +253,9 @@ void ftkvm_log_consume(struct ftkvm_replica *r)
 	trace_ftkvm_replay(r->epoch.nr, &r->rec);
 	r->have_rec = false;
 	r->look_alikes = 0;
-	WRITE_ONCE(r->consumed, r->consumed + r->rec_size);
+	/* room first: an acknowledgment that goes out meanwhile invites bytes for it */
 	ftkvm_ring_release(&r->log, r->rec_size);
+	WRITE_ONCE(r->consumed, r->consumed + r->rec_size);
 	r->st.records++;
 	/*
 	 * The primary's flow control needs to hear of it now and then only. What

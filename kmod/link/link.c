@@ -360,7 +360,8 @@ static bool ftkvm_link_want(struct ftkvm_link *l, u64 received, u64 consumed, u6
 	bool news;
 
 	raw_spin_lock_irqsave(&l->lock, flags);
-	want.received = max(l->want.received, received);
+	/* who consumes need not have heard yet that it is held */
+	want.received = max3(l->want.received, received, consumed);
 	want.consumed = max(l->want.consumed, consumed);
 	want.epoch = max(l->want.epoch, epoch);
 	news = l->later || memcmp(&want, &l->want, sizeof(want));
