@@ -358,11 +358,5 @@ void ftkvm_sums_end(struct ftkvm_replica *r)
  */
 bool ftkvm_sums_proven(struct ftkvm_replica *r)
 {
-	unsigned long flags;
-	u64 consumed;
-
-	spin_lock_irqsave(&r->flow_lock, flags);
-	consumed = r->flow.consumed;
-	spin_unlock_irqrestore(&r->flow_lock, flags);
-	return consumed >= READ_ONCE(r->sums.proof);
+	return ftkvm_log_proven(r, READ_ONCE(r->sums.proof));
 }

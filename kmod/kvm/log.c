@@ -155,6 +155,25 @@ static bool log_committed(struct ftkvm_replica *r)
 	return ret;
 }
 
+/**
+ * ftkvm_log_proven() - primary: has the backup consumed the log up to there?
+ * @r: the replica
+ * @off: log offset
+ *
+ * Context: any but NMI.
+ * Return: whether it has.
+ */
+bool ftkvm_log_proven(struct ftkvm_replica *r, u64 off)
+{
+	unsigned long flags;
+	bool ret;
+
+	spin_lock_irqsave(&r->flow_lock, flags);
+	ret = r->flow.consumed >= off;
+	spin_unlock_irqrestore(&r->flow_lock, flags);
+	return ret;
+}
+
 /* Nothing will be committed any more, and it is known who goes on. */
 static bool log_over(const struct ftkvm_replica *r)
 {

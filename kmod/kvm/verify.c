@@ -495,7 +495,8 @@ int ftkvm_replica_verify(const char *name, char *why, size_t size)
 		ftkvm_replica_done(r);
 		return ret;
 	}
-	if (READ_ONCE(r->verify.wanted)) {
+	/* asked for, or logged and the backup has yet to compare it */
+	if (READ_ONCE(r->verify.wanted) || !ftkvm_log_proven(r, r->verify.proof)) {
 		snprintf(why, size, "guest %s is being verified already", name);
 		ret = -EBUSY;
 	} else {
