@@ -16,7 +16,8 @@
  * The caller has made sure of room (ftkvm_log_room()). Does not wake the send
  * thread: see ftkvm_log_flush().
  * Context: vCPU thread, interrupts may be off.
- * Return: 0, or -errno when the record can't be written, which ends the pairing.
+ * Return: 0, or -errno when the record can't be written, which ends the pairing; but for
+ * one of a guest that has ended, which its backup hears of otherwise, too.
  */
 int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 {
@@ -31,6 +32,9 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 							 rec->type), buf, len);
 	if (!ret && !room)
 		ret = ftkvm_ring_write(&r->log, buf, len);
+	/* of a guest that has ended nobody is left but the backup: it must not be told to stop */
+	if (ret && READ_ONCE(r->gone))
+		return ret;
 	if (ret) {
 		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_LOCAL,
 				    "a log record of type %u could not be written (error %d)",
