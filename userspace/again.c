@@ -11,6 +11,7 @@
 #define WAIT_MS		2000	/* between one try and the next ... */
 #define WAIT_MAX_MS	60000	/* ... growing up to this */
 #define GOOD_MS		60000	/* what did not last as long is no success */
+#define RESET_NS	60000000000ULL	/* QEMU's word of it may be read late, or early */
 
 static int64_t wait_ms(const struct guest *g)
 {
@@ -52,6 +53,15 @@ void again_tried(struct guest *g, bool good)
 	g->again_at = ft_now_ms() + wait;
 }
 
+/* Is that what has ended its pairing, and not another time? */
+static bool was_reset(const struct guest *g)
+{
+	const struct history *h = history_find(g->name);
+	uint64_t reset = g->qmp.reset_ns;
+
+	return h && reset && (reset > h->since_ns ? reset - h->since_ns : h->since_ns - reset) < RESET_NS;
+}
+
 /*
  * It lost its peer. One that was unpaired is alone as somebody wants it so, or must be seen to.
  * What QEMU changes where the guest reboots is nobody's meddling.
@@ -64,7 +74,7 @@ static bool lost_peer(const struct guest *g, const struct ftreplica *r)
 	case FTKVM_REASON_LOCAL:
 		return false;
 	case FTKVM_REASON_GUEST_TOUCHED:
-		return r->state == FTKVM_UAPI_STATE_SOLO && g->qmp.reset;
+		return r->state == FTKVM_UAPI_STATE_SOLO && was_reset(g);
 	default:
 		return r->state == FTKVM_UAPI_STATE_SOLO;
 	}
@@ -127,9 +137,14 @@ static void look(void)
 		look_at_all(look_at);
 }
 
+static struct look_timer timer = { .usec = LOOK_US, .look = look };
+
 int again_init(struct fterr *err)
 {
-	static struct look_timer timer = { .usec = LOOK_US, .look = look };
-
 	return look_begin(&timer, err);
+}
+
+void again_end(void)
+{
+	look_end(&timer);
 }

@@ -10,6 +10,8 @@
 
 /* The main loop's, once. 0 or -errno with a text. */
 int again_init(struct fterr *err);
+/* ftd is to end: nothing more is begun. */
+void again_end(void);
 
 /* The main loop's: this guest is to be protected again, whatever the configuration says. */
 void again_wanted(struct guest *g);

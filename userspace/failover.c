@@ -133,8 +133,8 @@ static void keep_done(struct job *job)
 	enum ftheard_what what = heard_of(k->ret);
 	bool news;
 
-	/* who asks who goes on hears more */
-	if (!same || g->asking)
+	/* who asks who goes on hears more; one that is just being paired need not be known yet */
+	if (!same || g->asking || (what == FT_FORGOTTEN && g->busy))
 		goto out;
 	news = heard_note(&g->heard, what, k->ret ? k->err.text : NULL);
 	if (news && what == FT_FORGOTTEN)

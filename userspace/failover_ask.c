@@ -107,7 +107,7 @@ static enum outcome end(struct ask *a)
 static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 {
 	bool told = r->reason == FTKVM_REASON_UNPAIRED || r->reason == FTKVM_REASON_DIVERGED;
-	bool won = true;
+	bool won = false;
 	int ret;
 
 	if (told && r->role == FTKVM_UAPI_ROLE_PRIMARY)
@@ -116,7 +116,8 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 	tell_claim(a, ret, won);
 	if (ret && ret != -ENOENT)
 		return AGAIN;
-	if (!won)
+	/* one that the arbiter does not know it has given to nobody */
+	if (!ret && !won)
 		ftjournal_say(SD_CRIT, FTMSG_TWICE, a->name, "guest %s IS LIVE HERE, AND MAY BE ON THE OTHER HOST: it was promoted here by force or as the "
 		       "arbiter could not be asked, and the arbiter has let the other one go on; end one of them", a->name);
 	return OVER;
@@ -230,18 +231,31 @@ void failover_ask_work(struct job *job)
 
 /* --- an operator's word ---------------------------------------------------- */
 
+/* In an operation's thread: is the arbiter to be asked? Then it stays until failover_leave(). */
+static bool use_arbiter(const char *session, const struct ftreplica *r)
+{
+	if (!*session || !waits(r))
+		return false;
+	failover_use();
+	if (failover_decides())
+		return true;
+	failover_leave();
+	return false;
+}
+
 int failover_ask(const char *session, const struct ftreplica *r, bool force, struct fterr *err)
 {
 	bool won = false;
 	int ret;
 
-	if (!*session || !failover_decides() || !waits(r))
+	if (!use_arbiter(session, r))
 		return 0;
 	/* it would be claimed for one that the module does not let go on */
-	if (r->stats[FTKVM_STAT_PEER_ALONE] && !force)
+	if (r->stats[FTKVM_STAT_PEER_ALONE] && !force) {
+		failover_leave();
 		return ft_fail(err, -EBUSY, "the other host's replica of %s goes on, as the second path tells: fence this one; or "
 			       "power that host off, and try again when it is silent", r->name);
-	failover_use();
+	}
 	ret = claim(session, r, &won, err);
 	failover_leave();
 	if (!ret && !won)
@@ -262,9 +276,8 @@ int failover_cede(const char *session, const struct ftreplica *r, struct fterr *
 	bool theirs = false;
 	int ret;
 
-	if (!*session || !failover_decides() || !waits(r))
+	if (!use_arbiter(session, r))
 		return 0;
-	failover_use();
 	ret = arbiter_claim(failover_arbiter, session, other, &theirs, err);
 	failover_leave();
 	/* not known: then it is his decision */

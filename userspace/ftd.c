@@ -167,6 +167,7 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
 		return 0;
 	stopping = true;
 	sd_notify(0, "STOPPING=1");
+	again_end();
 	/* QEMU would copy on, and stop its guest in the end, with nobody there to go on with it */
 	for (g = ftd_guests; g; g = g->next)
 		if (g->op)

@@ -99,7 +99,6 @@ static void finished(struct job *job)
 		ft_log(SD_WARNING, "%s %s failed: %s", op->what, op->name, op->err.text);
 	if (op->settle)
 		op->settle(op);
-	answer(op);
 	gone = g && g->gone;
 	if (gone)
 		guest_drop(g);
@@ -107,6 +106,8 @@ static void finished(struct job *job)
 		guest_watch(g);
 	if (g && !gone)
 		failover_look(g);
+	/* last: with it the client's next order may begin, and end the guest */
+	answer(op);
 	op_free(op);
 }
 
@@ -243,6 +244,7 @@ int op_unpair(struct client *client, json_t *request, struct fterr *err)
 	/* it is being protected by ftd itself, which may take hours: not any more */
 	if (op_protects_by_itself(g)) {
 		g->op->hung_up = true;
+		g->op->unwanted = true;
 		again_dismiss(g);
 		client_answer(client, json_pack("{s:b}", "ok", 1));
 		return 0;

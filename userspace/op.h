@@ -34,7 +34,7 @@ struct disk_sync;
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
- * @told: ... which the peer may know of
+ * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time
  * @stuck: the guest does not run on yet, although it should
@@ -43,6 +43,7 @@ struct disk_sync;
  * @adopted: it was the module's already, and a former ftd's
  * @sock: connected to the peer; the operation's own
  * @hung_up: who waited for the answer does not any more; any thread
+ * @unwanted: ... as the guest is not to be protected; the main loop's
  * @result: what the answer says beside "ok", or NULL
  */
 struct op {
@@ -70,6 +71,7 @@ struct op {
 	json_t *others, *request, *how;
 	int sock;
 	atomic_bool hung_up;
+	bool unwanted;
 
 	int ret;
 	struct fterr err;
@@ -186,6 +188,6 @@ int pair_mute_all(struct guest *g, struct fterr *err);
 /* Where the peer's ftd listens: for the operator, and for promoting. */
 void pair_peer_name(struct op *op, const char *from, json_t *request);
 /* What the peer is asked to pair: the line's beginning, a new reference. */
-json_t *pair_request(struct op *op);
+json_t *pair_request(const struct op *op);
 
 #endif

@@ -18,7 +18,7 @@
 #include "second.h"
 #include "text.h"
 
-json_t *pair_request(struct op *op)
+json_t *pair_request(const struct op *op)
 {
 	json_t *json = ft_settings_json(&op->set);
 
@@ -29,7 +29,6 @@ json_t *pair_request(struct op *op)
 		json_object_set_new(json, "pair", json_string(op->name));
 	json_object_set_new(json, "port", json_integer(peer_port()));
 	failover_tell(op->session, json);
-	op->told = true;
 	return json;
 }
 
@@ -147,9 +146,11 @@ static void pair_work(struct op *op)
 		goto mute;
 	}
 	op->ret = ask_peer(op);
-	if (!op->ret)
+	if (!op->ret) {
+		op->told = true;
 		op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set,
 				    &op->err);
+	}
 	if (op->ret)
 		goto mute;
 	op->ret = set_running(op);
@@ -198,8 +199,8 @@ static int session_new(struct op *op, struct fterr *err)
 	char session[FT_SESSION_MAX + 1];
 	int ret;
 
-	/* what nobody can be told */
-	if (*op->guest->session && !failover_decides())
+	/* what nobody can be told, or nobody knows of */
+	if (*op->guest->session && (!failover_decides() || op->guest->unused))
 		failover_set(op->guest, "");
 	if (*op->guest->session)
 		return ft_fail(err, -EBUSY, "guest %s is paired, or the arbiter has still to be told that it is not any "
@@ -270,7 +271,7 @@ int pair_op_start(struct op *op, struct fterr *err)
 	op->guest->second_tries = 0;
 	op->guest->second_seen = false;
 	op->guest->second_at = 0;
-	op->guest->qmp.reset = false;
+	op->guest->qmp.reset_ns = 0;
 	op->guest->moving = op->disks ? FT_LEAVES : FT_STAYS;
 	op->guest->fresh = !op->disks;
 	guests_save();
@@ -340,7 +341,7 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 	char session[FT_SESSION_MAX + 1];
 	int ret;
 
-	if (*op->guest->session && !failover_decides())
+	if (*op->guest->session && (!failover_decides() || op->guest->unused))
 		failover_set(op->guest, "");
 	if (*op->guest->session)
 		return ft_fail(err, -EBUSY, "guest %s was paired before, and this host's arbiter has still to be told that it is "

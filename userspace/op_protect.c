@@ -261,6 +261,7 @@ static int arm(struct op *op, struct protect *p)
 	peer_ready(op->sock);
 	/* whatever comes of it, it is to be undone */
 	p->armed = true;
+	op->told = true;
 	return ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set, &op->err);
 }
 
@@ -419,6 +420,15 @@ static void protect_work(struct op *op)
 			       "memory", (json_int_t)p.m.total);
 }
 
+/* It is protected; but somebody was told meanwhile that it is not, as it could not be called off any more. */
+static void take_back(struct op *op)
+{
+	if (!op->unwanted)
+		return;
+	again_dismiss(op->guest);
+	op_own(op->guest, "unpair", unpair_work, NULL);
+}
+
 static void protect_settle(struct op *op)
 {
 	struct guest *g = op->guest;
@@ -433,6 +443,8 @@ static void protect_settle(struct op *op)
 	again_tried(g, !op->ret);
 	guests_save();
 	pair_session_settle(op);
+	if (!op->ret)
+		take_back(op);
 }
 
 /* Begin, or drop it. 0 or -errno with a text. */
@@ -532,6 +544,8 @@ static void mend_settle(struct op *op)
 		again_tried(op->guest, true);
 	guests_save();
 	failover_happened(op->guest);
+	if (op->next)
+		take_back(op);
 }
 
 void protect_mend(struct guest *g)

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "qmp.h"
+#include "text.h"
 
 #define LINE_MAX_BYTES	(8 << 20)
 
@@ -73,7 +74,7 @@ static const char *event_of(struct ftqmp *q, const json_t *message)
 	const char *event = json_string_value(json_object_get(message, "event"));
 
 	if (event && !strcmp(event, "RESET"))
-		q->reset = true;
+		q->reset_ns = ft_boottime_ns();
 	return event;
 }
 

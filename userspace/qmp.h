@@ -14,7 +14,7 @@ struct ftqmp {
 	int fd;			/* -1: not connected */
 	pid_t pid;		/* of QEMU */
 	unsigned int id;
-	bool reset;		/* it has said that it reset its guest; whoever reads it clears it */
+	uint64_t reset_ns;	/* when it said last that it reset its guest; CLOCK_BOOTTIME, 0: never */
 	char *buf;
 	size_t have, size;
 };
