@@ -107,6 +107,8 @@ static int on_qmp(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	(void)revents;
 	if (!ret)
 		return 0;
+	/* before its descriptor is closed, of which a child may have a copy */
+	guest_unwatch(g);
 	ftqmp_close(&g->qmp);
 	guest_watch(g);
 	return 0;
@@ -143,6 +145,7 @@ static int on_exit_of(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	if (!g->attached) {
 		guest_drop(g);
 	} else if (!g->busy) {
+		guest_unwatch(g);
 		ftqmp_close(&g->qmp);
 		guest_watch(g);
 	}
