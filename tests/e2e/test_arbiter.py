@@ -174,12 +174,17 @@ def _log(host):
 
 @test(kills=True)
 def arbiter_primary_dies(t):
-    """The power is cut at A, and nobody is there to promote B."""
-    pair, _ = _protected(t)
+    """The power is cut at A, and nobody is there to promote B. A try to protect it again that finds
+    nobody leaves nothing at the arbiter: nobody was told of it."""
+    pair, where = _protected(t)
+    first = os.listdir(where)
     t.a.power_off()
     pair.goes_on(t.b, 10)
     pair.one_machine(promoted=True)
     need(pair.state(t.b) == "solo", f"the survivor is {pair.state(t.b)}")
+    t.refused(t.b, "protect", pair.label, "--peer", f"{t.b.address}:1", cause="cannot reach ftd",
+              remedy="is the host up")
+    _forgotten(where, but=first)
 
 
 @test(kills=True, more=1)
@@ -308,26 +313,22 @@ def arbiter_of_another_kind(t):
     need(pair.state(t.a) == "idle" and not os.listdir(where), f"left: {os.listdir(where)}")
 
 
-def _forgotten(where):
+def _forgotten(where, but=()):
+    """No session is there, but for these."""
     end = time.monotonic() + paths.SLOWNESS * 20
-    while os.listdir(where):
+    while set(os.listdir(where)) - set(but):
         need(time.monotonic() < end, f"the session is still there: {os.listdir(where)}")
         time.sleep(0.1)
 
 
-@test()
+@test(more=1)
 def arbiter_and_unpair(t):
-    """Unpaired in order: nobody asks, and the session is forgotten. So is that of a pairing whose
-    peer is away: nobody was told of it."""
+    """Unpaired in order: nobody asks, and the session is forgotten."""
     pair, where = _protected(t)
     pairing.ftctl(t.a, "unpair", pair.label)
     need(pair.state(t.a) == "solo", f"the primary is {pair.state(t.a)}")
     pair.wait_state(t.b, "stopped")
     _forgotten(where)
-    t.refused(t.a, "protect", pair.label, "--peer", f"{t.b.address}:1", cause="cannot reach ftd",
-              remedy="is the host up")
-    _forgotten(where)
-    need(pair.state(t.a) == "solo", f"it is {pair.state(t.a)}")
 
 
 @test(kills=True)
