@@ -65,16 +65,20 @@ static bool lead_close(const struct ftkvm_replica *r)
  */
 static int lead_wait_close(struct ftkvm_replica *r)
 {
-	int ret;
+	long left;
 
 	if (likely(lead_close(r)))
 		return 0;
 	ftkvm_log_flush(r);
 	ftkvm_fault(FTKVM_FAULT_LEAD_LAG_WAIT);
 	kvm_vcpu_srcu_read_unlock(r->vcpu);
-	ret = wait_event_interruptible(r->wq, lead_close(r));
+	do {
+		left = wait_event_interruptible_timeout(r->wq, lead_close(r), HZ);
+		if (!left)
+			ftkvm_log_stuck(r);
+	} while (!left);
 	kvm_vcpu_srcu_read_lock(r->vcpu);
-	return ret ? -EINTR : 0;
+	return left < 0 ? -EINTR : 0;
 }
 
 /*

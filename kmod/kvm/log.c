@@ -113,20 +113,53 @@ void ftkvm_log_flush_batch(struct ftkvm_replica *r)
 		ftkvm_log_flush(r);
 }
 
+/**
+ * ftkvm_log_stuck() - primary, once a second while it waits for its backup: does that go on?
+ * @r: the replica
+ *
+ * A backup that is not silent may yet stand still for good: its QEMU is stopped, or hangs. It
+ * was told of all that it has to catch up with; one that has not got further for so long
+ * is given up, so that the guest goes on.
+ * Context: vCPU thread, process context.
+ */
+void ftkvm_log_stuck(struct ftkvm_replica *r)
+{
+	struct ftkvm_flow now;
+
+	if (ftkvm_mode(r) != FTKVM_MODE_LEAD)
+		return;
+	spin_lock_irq(&r->flow_lock);
+	now = r->flow;
+	spin_unlock_irq(&r->flow_lock);
+	if (!r->stuck_looked || now.received != r->stuck_at.received ||
+	    now.consumed != r->stuck_at.consumed || now.epoch != r->stuck_at.epoch) {
+		r->stuck_looked = true;
+		r->stuck_at = now;
+		r->stuck_since = jiffies;
+	} else if (time_after(jiffies, r->stuck_since + FTKVM_STUCK)) {
+		ftkvm_replica_event(r, FTKVM_EV_UNPAIR, FTKVM_REASON_PEER_SILENT,
+				    "the backup has not gone on for %u s: see to its QEMU",
+				    FTKVM_STUCK / HZ);
+	}
+}
+
 /*
- * Wait, with kvm->srcu dropped as vcpu_block() does. @cond is looked at again
- * whenever r->wq is woken. 0, or -EINTR when a signal is pending.
+ * Wait, with kvm->srcu dropped as vcpu_block() does. @cond, which is true where the replica
+ * leads no more, is looked at again whenever r->wq is woken. 0, or -EINTR when a signal is
+ * pending.
  */
 #define ftkvm_wait(r, cond) ({						\
 	struct kvm_vcpu *_v = (r)->vcpu;				\
-	int _ret = 0;							\
+	long _left = 1;							\
 									\
-	if (!(cond)) {							\
+	while (_left >= 0 && !(cond)) {					\
 		kvm_vcpu_srcu_read_unlock(_v);				\
-		_ret = wait_event_interruptible((r)->wq, cond);		\
+		_left = wait_event_interruptible_timeout((r)->wq, cond, HZ); \
 		kvm_vcpu_srcu_read_lock(_v);				\
+		if (!_left)						\
+			ftkvm_log_stuck(r);				\
 	}								\
-	_ret ? -EINTR : 0;						\
+	_left < 0 ? -EINTR : 0;						\
 })
 
 /**
@@ -197,6 +230,7 @@ static bool log_over(const struct ftkvm_replica *r)
  */
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 {
+	long left;
 	ktime_t t;
 	s64 ns;
 	int ret;
@@ -209,7 +243,12 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 	t = ktime_get();
 	if (killable) {
 		kvm_vcpu_srcu_read_unlock(r->vcpu);
-		ret = wait_event_killable(r->wq, log_over(r) || log_committed(r)) ? -EINTR : 0;
+		do {
+			left = wait_event_killable_timeout(r->wq, log_over(r) || log_committed(r), HZ);
+			if (!left)
+				ftkvm_log_stuck(r);
+		} while (!left);
+		ret = left < 0 ? -EINTR : 0;
 		kvm_vcpu_srcu_read_lock(r->vcpu);
 	} else {
 		ret = ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || log_committed(r));

@@ -179,6 +179,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->log.head = 0;
 	r->log.tail = 0;
 	memset(&r->flow, 0, sizeof(r->flow));
+	r->stuck_looked = false;
 	r->held = 0;
 	r->log_closed = false;
 	r->have_peer_start = false;

@@ -231,6 +231,9 @@ struct ftkvm_replica {
 	struct ftkvm_ring log;
 	spinlock_t flow_lock;			/* @flow: vCPU against the link's threads */
 	struct ftkvm_flow flow;			/* primary */
+	struct ftkvm_flow stuck_at;		/* primary's vCPU: where the backup was, */
+	unsigned long stuck_since;		/* since when at least (jiffies) */
+	bool stuck_looked;			/* this pairing's */
 	u64 held;				/* backup: log bytes received */
 	bool log_closed;			/* backup: nothing more will come */
 
@@ -345,6 +348,9 @@ static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 	return READ_ONCE(r->mode);
 }
 
+/* So long a primary waits for a backup that lives and does not go on; longer than for its disk. */
+#define FTKVM_STUCK	(60u * HZ)
+
 /* How long the other side, or this host, may be busy with something while it is not silent. */
 static inline unsigned long ftkvm_patience(const struct ftkvm_replica *r)
 {
@@ -402,6 +408,7 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec);
 int ftkvm_log_room(struct ftkvm_replica *r);
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable);
 bool ftkvm_log_proven(struct ftkvm_replica *r, u64 off);
+void ftkvm_log_stuck(struct ftkvm_replica *r);
 struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r);
 void ftkvm_log_consume(struct ftkvm_replica *r);
 int ftkvm_log_wait(struct ftkvm_replica *r);

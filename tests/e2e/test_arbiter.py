@@ -6,7 +6,7 @@ import shlex
 import time
 
 from ftbed.guest import CONSOLE, QMP
-from harness import add, need, pairing, paths, test
+from harness import add, need, need_match, pairing, paths, test
 from ftbed.pairing import THIRD
 
 LONG = "rounds=100000 work=150"
@@ -103,6 +103,27 @@ def hold_killed(t):
     pairing.promote(t.b)
     pair.goes_on(t.b, 10)
     t.hosts.wire.restore()
+
+
+@test(timeout=600, more=1)
+def backup_that_stands_still(t):
+    """Its QEMU does not go on, and its host lives: the primary waits for it, but not for ever."""
+    pair = t.pair("loop", append=LONG)
+    pair.join(timeout="500")
+    pair.lockstep(10)
+    t.b.run("pkill -STOP -x qemu-system-x86")
+    mark = -1
+    while mark != t.a.live.mark():
+        mark = t.a.live.mark()
+        time.sleep(SECONDS)
+    need(pair.state(t.a) == "primary", f"it is {pair.state(t.a)}")
+    status = pair.wait_state(t.a, "solo", timeout=90)
+    need(status["reason"] == "peer-silent", f"status: {status}")
+    need_match("has not gone on for 60 s", status["detail"])
+    pair.goes_on(t.a, 20)
+    t.b.run("pkill -CONT -x qemu-system-x86")
+    pair.wait_state(t.b, "stopped")
+    pair.one_machine()
 
 
 @test(more=1)
