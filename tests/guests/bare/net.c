@@ -201,6 +201,8 @@ int guest(void)
 		buffer_bytes = SMALL;
 	rt_apic_on();
 	rt_on(VECTOR, on_interrupt);
+	/* its link is down while ftd is away */
+	rt_on(VECTOR + 1, on_interrupt);
 	set_up();
 	for (;;) {
 		asm volatile("cli" : : : "memory");

@@ -103,7 +103,9 @@ class WaitingCard(Card):
 
     @property
     def plug(self):
-        return f"ip link set {self.tap} master {BRIDGE}"
+        """What the bridge has learnt is of a guest that had the same address elsewhere."""
+        return (f"ip link set {self.tap} master {BRIDGE} && "
+                f"ip link set {BRIDGE} type bridge fdb_flush")
 
 
 def network(address, peer):
