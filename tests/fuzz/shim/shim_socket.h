@@ -102,6 +102,7 @@ void shim_threads_init(void);
 #define AF_INET6	10
 #define TCP_ESTABLISHED	1
 #define SHUT_RDWR	2
+#define RCV_SHUTDOWN	1
 #define MSG_DONTWAIT	0x40
 #define MSG_WAITALL	0x100
 #define MSG_NOSIGNAL	0x4000
