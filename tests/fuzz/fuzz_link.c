@@ -48,7 +48,8 @@ static void acknowledge(struct feed *f)
 {
 	u64 a = feed_u64(f), b = feed_u64(f), c = feed_u8(f);
 
-	w.asked.received = max(w.asked.received, a);
+	/* what is consumed was received, whoever says it first */
+	w.asked.received = max3(w.asked.received, a, b);
 	w.asked.consumed = max(w.asked.consumed, b);
 	w.asked.epoch = max(w.asked.epoch, c);
 	ftkvm_link_ack(w.link, a, b, c);

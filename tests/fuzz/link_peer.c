@@ -424,6 +424,7 @@ static void hear_frame(const struct ftkvm_frame_hdr *h, const u8 *payload)
 		memcpy(&a, payload, sizeof(a));
 		REQUIRE(a.received >= w.acked.received && a.received <= w.asked.received);
 		REQUIRE(a.consumed >= w.acked.consumed && a.consumed <= w.asked.consumed);
+		REQUIRE(a.consumed <= a.received);
 		REQUIRE(a.epoch >= w.acked.epoch && a.epoch <= w.asked.epoch);
 		REQUIRE(memcmp(&a, &w.acked, sizeof(a)));
 		w.acked = a;
