@@ -119,7 +119,7 @@ def backup_that_stands_still(t):
     need(pair.state(t.a) == "primary", f"it is {pair.state(t.a)}")
     status = pair.wait_state(t.a, "solo", timeout=90)
     need(status["reason"] == "peer-silent", f"status: {status}")
-    need_match("has not gone on for 60 s", status["detail"])
+    need_match("has not gone on for 60 s", status["detail"], "cause")
     pair.goes_on(t.a, 20)
     t.b.run("pkill -CONT -x qemu-system-x86")
     pair.wait_state(t.b, "stopped")
