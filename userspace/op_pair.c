@@ -194,14 +194,19 @@ static bool wants_attach(struct op *op, json_t *request)
 	return !(qmp && g && !g->ended && !strcmp(qmp, g->qmp_path));
 }
 
+/* What nobody can be told, or nobody knows of, is in no new one's way. */
+static void drop_session(struct guest *g)
+{
+	if (*g->session && (!failover_decides() || g->unused))
+		failover_set(g, "");
+}
+
 static int session_new(struct op *op, struct fterr *err)
 {
 	char session[FT_SESSION_MAX + 1];
 	int ret;
 
-	/* what nobody can be told, or nobody knows of */
-	if (*op->guest->session && (!failover_decides() || op->guest->unused))
-		failover_set(op->guest, "");
+	drop_session(op->guest);
 	if (*op->guest->session)
 		return ft_fail(err, -EBUSY, "guest %s is paired, or the arbiter has still to be told that it is not any "
 			       "more: ftctl status %s", op->name, op->name);
@@ -341,8 +346,7 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 	char session[FT_SESSION_MAX + 1];
 	int ret;
 
-	if (*op->guest->session && (!failover_decides() || op->guest->unused))
-		failover_set(op->guest, "");
+	drop_session(op->guest);
 	if (*op->guest->session)
 		return ft_fail(err, -EBUSY, "guest %s was paired before, and this host's arbiter has still to be told that it is "
 			       "not any more", op->name);

@@ -27,12 +27,12 @@ bool ft_process_gone(pid_t pid)
 	return pid > 0 && kill(pid, 0) && errno == ESRCH;
 }
 
-/* The number of the only kvm-vm descriptor of the process, or -errno. */
 static int may_not_look(pid_t pid, int code, struct fterr *err)
 {
 	return ft_fail(err, code, "cannot look at QEMU's process %d: %s; run as root", pid, strerror(-code));
 }
 
+/* The number of the only kvm-vm descriptor of the process, or -errno. */
 static int find_vm(pid_t pid, struct fterr *err)
 {
 	char path[64], target[64];

@@ -304,7 +304,7 @@ static u64 follow_faults(struct ftkvm_devq *q)
 static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 			const struct ftkvm_input *in)
 {
-	u64 next, faults = 0;
+	u64 next;
 	int ret;
 
 	ret = follow_await_setup(r, q, in);
@@ -317,12 +317,11 @@ static int follow_start(struct ftkvm_replica *r, struct ftkvm_devq *q,
 		/* once: a signal brings us here again */
 		if (!q->drain)
 			q->drain_faults = follow_faults(q);
-		faults = q->drain_faults;
 		q->drain = true;
 		mutex_unlock(&q->lock);
 		queue_work(ftkvm_dev_work, &q->work);
 		ret = follow_await_disk(r, q, next, false);
-		if (!ret && follow_faults(q) != faults) {
+		if (!ret && follow_faults(q) != q->drain_faults) {
 			follow_failed(r, q);
 			ret = -ESTALE;
 		}

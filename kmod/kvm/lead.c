@@ -65,20 +65,11 @@ static bool lead_close(const struct ftkvm_replica *r)
  */
 static int lead_wait_close(struct ftkvm_replica *r)
 {
-	long left;
-
 	if (likely(lead_close(r)))
 		return 0;
 	ftkvm_log_flush(r);
 	ftkvm_fault(FTKVM_FAULT_LEAD_LAG_WAIT);
-	kvm_vcpu_srcu_read_unlock(r->vcpu);
-	do {
-		left = wait_event_interruptible_timeout(r->wq, lead_close(r), HZ);
-		if (!left)
-			ftkvm_log_stuck(r);
-	} while (!left);
-	kvm_vcpu_srcu_read_lock(r->vcpu);
-	return left < 0 ? -EINTR : 0;
+	return ftkvm_await_backup(r, lead_close(r), interruptible);
 }
 
 /*

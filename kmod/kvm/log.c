@@ -143,25 +143,6 @@ void ftkvm_log_stuck(struct ftkvm_replica *r)
 	}
 }
 
-/*
- * Wait, with kvm->srcu dropped as vcpu_block() does. @cond, which is true where the replica
- * leads no more, is looked at again whenever r->wq is woken. 0, or -EINTR when a signal is
- * pending.
- */
-#define ftkvm_wait(r, cond) ({						\
-	struct kvm_vcpu *_v = (r)->vcpu;				\
-	long _left = 1;							\
-									\
-	while (_left >= 0 && !(cond)) {					\
-		kvm_vcpu_srcu_read_unlock(_v);				\
-		_left = wait_event_interruptible_timeout((r)->wq, cond, HZ); \
-		kvm_vcpu_srcu_read_lock(_v);				\
-		if (!_left)						\
-			ftkvm_log_stuck(r);				\
-	}								\
-	_left < 0 ? -EINTR : 0;						\
-})
-
 /**
  * ftkvm_log_room() - primary: wait until there is room in the log
  * @r: the replica
@@ -176,7 +157,8 @@ int ftkvm_log_room(struct ftkvm_replica *r)
 		return 0;
 	ftkvm_log_flush(r);
 	ftkvm_fault(FTKVM_FAULT_ROOM_WAIT);
-	return ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || ftkvm_log_room_now(r));
+	return ftkvm_await_backup(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || ftkvm_log_room_now(r),
+				  interruptible);
 }
 
 static bool log_committed(struct ftkvm_replica *r)
@@ -230,7 +212,6 @@ static bool log_over(const struct ftkvm_replica *r)
  */
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 {
-	long left;
 	ktime_t t;
 	s64 ns;
 	int ret;
@@ -241,18 +222,11 @@ int ftkvm_log_commit(struct ftkvm_replica *r, bool killable)
 	trace_ftkvm_commit_begin(r);
 	ftkvm_fault(FTKVM_FAULT_COMMIT_WAIT);
 	t = ktime_get();
-	if (killable) {
-		kvm_vcpu_srcu_read_unlock(r->vcpu);
-		do {
-			left = wait_event_killable_timeout(r->wq, log_over(r) || log_committed(r), HZ);
-			if (!left)
-				ftkvm_log_stuck(r);
-		} while (!left);
-		ret = left < 0 ? -EINTR : 0;
-		kvm_vcpu_srcu_read_lock(r->vcpu);
-	} else {
-		ret = ftkvm_wait(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || log_committed(r));
-	}
+	if (killable)
+		ret = ftkvm_await_backup(r, log_over(r) || log_committed(r), killable);
+	else
+		ret = ftkvm_await_backup(r, ftkvm_mode(r) != FTKVM_MODE_LEAD || log_committed(r),
+					 interruptible);
 	r->st.commit_waits++;
 	ns = ktime_to_ns(ktime_sub(ktime_get(), t));
 	r->st.commit_ns += ns;

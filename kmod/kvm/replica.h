@@ -409,6 +409,25 @@ int ftkvm_log_room(struct ftkvm_replica *r);
 int ftkvm_log_commit(struct ftkvm_replica *r, bool killable);
 bool ftkvm_log_proven(struct ftkvm_replica *r, u64 off);
 void ftkvm_log_stuck(struct ftkvm_replica *r);
+
+/*
+ * The primary's vCPU waits for its backup, with kvm->srcu dropped as vcpu_block() does. @cond,
+ * which is true where the replica leads no more, is looked at again whenever r->wq is woken.
+ * @how: interruptible or killable. 0, or -EINTR when such a signal is pending.
+ */
+#define ftkvm_await_backup(r, cond, how) ({					\
+	struct kvm_vcpu *_v = (r)->vcpu;					\
+	long _left = 1;								\
+										\
+	while (_left >= 0 && !(cond)) {						\
+		kvm_vcpu_srcu_read_unlock(_v);					\
+		_left = wait_event_##how##_timeout((r)->wq, cond, HZ);		\
+		kvm_vcpu_srcu_read_lock(_v);					\
+		if (!_left)							\
+			ftkvm_log_stuck(r);					\
+	}									\
+	_left < 0 ? -EINTR : 0;							\
+})
 struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r);
 void ftkvm_log_consume(struct ftkvm_replica *r);
 int ftkvm_log_wait(struct ftkvm_replica *r);

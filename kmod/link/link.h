@@ -118,11 +118,13 @@ void ftkvm_link_bytes(const struct ftkvm_link *l, u64 *tx, u64 *rx);
  */
 void ftkvm_link_fail(struct ftkvm_link *l, int reason, const char *detail);
 
+/* Fail (UNPAIRED, if it was not dead), wait for both threads. No upcall comes afterwards. */
+void ftkvm_link_stop(struct ftkvm_link *l);
+
 /*
  * Fail (UNPAIRED, if it was not dead), wait for both threads, free. No upcall
  * comes afterwards. Not from an upcall. Can sleep.
  */
-void ftkvm_link_stop(struct ftkvm_link *l);
 void ftkvm_link_destroy(struct ftkvm_link *l);
 
 #endif
