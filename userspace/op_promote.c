@@ -21,6 +21,7 @@
 
 #define DRAIN_STALL_MS	2000	/* no progress for so long: don't wait for it */
 #define DRAIN_POLL_MS	10
+#define STOPPED_PATH	(sizeof(ftd_state_path) + FTKVM_NAME_MAX + 16)
 
 /* Wait until the orphan has consumed what it holds. True: it has. */
 static bool drained(struct op *op)
@@ -82,6 +83,47 @@ static void join_consoles(struct op *op)
 	}
 }
 
+/* A file that is there while the guest stands still for its consoles: QEMU does not say why it does. */
+static void stopped_path(const struct op *op, char *path, size_t size)
+{
+	snprintf(path, size, "%s.%s.stopped", ftd_state_path, op->name);
+}
+
+static void stopped_note(const struct op *op, const char *path)
+{
+	FILE *file = fopen(path, "we");
+	bool bad = !file;
+
+	if (file) {
+		fprintf(file, "%d\n", op->guest->pid);
+		bad = ferror(file);
+		bad |= fclose(file);
+	}
+	if (bad)
+		ft_log(SD_WARNING, "cannot note in %s that guest %s is stopped for its consoles: %s", path, op->name,
+		       strerror(errno));
+}
+
+/* Was a former ftd killed meanwhile? */
+static bool stopped_noted(const struct op *op)
+{
+	char path[STOPPED_PATH];
+	FILE *file;
+	int pid;
+	bool it;
+
+	stopped_path(op, path, sizeof(path));
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	it = fscanf(file, "%d", &pid) == 1 && pid == op->guest->pid;
+	fclose(file);
+	/* of another QEMU */
+	if (!it)
+		unlink(path);
+	return it;
+}
+
 /*
  * The guest is live already. It must not print between the reading of what it
  * printed and the change of its console. If ftd is killed here, the next one
@@ -90,7 +132,12 @@ static void join_consoles(struct op *op)
 static void join_consoles_late(struct op *op)
 {
 	struct ftqmp *q = &op->guest->qmp;
-	json_t *answer = ftqmp_run(q, "stop", NULL, &op->err);
+	char path[STOPPED_PATH];
+	json_t *answer;
+
+	stopped_path(op, path, sizeof(path));
+	stopped_note(op, path);
+	answer = ftqmp_run(q, "stop", NULL, &op->err);
 
 	if (!answer)
 		op_warn(op, "%s: what the guest prints now may be lost", op->err.text);
@@ -99,7 +146,9 @@ static void join_consoles_late(struct op *op)
 		op_warn(op, "%s", op->err.text);
 	join_consoles(op);
 	answer = ftqmp_run(q, "cont", NULL, &op->err);
-	if (!answer)
+	if (answer)
+		unlink(path);
+	else
 		op_warn(op, "%s", op->err.text);
 	json_decref(answer);
 }
@@ -179,14 +228,14 @@ void promote_resume(struct op *op)
 
 	for (i = 0; i < g->ncons && g->cons[i].live; i++)
 		;
-	if (i == g->ncons)
+	if (i == g->ncons && !stopped_noted(op))
 		return;
 	while (!ftnl_get(op->name, &r, &err) && r.state == FTKVM_UAPI_STATE_TAKEOVER &&
 	       ft_now_ms() < deadline)
 		usleep(DRAIN_POLL_MS * 1000);
 	if (r.role != FTKVM_UAPI_ROLE_BACKUP || r.state != FTKVM_UAPI_STATE_SOLO)
 		return;
-	ft_log(SD_NOTICE, "guest %s went live without its consoles: joining them", op->name);
+	ft_log(SD_NOTICE, "guest %s went live, and its consoles not all: joining them", op->name);
 	join_consoles_late(op);
 }
 

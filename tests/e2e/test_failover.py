@@ -305,6 +305,31 @@ def ftd_killed_and_started_again(t):
 
 
 @test()
+def ftd_killed_as_it_joins_consoles(t):
+    """It stopped a promoted guest for that, and left a note: the next ftd lets it go on. Not one that
+    somebody else has stopped."""
+    pair = t.pair("loop", append=LONG)
+    pair.join()
+    pair.lockstep()
+    pair.guests["a"].kill(9)
+    pair.wait_state(t.b, "orphan")
+    pairing.promote(t.b)
+    note = f"{pairing.CONTROL}.guests.{pair.label}.stopped"
+    need(t.b.run(f"[ ! -e {note} ]", check=False).code == 0, "the note is still there")
+    pairing.kill_daemon(t.b)
+    pair.guests["b"].qmp("stop")
+    t.b.run(f"echo 1 > {note}")
+    pairing.start_daemon(t.b)
+    pair.wait_taken_up(t.b)
+    need(not pair.guests["b"].qmp("query-status")["running"], "what somebody has stopped was let go on")
+    pairing.kill_daemon(t.b)
+    t.b.run(f"pgrep -x qemu-system-x86 > {note}")
+    pairing.start_daemon(t.b)
+    pair.goes_on(t.b, 10)
+    t.b.run(f"[ ! -e {note} ]")
+
+
+@test()
 def ftd_killed_as_it_promotes(t):
     """It has the shadow console's end in hand, QEMU has it no more: the next ftd says it."""
     path = "/run/console"
