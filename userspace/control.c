@@ -13,6 +13,7 @@
 #include "peer.h"
 #include "privilege.h"
 #include "replica_json.h"
+#include "second.h"
 
 #define CLIENTS_MAX	64
 #define REQUEST_MAX	16384
@@ -102,7 +103,7 @@ static json_t *guest_json(const struct guest *g)
 				 "ended", g->ended, "attached", g->attached);
 
 	json_object_set_new(json, "arbiter", arbiter_json(g));
-	if (*g->second)
+	if (second_there(g))
 		json_object_set_new(json, "second", json_string(g->second));
 	if (g->busy) {
 		/* The rest is the operation's. */

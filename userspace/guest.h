@@ -49,7 +49,7 @@ struct op;
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
  *	it last worked
- * @second: the peer's address by the second path, or ""; it was called @second_tries times
+ * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran: where that fails it must not run after all

@@ -25,7 +25,7 @@ struct disk_sync;
  * @timeout_ms: ... and is to have this time-out, unless it is 0
  * @peer_name: the guest's name at the peer, if it has another there; the pair is called as
  *	the primary calls its guest
- * @second: the peer's address by the second path, or "": there is to be none
+ * @second: the peer's address by the second path, SECOND_NONE, or "": nobody said that there is to be one
  * @request: what the peer has asked for, or NULL
  * @how: the peer's QEMU was started; the QEMU of this host: @started, if it was
  *	@may_start: ... which is allowed
@@ -33,6 +33,7 @@ struct disk_sync;
  * @device: what is to be added
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
+ * @was: what the guest had of its peer, if @knows: that its peer is this one now
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @refused: it can't be paired, as it is not idle
@@ -61,6 +62,10 @@ struct op {
 	char peer[256];
 	char peer_name[FTKVM_NAME_MAX + 1];
 	char second[256];
+	struct {
+		char peer_guest[FTKVM_NAME_MAX + 1], second[256];
+	} was;
+	bool knows;
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, told, refused, quiet, stuck, next, have, may_start;

@@ -163,10 +163,32 @@ mute:
 	pair_mute_all(g, &ignored);
 }
 
+/* From now on; and if nothing comes of it, not any more. */
+static void know_peer(struct op *op, const char *second)
+{
+	struct guest *g = op->guest;
+
+	strcpy(op->was.peer_guest, g->peer_guest);
+	strcpy(op->was.second, g->second);
+	op->knows = true;
+	strcpy(g->peer_guest, op->peer_name);
+	if (second != g->second)
+		strcpy(g->second, second);
+}
+
+static void forget_peer(struct op *op)
+{
+	strcpy(op->guest->peer_guest, op->was.peer_guest);
+	strcpy(op->guest->second, op->was.second);
+	guests_save();
+}
+
 void pair_session_settle(struct op *op)
 {
 	if (!op->guest || op->guest->gone)
 		return;
+	if (op->knows && op->ret)
+		forget_peer(op);
 	/* the session was for a pairing that was not even begun, and another one is there */
 	if (op->refused)
 		failover_set(op->guest, "");
@@ -271,8 +293,7 @@ int pair_op_start(struct op *op, struct fterr *err)
 		pair_op_drop(op);
 		return ret;
 	}
-	strcpy(op->guest->peer_guest, op->peer_name);
-	strcpy(op->guest->second, op->second);
+	know_peer(op, op->second);
 	op->guest->second_tries = 0;
 	op->guest->second_seen = false;
 	op->guest->second_at = 0;
@@ -354,7 +375,8 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 	if (ret)
 		return ret;
 	op->guest->leads = false;
-	strcpy(op->guest->peer_guest, op->peer_name);
+	/* it is heard of when the primary calls by it */
+	know_peer(op, op->set.token ? op->guest->second : "");
 	failover_set(op->guest, session);
 	return 0;
 }

@@ -488,7 +488,7 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 	snprintf(op->peer, sizeof(op->peer), "%s", peer);
 	strcpy(op->peer_name, g->peer_guest);
 	/* by the way to its last peer to no other host */
-	ret = second_wanted(op, strcmp(peer, g->again_peer) ? "none" : *g->second ? g->second : NULL, err);
+	ret = second_wanted(op, strcmp(peer, g->again_peer) ? SECOND_NONE : *g->second ? g->second : NULL, err);
 	if (!ret)
 		ret = op_guest(op, true, err);
 	if (!ret)

@@ -38,11 +38,15 @@ int second_wanted(struct op *op, const char *address, struct fterr *err)
 	*op->second = '\0';
 	if (!address)
 		address = ftd_config()->link.second;
-	if (!address || !strcmp(address, "none"))
+	if (!address)
 		return 0;
+	if (!strcmp(address, SECOND_NONE)) {
+		strcpy(op->second, address);
+		return 0;
+	}
 	if (strlen(address) >= sizeof(op->second) ||
 	    ft_split_host(address, host, sizeof(host), port, sizeof(port), FT_PEER_PORT) || !*host)
-		return ft_fail(err, -EINVAL, "the second path \"%.100s\" is no HOST[:PORT], nor none", address);
+		return ft_fail(err, -EINVAL, "the second path \"%.100s\" is no HOST[:PORT], nor " SECOND_NONE, address);
 	strcpy(op->second, address);
 	while (!op->set.token) {
 		if (getrandom(&op->set.token, sizeof(op->set.token), 0) != sizeof(op->set.token))
@@ -118,7 +122,7 @@ static void call_start(struct guest *g, uint64_t token)
 
 static void look_at(struct guest *g, const struct ftreplica *r)
 {
-	if (!*g->second || g->second_calls || !r->token)
+	if (!second_there(g) || g->second_calls || !r->token)
 		return;
 	if (r->stats[FTKVM_STAT_SECOND] == FTKVM_UAPI_SECOND_UP) {
 		g->second_tries = 0;
@@ -134,7 +138,7 @@ static void look(void)
 {
 	struct guest *g;
 
-	for (g = ftd_guests; g && !*g->second; g = g->next)
+	for (g = ftd_guests; g && !second_there(g); g = g->next)
 		;
 	if (g)
 		look_at_all(look_at);

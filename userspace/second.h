@@ -14,13 +14,22 @@
 
 #include "op.h"
 
+/* Instead of an address: there is to be none, whatever [link] says. */
+#define SECOND_NONE	"none"
+
+/* Is there to be one? */
+static inline bool second_there(const struct guest *g)
+{
+	return *g->second && strcmp(g->second, SECOND_NONE);
+}
+
 /* At the start. 0 or -errno with a text. */
 int second_init(struct fterr *err);
 
 /**
  * second_wanted() - which second path a pairing is to have
  * @op: gets it, and a token of its own
- * @address: HOST[:PORT], "none", or NULL: what [link] says
+ * @address: HOST[:PORT], SECOND_NONE, or NULL: what [link] says
  * Return: 0, or -errno with a text
  */
 int second_wanted(struct op *op, const char *address, struct fterr *err);

@@ -155,6 +155,15 @@ def second_refuses_promotion(t):
     """Without an arbiter: the primary went solo, and says so; then nobody promotes the orphan unwarned."""
     t.things.append(_Options(t))
     pair, _ = _two_paths(t, arbiter=False)
+    # what was refused has changed nothing
+    t.refused(t.a, "protect", pair.label, "--peer", "nowhere", "--second", "none", cause="primary already")
+    t.hosts.wire.lose("second")
+    for host in t.hosts:
+        pair.wait_event(host, "second-down")
+        pair.events[host.name].clear()
+    t.hosts.wire.find("second")
+    for host in t.hosts:
+        pair.wait_event(host, "second-up", 60)
     t.hosts.wire.lose("main")
     pair.wait_state(t.a, "solo")
     pair.wait_state(t.b, "orphan")
