@@ -203,7 +203,7 @@ class Test:
 
     def dmesg(self, host):
         """What its kernel has said since the test began."""
-        return host.dmesg.text(self._dmesg[host.name])
+        return host.dmesg.text(self._dmesg.get(host.name, 0))
 
     def trouble(self):
         """What the hosts' kernels complain of: (reports in full, how many races of others)."""

@@ -26,7 +26,7 @@ class Live(Pair):
 
     def __init__(self, test, name, append=None, conf=(START, START), began=True, **options):
         super().__init__(test, name, append, **options)
-        self._conf = dict(zip("ab", conf))
+        self._conf = dict(zip("abc", conf))
         self._began = began
 
     def configure(self, host):
@@ -99,8 +99,14 @@ class Live(Pair):
         """Its power is back; nothing of before is left there."""
         host.power_on()
         host.wait_up()
+        self.put_up(host)
+
+    def put_up(self, host):
+        """All that a guest may be moved to is there."""
         self.configure(host)
+        host.ftd_options = ("--config", CONF)
         pairing.up([host])
+        self._marks.setdefault(host.name, (host.live.mark(), host.shadow.mark()))
         self.guests[host.name] = Arrived(host, self.machine, self.args, paired=True)
 
     def same(self, host=None):
@@ -146,10 +152,10 @@ def protect_and_lose_primary(t):
     t.a.power_off()
     pairing.promote(t.b)
     pair.goes_on(t.b, 20)
-    _one_count(pair)
+    one_count(pair)
 
 
-def _one_count(pair, changes=1):
+def one_count(pair, changes=1):
     """What the hosts printed is one guest's count, but for what is said twice."""
     text = "".join(pair.live(host) + "\n" for host in pair.test.hosts)
     numbers = sorted(int(n) for n in re.findall(r"loop: (\d+) hash [0-9a-f]{16}\r?\n", text))
@@ -303,7 +309,7 @@ def switchover(t):
         pair.wait_state(other, "primary", timeout=60)
         pair.wait_state(one, "backup")
         pair.goes_on(other, 10)
-    _one_count(pair, 2)
+    one_count(pair, 2)
 
 
 @test(timeout=300, kills=True, more=1)
@@ -359,7 +365,7 @@ def _spoilt(spoil):
         pair.wait_gone(t.b)
         pair.protect()
         pair.goes_on(t.a, 10)
-        _one_count(pair)
+        one_count(pair)
     return run
 
 

@@ -4,9 +4,10 @@ import os
 import re
 import time
 
+from ftbed.hosts import SPARE
 from ftbed.pairing import THIRD
-from harness import add, need, pairing
-from test_protect import AGAIN, LONG, Live
+from harness import add, need, pairing, test
+from test_protect import AGAIN, LONG, Live, one_count
 
 CONF = f"{AGAIN}[arbiter]\ntype = file\npath = {THIRD}/sessions\n"
 
@@ -71,6 +72,29 @@ def _rounds(rounds):
         states = _sessions(os.path.join(t.hosts.third, "sessions"))
         need(len(states) <= rounds + 1, f"there are more sessions than pairings: {states}")
     return run
+
+
+@test(timeout=400, kills=True)
+def turns_third_host(t):
+    """The host that died stays away, and another one has the backup; then it is all there is."""
+    conf = f"standby = {SPARE[1]}:{pairing.PORT}\n".join((AGAIN, CONF[len(AGAIN):]))
+    pair = Turns(t, "loop", LONG, conf=(conf, conf, conf))
+    t.things.append(pair)
+    pair.start()
+    pair.protect()
+    pair.goes_on(t.a, 20)
+    t.a.power_off()
+    pair.goes_on(t.b, 10)
+    third = t.hosts.spare(t.a, t.b)
+    pair.put_up(third)
+    status = pair.wait_state(t.b, "primary", timeout=120)
+    need(status["peer"] == f"{SPARE[1]}:{pairing.PORT}", f"its peer is {status['peer']}")
+    pair.wait_state(third, "backup")
+    pair.goes_on(t.b, 20)
+    pair.same(t.b)
+    t.b.power_off()
+    pair.goes_on(third, 10)
+    one_count(pair, 2)
 
 
 add("turns_two", _rounds(2), timeout=400, kills=True, more=1)

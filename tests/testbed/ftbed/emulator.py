@@ -48,7 +48,7 @@ class Emulator:
         cpu = "max"
         if icount:
             cpu += f",pmu=on,pmu-skid={skid},pmu-seed={seed}"
-        mac = "52:54:00:77:00:%02x" % (1 if name == "a" else 2)
+        mac = "52:54:00:77:00:%02x" % (1 + "abc".index(name))
         words = ["console=ttyS0", "quiet", "mitigations=off", "nokaslr", "panic=-1",
                  "oops=panic", "tsc=reliable", "nmi_watchdog=0", "init_on_alloc=0",
                  "initcall_blacklist=" + ",".join(SKIPPED_INITCALLS),

@@ -16,6 +16,7 @@ STORE_BYTES = 16 << 20
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 # Of the same network cards, for tests that want two paths: lose() tells them apart by these.
 SECOND = {"a": "10.78.0.1", "b": "10.78.0.2"}
+SPARE = ("c", "10.77.0.3")	# a third one: see Hosts.spare()
 
 
 class Wire:
@@ -101,12 +102,7 @@ class Hosts:
         try:
             self.wire = Wire(self.run_dir)
             for name in self.names:
-                other = "b" if name == "a" else "a"
-                self.hosts[name] = Emulator(
-                    name, self.run_dir, self.log_dir, self.pump,
-                    address=ADDRESSES[name], peer=ADDRESSES[other],
-                    link=self.wire.ends(name), third=self.third,
-                    stores=tuple(self.stores.items()), **self._options)
+                self._make(name, ADDRESSES[name], "b" if name == "a" else "a", name)
             for host in self:
                 host.power_on()
             for host in self:
@@ -117,6 +113,21 @@ class Hosts:
             raise
         self.say("up: " + ", ".join(f"{h.name} ({h.address})" for h in self))
         return self
+
+    def _make(self, name, address, peer, end):
+        self.hosts[name] = Emulator(
+            name, self.run_dir, self.log_dir, self.pump, address=address, peer=ADDRESSES[peer],
+            link=self.wire.ends(end), third=self.third, stores=tuple(self.stores.items()),
+            **self._options)
+
+    def spare(self, dead, peer):
+        """A third host, up, where a dead one was plugged in: the wire has two ends."""
+        name, address = SPARE
+        self._make(name, address, peer.name, dead.name)
+        self[name].power_on()
+        self[name].wait_up()
+        self.say(f"up: {name} ({address})")
+        return self[name]
 
     def __exit__(self, kind, error, trace):
         # A host that died though nobody cut its power: a panic, most likely.
