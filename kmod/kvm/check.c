@@ -68,6 +68,17 @@ static bool check_has(struct kvm_vcpu *vcpu, const struct check_bit *b)
 	return val & BIT(b->bit);
 }
 
+/*
+ * Counters whose MSRs KVM has for the guest. AMD's first four no CPUID bit tells of: the
+ * guest has them wherever KVM is not told otherwise, and QEMU's pmu=off takes no bit away.
+ */
+static bool check_counters(const struct kvm_vcpu *vcpu)
+{
+	const struct kvm_pmu *pmu = &vcpu->arch.pmu;
+
+	return pmu->version || pmu->nr_arch_gp_counters || pmu->nr_arch_fixed_counters;
+}
+
 /* Bits that only count while a feature of their own is there. */
 static bool check_pmu(struct kvm_vcpu *vcpu)
 {
@@ -204,7 +215,10 @@ void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv)
 	for (i = 0; i < ARRAY_SIZE(check_bits); i++)
 		if (check_has(vcpu, &check_bits[i]))
 			fn(priv, FTKVM_SCOPE_GUEST, check_bits[i].what, check_bits[i].remedy);
-	if (check_pmu(vcpu))
+	if (check_counters(vcpu))
+		fn(priv, FTKVM_SCOPE_GUEST, "KVM gives the guest performance counters",
+		   "load kvm with enable_pmu=0 on both hosts (/etc/modprobe.d)");
+	else if (check_pmu(vcpu))
 		fn(priv, FTKVM_SCOPE_GUEST, "the guest sees a PMU",
 		   "start QEMU with -cpu ...,pmu=off");
 	if (v && v->check && v->regs)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What can't be protected is refused, with the cause and what mends it."""
 import os
+import shlex
 import subprocess
 import tempfile
 
@@ -128,6 +129,45 @@ def refuse_without_a_counter(t):
     t.ftctl(t.a, "check")
     t.ftctl(t.a, "attach", "odd", "--qmp", QMP)
     t.ftctl(t.a, "detach", "odd")
+
+
+class _Counters:
+    """KVM gives guests performance counters there, as it does if nobody says otherwise."""
+
+    def __init__(self, host):
+        self._host = host
+        self._load(1)
+
+    def _load(self, value):
+        kernel = shlex.quote(paths.host_kernel_dir())
+        self._host.run(f"rmmod kvm_amd kvm && modprobe -d {kernel} kvm enable_pmu={value} && "
+                       f"modprobe -d {kernel} kvm_amd")
+
+    def close(self):
+        self._load(0)
+
+
+@test(hosts=1)
+def refuse_counters_of_kvm(t):
+    """Which QEMU's pmu=off does not take away on AMD."""
+    if t.a.prepared:
+        t.down(t.a)
+    t.things.append(_Counters(t.a))
+    t.up(t.a)
+    t.things.append(_Down(t))
+    t.lone()
+    t.refused(t.a, "attach", "odd", "--qmp", QMP, cause="performance counters", remedy="enable_pmu=0")
+    t.unhooked(t.a)
+
+
+class _Down:
+    """No module at the test's end that holds KVM's."""
+
+    def __init__(self, t):
+        self._test = t
+
+    def close(self):
+        self._test.down(self._test.a)
 
 
 @test()
