@@ -340,6 +340,7 @@ void ftkvm_devq_deafen(struct ftkvm_devq *q);
 
 /* ---- work.c ---- */
 void ftkvm_devq_work(struct work_struct *work);
+bool ftkvm_dev_over(const struct ftkvm_dev *dev);
 void ftkvm_devs_poke(struct kvm *kvm);
 extern struct workqueue_struct *ftkvm_dev_work;
 

@@ -12,6 +12,8 @@
 #define DISK_SECTOR	512u
 /* so much at a time that the worker can be stopped in between */
 #define DISK_PIECE	(256u << 10)
+/* as a request has no more that ftd offers: each may be 2 GiB to be zeroed by hand */
+#define DISK_RANGES	1u
 
 static int disk_failed(struct ftkvm_dev *dev, const char *what, u64 at, int error)
 {
@@ -99,9 +101,12 @@ static int disk_zero(struct ftkvm_dev *dev, loff_t pos, loff_t len)
 	if (dev->store.shared)
 		return disk_move_shared(dev, "zeroing", pos, NULL, len, true);
 	while (len) {
-		ssize_t n = kernel_write(dev->file, page_address(ZERO_PAGE(0)),
-					 min_t(loff_t, len, PAGE_SIZE), &pos);
+		ssize_t n;
 
+		if (ftkvm_dev_over(dev))
+			return -ECANCELED;
+		n = kernel_write(dev->file, page_address(ZERO_PAGE(0)),
+				 min_t(loff_t, len, PAGE_SIZE), &pos);
 		if (n <= 0)
 			return disk_failed(dev, "zeroing", pos, n ?: -EIO);
 		len -= n;
@@ -247,8 +252,8 @@ int ftkvm_disk_open(struct ftkvm_dev *dev, struct file *file, u64 sectors, char 
 	disk->seg_max = FTKVM_VBLK_SEGS;
 	disk->size_max = rounddown(FTKVM_VBLK_BYTES / FTKVM_VBLK_SEGS, PAGE_SIZE);
 	disk->queues = dev->queues;
-	disk->discard_ranges = FTKVM_VBLK_RANGES;
-	disk->zeroes_ranges = FTKVM_VBLK_RANGES;
+	disk->discard_ranges = DISK_RANGES;
+	disk->zeroes_ranges = DISK_RANGES;
 	/* not its name, which may be another on the other host */
 	snprintf(disk->id, sizeof(disk->id), "ftkvm-%u", dev->no);
 	flaw = ftkvm_vblk_flaw(disk);

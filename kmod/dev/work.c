@@ -212,10 +212,18 @@ static bool work_request(struct ftkvm_devq *q)
 	return any;
 }
 
-/* A guest that is not to run again asks for nothing more. */
-static bool work_over(const struct ftkvm_devq *q)
+/**
+ * ftkvm_dev_over() - is nothing more to be done?
+ * @dev: the device
+ *
+ * A guest that is not to run again asks for nothing.
+ *
+ * Context: any.
+ * Return: true: it is on its way out, or its guest is.
+ */
+bool ftkvm_dev_over(const struct ftkvm_dev *dev)
 {
-	return READ_ONCE(q->dev->removed) || READ_ONCE(q->dev->kvm->vm_dead);
+	return READ_ONCE(dev->removed) || READ_ONCE(dev->kvm->vm_dead);
 }
 
 /**
@@ -229,10 +237,10 @@ void ftkvm_devq_work(struct work_struct *work)
 	struct ftkvm_devq *q = container_of(work, struct ftkvm_devq, work);
 	struct mm_struct *mm = q->dev->kvm->mm;
 
-	if (work_over(q) || !mmget_not_zero(mm))
+	if (ftkvm_dev_over(q->dev) || !mmget_not_zero(mm))
 		return;
 	kthread_use_mm(mm);
-	while (!work_over(q)) {
+	while (!ftkvm_dev_over(q->dev)) {
 		bool any = work_rings(q);
 
 		if (!work_request(q) && !any)
