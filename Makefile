@@ -50,6 +50,8 @@ userspace:
 install: all
 	$(MAKE) -C $(KDIR) M=$(KOUT) CC=$(KCC) CONFIG_FTKVM=m \
 		INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra modules_install
+	# Kbuild leaves it out where there are headers only
+	$(if $(DESTDIR),,depmod $(KREL))
 	$(MAKE) -C userspace O=$(O)/userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) install
 
 # ---- the testbed: everything on a stock Debian kernel of its own ------------
