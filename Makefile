@@ -47,10 +47,10 @@ kmod:
 userspace:
 	$(MAKE) -C userspace O=$(O)/userspace
 
+# Where there are headers only Kbuild leaves depmod out
 install: all
 	$(MAKE) -C $(KDIR) M=$(KOUT) CC=$(KCC) CONFIG_FTKVM=m \
 		INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=extra modules_install
-	# Kbuild leaves it out where there are headers only
 	$(if $(DESTDIR),,depmod $(KREL))
 	$(MAKE) -C userspace O=$(O)/userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) install
 
