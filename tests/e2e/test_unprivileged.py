@@ -58,7 +58,7 @@ def _need_the_needed(host):
     need((have["Prm"], have["Eff"], have["Inh"], have["Amb"]) == (want, want, 0, 0), f"ftd of {host.name} has {have}")
 
 
-def _open_to_others(host, *files):
+def open_to_others(host, *files):
     """A QEMU of another user than root's may use these; that is so on the emulated host alone."""
     closed = []
     for path in map(os.path.abspath, files):
@@ -103,7 +103,7 @@ def unprivileged_protect(t):
     pair = Live(t, "loop", LONG, conf=(START, START))
     t.things.append(pair)
     for host in t.hosts:
-        _open_to_others(host, os.getcwd(), *filter(os.path.exists, pair.args))
+        open_to_others(host, os.getcwd(), *filter(os.path.exists, pair.args))
     pair.start()
     pair.goes_on(t.a, 10)
     pair.protect()

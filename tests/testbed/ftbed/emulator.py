@@ -49,7 +49,8 @@ class Emulator:
         if icount:
             cpu += f",pmu=on,pmu-skid={skid},pmu-seed={seed}"
         mac = "52:54:00:77:00:%02x" % (1 + "abc".index(name))
-        words = ["console=ttyS0", "quiet", "mitigations=off", "nokaslr", "panic=-1",
+        self.init = ""	# "systemd": from the next power_on() on
+        self._words = ["console=ttyS0", "quiet", "mitigations=off", "nokaslr", "panic=-1",
                  "oops=panic", "tsc=reliable", "nmi_watchdog=0", "init_on_alloc=0",
                  "initcall_blacklist=" + ",".join(SKIPPED_INITCALLS),
                  f"ftbed.host={name}", f"ftbed.ip={address}/24", f"ftbed.peer={peer}",
@@ -59,7 +60,6 @@ class Emulator:
             "-m", str(memory + paths.MORE_MEMORY), "-nodefaults", "-display", "none", "-no-reboot",
             "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-kernel", paths.host_kernel(), "-initrd", paths.host_image(),
-            "-append", " ".join(words),
             "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=root,mount_tag=machine",
             "-device", "virtio-serial-pci",
@@ -117,11 +117,13 @@ class Emulator:
         self.exit_status = self.killed_at = None
         self.prepared = False
         with open(os.path.join(self.log_dir, f"{self.name}.emulator.log"), "ab") as log:
-            log.write((" ".join(self.command) + "\n").encode())
+            words = self._words + ([f"ftbed.init={self.init}"] if self.init else [])
+            command = [*self.command, "-append", " ".join(words)]
+            log.write((" ".join(command) + "\n").encode())
             log.flush()
             # An emulator must not outlive its driver, however that ends.
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *self.command],
+                ["setpriv", "--pdeathsig", "KILL", "--", *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.started_at = time.monotonic()
         for port, console in self.consoles.items():
