@@ -4,7 +4,9 @@
  *
  * ftkvm_orig_<function>: the unhooked function. It begins behind the ftrace
  * call site, so the hook is not entered again. A return reaches it, as that
- * needs no ENDBR at the target (kernel IBT; most targets have none).
+ * needs no ENDBR at the target (kernel IBT; most targets have none). It is a
+ * return as the kernel's own are, with what these do against speculation, and
+ * has a call of its own to be predicted by: others' stay paired.
  *
  * ftkvm_hook_<function> with FTKVM_PRE: for functions that a vCPU stays in for
  * as long as its guest runs or sleeps. ftkvm_pre_<function>() is called with the
@@ -17,6 +19,18 @@
 #include <asm/nospec-branch.h>
 #include <asm/unwind_hints.h>
 
+/* Go on behind the target's call site, with the caller's stack. */
+.macro FTKVM_GO_ON name:req
+	movq	ftkvm_cont_\name(%rip), %r11
+	ANNOTATE_INTRA_FUNCTION_CALL
+	call	.Lgo\@_\name
+	int3
+.Lgo\@_\name:
+	movq	%r11, (%rsp)
+	UNWIND_HINT_FUNC	/* as if the target had called */
+	RET
+.endm
+
 .macro FTKVM_ORIG name:req
 	.pushsection .data
 	.balign 8
@@ -26,11 +40,7 @@ ftkvm_cont_\name:
 	.popsection
 SYM_FUNC_START(ftkvm_orig_\name)
 	ANNOTATE_NOENDBR
-	pushq	ftkvm_cont_\name(%rip)
-	UNWIND_HINT_FUNC	/* as if the target had called */
-	ANNOTATE_UNRET_SAFE
-	ret
-	int3
+	FTKVM_GO_ON \name
 SYM_FUNC_END(ftkvm_orig_\name)
 .endm
 
@@ -52,11 +62,7 @@ SYM_FUNC_START(ftkvm_hook_\name)
 	jz	.Lgo_on_\name
 	RET
 .Lgo_on_\name:
-	pushq	ftkvm_cont_\name(%rip)
-	UNWIND_HINT_FUNC	/* as if the target had called */
-	ANNOTATE_UNRET_SAFE
-	ret
-	int3
+	FTKVM_GO_ON \name
 SYM_FUNC_END(ftkvm_hook_\name)
 .endm
 
