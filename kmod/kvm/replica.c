@@ -5,6 +5,7 @@
 #include <linux/file.h>
 #include <linux/hashtable.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include "../dev/device.h"
 #include "../fault/fault.h"
@@ -282,8 +283,10 @@ static void replica_gone_work(struct work_struct *work)
  */
 void ftkvm_replica_gone(struct ftkvm_replica *r)
 {
+	/* once: the work may let go of the replica */
+	if (xchg(&r->gone, true))
+		return;
 	ftkvm_fault(FTKVM_FAULT_GONE);
-	WRITE_ONCE(r->gone, true);
 	/* ftkvm_lockstep_drain() */
 	wake_up_all(&r->wq);
 	queue_work(ftkvm_replica_work, &r->gone_work);
@@ -450,18 +453,27 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 		goto put_hooks;
 	mutex_lock(&replicas_lock);
 	ret = replica_taken(kvm, name, why, size);
-	if (!ret)
+	if (!ret) {
+		/* ours: another command, or its QEMU's end, may let go of it at once */
+		refcount_inc(&r->ref);
 		hash_add_rcu(replicas, &r->node, (unsigned long)kvm);
+	}
 	mutex_unlock(&replicas_lock);
 	if (ret)
 		goto put_hooks;
 	ftkvm_fault(FTKVM_FAULT_ATTACHED);
+	/* a vCPU that was closed before no hook has seen; its mapping closes it later, if there is one */
+	if (mmget_not_zero(kvm->mm))
+		mmput(kvm->mm);
+	else
+		ftkvm_replica_gone(r);
 	info = ftkvm_fault_alloc(ALLOC_INFO, kzalloc(sizeof(*info), GFP_KERNEL));
 	if (info) {
 		ftkvm_replica_fill(r, info);
 		ftkvm_netlink_event(info, FTKVM_UAPI_EVENT_ATTACHED);
 		kfree(info);
 	}
+	ftkvm_replica_put(r);
 	return 0;
 
 put_hooks:
