@@ -34,15 +34,25 @@ static void svm_arm(struct kvm_vcpu *vcpu)
 	svm_set_icpt(b, INTERCEPT_PAUSE, false);
 }
 
+/* kvm_find_cpuid_entry() is for callers with interrupts on */
+static bool svm_shows_rdtscp(const struct kvm_vcpu *vcpu)
+{
+	const struct kvm_cpuid_entry2 *e = vcpu->arch.cpuid_entries;
+	int i;
+
+	for (i = 0; i < vcpu->arch.cpuid_nent; i++, e++)
+		if (e->function == 0x80000001)
+			return e->edx & BIT(27);
+	return false;
+}
+
 static void svm_disarm(struct kvm_vcpu *vcpu)
 {
 	struct vmcb *b = svm_vmcb(vcpu);
 
 	svm_set_icpt(b, INTERCEPT_RDTSC, false);
 	/* KVM's own RDTSCP intercept turns it into #UD where CPUID hides it */
-	svm_set_icpt(b, INTERCEPT_RDTSCP,
-		     !kvm_find_cpuid_entry(vcpu, 0x80000001) ||
-		     !(kvm_find_cpuid_entry(vcpu, 0x80000001)->edx & BIT(27)));
+	svm_set_icpt(b, INTERCEPT_RDTSCP, !svm_shows_rdtscp(vcpu));
 	svm_set_icpt(b, INTERCEPT_PAUSE,
 		     boot_cpu_has(X86_FEATURE_PAUSEFILTER) && !vcpu->kvm->arch.pause_in_guest);
 }
@@ -67,29 +77,32 @@ static void svm_db_mask(struct vmcb *b)
 
 static bool svm_is_tsc_exit(struct ftkvm_replica *r)
 {
-	struct kvm_cpuid_entry2 *e;
-
 	switch (svm_vmcb(r->vcpu)->control.exit_code) {
 	case SVM_EXIT_RDTSC:
 		return true;
 	case SVM_EXIT_RDTSCP:
 		/* hidden by CPUID: KVM's #UD */
-		e = kvm_find_cpuid_entry(r->vcpu, 0x80000001);
-		return e && (e->edx & BIT(27));
+		return svm_shows_rdtscp(r->vcpu);
 	default:
 		return false;
 	}
 }
 
+static void svm_set_tsc(struct kvm_vcpu *vcpu, u64 tsc)
+{
+	vcpu->arch.regs[VCPU_REGS_RAX] = (u32)tsc;
+	vcpu->arch.regs[VCPU_REGS_RDX] = tsc >> 32;
+	if (svm_vmcb(vcpu)->control.exit_code == SVM_EXIT_RDTSCP)
+		vcpu->arch.regs[VCPU_REGS_RCX] = (u32)svm_tsc_aux(vcpu);
+}
+
+/* Of an instruction behind which no single-step trap is due: svm_after_exit(). */
 static void svm_finish_tsc(struct kvm_vcpu *vcpu, u64 tsc)
 {
 	struct vmcb *b = svm_vmcb(vcpu);
 	bool aux = b->control.exit_code == SVM_EXIT_RDTSCP;
 
-	vcpu->arch.regs[VCPU_REGS_RAX] = (u32)tsc;
-	vcpu->arch.regs[VCPU_REGS_RDX] = tsc >> 32;
-	if (aux)
-		vcpu->arch.regs[VCPU_REGS_RCX] = (u32)svm_tsc_aux(vcpu);
+	svm_set_tsc(vcpu, tsc);
 	vcpu->arch.regs[VCPU_REGS_RIP] = b->control.next_rip ?:
 		vcpu->arch.regs[VCPU_REGS_RIP] + (aux ? 3 : 2);
 	b->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
@@ -114,7 +127,8 @@ static void svm_slow_tsc(struct ftkvm_replica *r)
 	} else if (ftkvm_mode(r) != FTKVM_MODE_FOLLOW) {
 		return;
 	}
-	svm_finish_tsc(r->vcpu, tsc);
+	svm_set_tsc(r->vcpu, tsc);
+	kvm_skip_emulated_instruction(r->vcpu);
 }
 
 /* ---- exits ---- */
@@ -404,7 +418,7 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	struct kvm_vcpu *vcpu = r->vcpu;
 	u64 tsc;
 
-	r->bp_hit = bp->slot >= 0 && ftkvm_svm_bp_clear(r, bp);
+	r->bp_hit = bp->slot >= 0 && ftkvm_svm_bp_clear(r, bp, fp);
 	svm_db_mask(svm_vmcb(vcpu));
 	if (ftkvm_counter_read(r, &r->now.count)) {
 		r->plan.step = FTKVM_STEP_WAIT;
@@ -427,7 +441,7 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	if (svm_vmcb(vcpu)->control.exit_code == SVM_EXIT_NMI)
 		return ftkvm_mode(r) == FTKVM_MODE_LEAD && ftkvm_svm_fit(vcpu) &&
 		       ftkvm_lead_again(r) ? EXIT_FASTPATH_REENTER_GUEST : fp;
-	if (!svm_is_tsc_exit(r))
+	if (!svm_is_tsc_exit(r) || (svm_vmcb(vcpu)->save.rflags & X86_EFLAGS_TF))
 		return fp;
 
 	/* the fast path of a clock read: no lock, no wait, no leaving */
@@ -446,6 +460,22 @@ static fastpath_t svm_after_exit(struct ftkvm_replica *r, fastpath_t fp, struct 
 	return fp;
 }
 
+/*
+ * The guest is not entered after all: what KVM would have injected is prepared anew for the
+ * next entry. Until then userspace may change the guest, and take it back: a reset does.
+ * svm_handle_exit() comes next, and waits.
+ */
+static fastpath_t svm_refuse(struct kvm_vcpu *vcpu)
+{
+	struct vmcb *b = svm_vmcb(vcpu);
+
+	if (b->control.event_inj & SVM_EVTINJ_VALID) {
+		b->control.event_inj = 0;
+		kvm_make_request(KVM_REQ_EVENT, vcpu);
+	}
+	return EXIT_FASTPATH_EXIT_HANDLED;
+}
+
 /* Enter the guest as the plan says; what came of it. */
 static fastpath_t svm_enter(struct ftkvm_replica *r, u64 run_flags)
 {
@@ -458,9 +488,8 @@ static fastpath_t svm_enter(struct ftkvm_replica *r, u64 run_flags)
 		r->shut_down = false;
 		return EXIT_FASTPATH_NONE;
 	}
-	/* not entered: svm_handle_exit() comes next, and waits */
 	if (!svm_before_entry(r, &bp))
-		return EXIT_FASTPATH_EXIT_HANDLED;
+		return svm_refuse(vcpu);
 	ftkvm_fault(FTKVM_FAULT_ENTRY);
 	r->in_guest_op = true;
 	fp = ftkvm_orig_svm_vcpu_run(vcpu, run_flags);
@@ -512,12 +541,13 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 		ftkvm_hook_leave();
 		return false;
 	}
-	*ret = EXIT_FASTPATH_EXIT_HANDLED;
 	switch (ftkvm_mode(r)) {
 	case FTKVM_MODE_LEAD:
 	case FTKVM_MODE_FOLLOW:
-		if (!r->started || vcpu != r->vcpu)
+		if (!r->started || vcpu != r->vcpu) {
+			*ret = svm_refuse(vcpu);
 			break;
+		}
 		do {
 			fp = svm_enter(r, run_flags);
 		} while (svm_goes_on(r, run_flags, fp));
@@ -537,6 +567,7 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 						       KVM_RUN_FORCE_IMMEDIATE_EXIT);
 		break;
 	default:
+		*ret = svm_refuse(vcpu);
 		break;
 	}
 	ftkvm_replica_put(r);

@@ -56,7 +56,7 @@ struct svm_bp {
 
 /* ---- svm_bp.c ---- */
 void ftkvm_svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp);
-bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp);
+bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp, fastpath_t fp);
 bool ftkvm_svm_is_our_bp(struct ftkvm_replica *r);
 
 /* ---- svm_regs.c: see struct ftkvm_vendor ---- */

@@ -96,11 +96,12 @@ void ftkvm_svm_bp_set(struct ftkvm_replica *r, struct svm_bp *bp)
  * ftkvm_svm_bp_clear() - undo ftkvm_svm_bp_set()
  * @r: the replica
  * @bp: of ftkvm_svm_bp_set()
+ * @fp: what KVM has done about the exit already
  *
  * Context: vCPU thread, irqs off, right after the exit.
  * Return: the breakpoint was hit.
  */
-bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
+bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp, fastpath_t fp)
 {
 	struct kvm_vcpu *vcpu = r->vcpu;
 	struct vmcb *b = svm_vmcb(vcpu);
@@ -111,8 +112,9 @@ bool ftkvm_svm_bp_clear(struct ftkvm_replica *r, struct svm_bp *bp)
 	b->save.dr6 &= ~BIT(bp->slot);
 	b->control.clean &= ~SVM_CLEAN_DR;
 	svm_set_icpt(b, INTERCEPT_EXCEPTION_OFFSET + DB_VECTOR, bp->icpt);
-	if (bp->rf && svm_bp_is_next(vcpu, bp))
-		b->save.rflags &= ~X86_EFLAGS_RF;	/* not executed yet */
+	/* not executed yet; or by KVM, which does not clear it as the CPU does */
+	if (bp->rf && (fp != EXIT_FASTPATH_NONE || svm_bp_is_next(vcpu, bp)))
+		b->save.rflags &= ~X86_EFLAGS_RF;
 	if (vcpu->arch.switch_db_regs)
 		svm_set_address(bp->slot, vcpu->arch.eff_db[bp->slot]);
 	return hit;
