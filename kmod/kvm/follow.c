@@ -256,6 +256,15 @@ static int follow_take_within(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8
 	return 0;
 }
 
+/* A primary may log as fast as its records are consumed, for ever: others are to run, signals to count. */
+static bool follow_may_go_on(unsigned int *n)
+{
+	if (++*n % FOLLOW_AT_ONCE)
+		return true;
+	cond_resched();
+	return !signal_pending(current);
+}
+
 /**
  * ftkvm_follow_prepare() - before the backup enters its guest: make a plan
  * @r: the replica
@@ -283,14 +292,10 @@ int ftkvm_follow_prepare(struct ftkvm_replica *r, bool may_wait)
 		 */
 		if (r->vcpu->arch.mp_state == KVM_MP_STATE_HALTED && !r->verify.first)
 			return -EAGAIN;
-		/* a primary may log as fast as this, for ever */
-		if (++n % FOLLOW_AT_ONCE == 0) {
-			if (!may_wait)
-				return -EAGAIN;
-			cond_resched();
-			if (signal_pending(current))
-				return -EINTR;
-		}
+		if (!may_wait && n == FOLLOW_AT_ONCE - 1)
+			return -EAGAIN;
+		if (!follow_may_go_on(&n))
+			return -EINTR;
 		if (r->out_logged) {
 			/* an interrupted wait: the instruction exits again */
 			follow_run(r, r->margin + FTKVM_PERIOD_LEAST);
@@ -390,9 +395,12 @@ static int follow_take(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8 type)
 static int follow_await(struct ftkvm_replica *r, u8 type)
 {
 	struct ftkvm_rec *rec;
+	unsigned int n = 0;
 	int ret;
 
 	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		if (!follow_may_go_on(&n))
+			return -EINTR;
 		rec = ftkvm_log_peek(r);
 		if (rec && follow_stopped(r, rec))
 			continue;
@@ -506,6 +514,10 @@ static int follow_within(struct ftkvm_replica *r, u8 type)
 	bool closed;
 
 	while (ftkvm_mode(r) == FTKVM_MODE_FOLLOW) {
+		/* the primary says how many there are: in all of this, and of this */
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		/* closed first: what was received before is seen then */
 		closed = smp_load_acquire(&r->log_closed);
 		rec = ftkvm_log_peek(r);
