@@ -275,6 +275,41 @@ static int pair_settings(struct ftkvm_replica *r, const struct ftkvm_pair_params
 	return 0;
 }
 
+/* What pair_settings() sets, as it was: a pairing that is refused changes nothing. */
+struct pair_kept {
+	u64 period_min, period_max, margin;
+	u32 counter_code, timeout_ms, verify_every, on_loss;
+	char peer[sizeof_field(struct ftkvm_replica, peer)];
+};
+
+static void pair_keep(struct ftkvm_replica *r, struct pair_kept *k)
+{
+	k->period_min = r->period_min;
+	k->period_max = r->period_max;
+	k->margin = r->margin;
+	k->counter_code = r->counter_code;
+	k->timeout_ms = r->timeout_ms;
+	k->verify_every = r->verify_every;
+	k->on_loss = r->on_loss;
+	spin_lock_irq(&r->lock);
+	strscpy(k->peer, r->peer);
+	spin_unlock_irq(&r->lock);
+}
+
+static void pair_restore(struct ftkvm_replica *r, const struct pair_kept *k)
+{
+	r->period_min = k->period_min;
+	r->period_max = k->period_max;
+	r->margin = k->margin;
+	r->counter_code = k->counter_code;
+	WRITE_ONCE(r->timeout_ms, k->timeout_ms);
+	WRITE_ONCE(r->verify_every, k->verify_every);
+	WRITE_ONCE(r->on_loss, k->on_loss);
+	spin_lock_irq(&r->lock);
+	strscpy(r->peer, k->peer);
+	spin_unlock_irq(&r->lock);
+}
+
 static u32 pair_reason(int err)
 {
 	switch (err) {
@@ -303,19 +338,8 @@ static void pair_end_link(struct ftkvm_replica *r)
 	ftkvm_second_end(r);
 }
 
-/**
- * ftkvm_pair_begin() - join a replica with its peer
- * @r: the replica, idle
- * @p: what was asked for
- * @reason: on failure, enum ftkvm_reason
- * @why: on failure, cause and remedy
- * @size: of @why
- *
- * Context: process context, @cmd held; interruptible.
- * Return: 0: armed. -errno: as before.
- */
-int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
-		     u32 *reason, char *why, size_t size)
+static int pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
+		      u32 *reason, char *why, size_t size)
 {
 	struct ftkvm_hello *h;
 	struct ftkvm_link *l;
@@ -388,6 +412,30 @@ out:
 	if (l)
 		ftkvm_link_destroy(l);
 	kfree(h);
+	return ret;
+}
+
+/**
+ * ftkvm_pair_begin() - join a replica with its peer
+ * @r: the replica, idle
+ * @p: what was asked for
+ * @reason: on failure, enum ftkvm_reason
+ * @why: on failure, cause and remedy
+ * @size: of @why
+ *
+ * Context: process context, @cmd held; interruptible.
+ * Return: 0: armed. -errno: as before.
+ */
+int ftkvm_pair_begin(struct ftkvm_replica *r, const struct ftkvm_pair_params *p,
+		     u32 *reason, char *why, size_t size)
+{
+	struct pair_kept kept;
+	int ret;
+
+	pair_keep(r, &kept);
+	ret = pair_begin(r, p, reason, why, size);
+	if (ret)
+		pair_restore(r, &kept);
 	return ret;
 }
 
