@@ -114,12 +114,12 @@ void ftkvm_log_flush_batch(struct ftkvm_replica *r)
 }
 
 /**
- * ftkvm_log_stuck() - primary, once a second while it waits for its backup: does that go on?
+ * ftkvm_log_stuck() - primary, each second of a wait for its backup or sooner: does that go on?
  * @r: the replica
  *
  * A backup that is not silent may yet stand still for good: its QEMU is stopped, or hangs. It
  * was told of all that it has to catch up with; one that has not got further for so long
- * is given up, so that the guest goes on.
+ * of waiting for it is given up, so that the guest goes on.
  * Context: vCPU thread, process context.
  */
 void ftkvm_log_stuck(struct ftkvm_replica *r)
@@ -131,6 +131,10 @@ void ftkvm_log_stuck(struct ftkvm_replica *r)
 	spin_lock_irq(&r->flow_lock);
 	now = r->flow;
 	spin_unlock_irq(&r->flow_lock);
+	/* a signal ends a wait, and it is taken up again soon; but not by a guest that is paused */
+	if (time_after(jiffies, r->stuck_last + FTKVM_STUCK_GAP))
+		r->stuck_looked = false;
+	r->stuck_last = jiffies;
 	if (!r->stuck_looked || now.received != r->stuck_at.received ||
 	    now.consumed != r->stuck_at.consumed || now.epoch != r->stuck_at.epoch) {
 		r->stuck_looked = true;

@@ -233,6 +233,7 @@ struct ftkvm_replica {
 	struct ftkvm_flow flow;			/* primary */
 	struct ftkvm_flow stuck_at;		/* primary's vCPU: where the backup was, */
 	unsigned long stuck_since;		/* since when at least (jiffies) */
+	unsigned long stuck_last;		/* when that was looked at last */
 	bool stuck_looked;			/* this pairing's */
 	u64 held;				/* backup: log bytes received */
 	bool log_closed;			/* backup: nothing more will come */
@@ -350,6 +351,7 @@ static inline enum ftkvm_mode ftkvm_mode(const struct ftkvm_replica *r)
 
 /* So long a primary waits for a backup that lives and does not go on; longer than for its disk. */
 #define FTKVM_STUCK	(60u * HZ)
+#define FTKVM_STUCK_GAP	(5u * HZ)	/* nobody waited for so long: another wait */
 
 /* How long the other side, or this host, may be busy with something while it is not silent. */
 static inline unsigned long ftkvm_patience(const struct ftkvm_replica *r)
@@ -423,7 +425,7 @@ void ftkvm_log_stuck(struct ftkvm_replica *r);
 		kvm_vcpu_srcu_read_unlock(_v);					\
 		_left = wait_event_##how##_timeout((r)->wq, cond, HZ);		\
 		kvm_vcpu_srcu_read_lock(_v);					\
-		if (!_left)							\
+		if (_left <= 0)							\
 			ftkvm_log_stuck(r);					\
 	}									\
 	_left < 0 ? -EINTR : 0;							\
