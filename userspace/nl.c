@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <linux/genetlink.h>
 #include "nl_call.h"
 #include "nl_parse.h"
 
+#define TAKEOVER_POLL_US	10000
 #define NL_BUFFER	(64 * 1024)
 #define NOT_LOADED	"the kernel module ftkvm is not loaded; run: modprobe ftkvm"
 
@@ -339,6 +341,22 @@ static void on_replica(const struct nlmsghdr *nlh, void *arg)
 	nl_parse_replica(nlh, arg);
 }
 
+/* The module does not wait for a long log, which may take as long as a disk. */
+static int await_takeover(const char *name, struct ftreplica *r, struct fterr *err)
+{
+	int ret;
+
+	for (;;) {
+		ret = ftnl_get(name, r, err);
+		if (ret || r->state != FTKVM_UAPI_STATE_TAKEOVER)
+			break;
+		usleep(TAKEOVER_POLL_US);
+	}
+	if (!ret && r->state != FTKVM_UAPI_STATE_SOLO)
+		ret = ft_fail(err, -EIO, "guest %s could not go live: %s", name, r->detail);
+	return ret;
+}
+
 int ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns,
 		 struct fterr *err)
 {
@@ -355,6 +373,8 @@ int ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeove
 	if (nlh)
 		mnl_attr_put_u32(nlh, FTKVM_A_STATE, state);
 	ret = nlh ? ftnl_finish(&nl, nlh, on_replica, r, err) : err->code;
+	if (ret == -EINPROGRESS)
+		ret = await_takeover(name, r, err);
 	*takeover_ns = r->stats[FTKVM_STAT_TAKEOVER_NS];
 	free(r);
 	return ret;

@@ -10,6 +10,8 @@
 #include "replica.h"
 #include "trace.h"
 
+#define PROMOTE_WAIT	HZ
+
 /*
  * A primary may have run, by itself or after an earlier pairing: its QEMU has stopped it,
  * and moved its state to the backup's, which has not. 0 or -errno.
@@ -224,9 +226,20 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 	}
 	mutex_unlock(&r->cmd);
 	ftkvm_fault(FTKVM_FAULT_PROMOTING);
-	if (!ret && wait_event_interruptible(r->wq, ftkvm_state(r) != FTKVM_STATE_TAKEOVER ||
-					     READ_ONCE(r->detaching)))
-		ret = -EINTR;
+	if (!ret) {
+		/* not for as long as it takes: who waits in a command holds up others, which it may need */
+		long left = wait_event_interruptible_timeout(r->wq, ftkvm_state(r) !=
+							     FTKVM_STATE_TAKEOVER ||
+							     READ_ONCE(r->detaching),
+							     PROMOTE_WAIT);
+
+		if (left < 0) {
+			ret = -EINTR;
+		} else if (!left) {
+			snprintf(why, size, "guest %s still takes over: see its state", name);
+			ret = -EINPROGRESS;
+		}
+	}
 	ftkvm_fault(FTKVM_FAULT_PROMOTED);
 	if (!ret && ftkvm_state(r) != FTKVM_STATE_SOLO) {
 		spin_lock_irq(&r->lock);

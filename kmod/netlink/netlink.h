@@ -116,7 +116,7 @@ int ftkvm_replica_fence(const char *name, char *why, size_t size);
 #define FTKVM_ANY_STATE	U32_MAX
 
 /*
- * Waits, interruptibly, until the guest is live. @expected: -EAGAIN in any other
+ * Waits a second, interruptibly, until the guest is live: -EINPROGRESS. @expected: -EAGAIN in any other
  * state (enum ftkvm_uapi_state, or FTKVM_ANY_STATE). @takeover_ns: how long it took.
  */
 int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeover_ns,

@@ -61,7 +61,8 @@
  *
  *  FTKVM_CMD_PROMOTE	Backup: consume the log, then go live. Refused with
  *			EBUSY while the primary is alive and linked, unless FORCE.
- *			Returns when the guest is live.
+ *			Returns when the guest is live; EINPROGRESS: not after a second, as
+ *			its log is long: GET tells when.
  *			With FORCE and a live link the primary is told to stop. EAGAIN:
  *			it has, the backup is an orphan now and to be promoted again.
  *			EHOSTUNREACH: whether it has is not known.
