@@ -51,6 +51,7 @@ struct op;
  *	it last worked
  * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
+ * @was: what it had of its last peer, if @tries: it is to have another one, which may come to nothing; saved
  * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
@@ -81,6 +82,10 @@ struct guest {
 	int64_t again_at, again_good;
 	char again_peer[256];
 	char second[256];
+	struct {
+		char peer_guest[FTKVM_NAME_MAX + 1], second[256];
+	} was;
+	bool tries;
 	bool second_calls, second_seen, deferred;
 	unsigned int second_tries;
 	int64_t second_at;

@@ -33,7 +33,6 @@ struct disk_sync;
  * @device: what is to be added
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
- * @was: what the guest had of its peer, if @knows: that its peer is this one now
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @refused: it can't be paired, as it is not idle
@@ -62,10 +61,6 @@ struct op {
 	char peer[256];
 	char peer_name[FTKVM_NAME_MAX + 1];
 	char second[256];
-	struct {
-		char peer_guest[FTKVM_NAME_MAX + 1], second[256];
-	} was;
-	bool knows;
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
 	bool force, attached, adopted, told, refused, quiet, stuck, next, have, may_start;
@@ -190,6 +185,8 @@ void pair_session_settle(struct op *op);
 /* Join all consoles to the world; mute them. 0 or -errno. */
 int pair_open_all(struct guest *g, struct fterr *err);
 int pair_mute_all(struct guest *g, struct fterr *err);
+/* Of a try that came to nothing the guest keeps nothing: saved. */
+void pair_forget(struct guest *g);
 /* Where the peer's ftd listens: for the operator, and for promoting. */
 void pair_peer_name(struct op *op, const char *from, json_t *request);
 /* What the peer is asked to pair: the line's beginning, a new reference. */

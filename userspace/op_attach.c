@@ -156,6 +156,7 @@ void attach_settle(struct op *op)
 		op->guest->moving = FT_STAYS;
 		op->guest->again = false;
 		op->guest->fresh = false;
+		op->guest->tries = false;
 	}
 	if (op->work == attach_work)
 		protect_mend(op->guest);
@@ -253,6 +254,10 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->fresh = json_is_true(json_object_get(request, "fresh"));
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
 		restore_text(op->guest->second, sizeof(op->guest->second), request, "second");
+		/* where nothing is left to be mended its peer is the one that it has */
+		op->guest->tries = op->guest->moving == FT_LEAVES && json_is_true(json_object_get(request, "tries"));
+		restore_text(op->guest->was.peer_guest, sizeof(op->guest->was.peer_guest), request, "was_peer_guest");
+		restore_text(op->guest->was.second, sizeof(op->guest->was.second), request, "was_second");
 		restore_text(op->guest->again_peer, sizeof(op->guest->again_peer), request, "again_peer");
 	}
 	op_start(op);

@@ -168,18 +168,20 @@ static void know_peer(struct op *op, const char *second)
 {
 	struct guest *g = op->guest;
 
-	strcpy(op->was.peer_guest, g->peer_guest);
-	strcpy(op->was.second, g->second);
-	op->knows = true;
+	strcpy(g->was.peer_guest, g->peer_guest);
+	strcpy(g->was.second, g->second);
+	g->tries = true;
 	strcpy(g->peer_guest, op->peer_name);
-	if (second != g->second)
-		strcpy(g->second, second);
+	strcpy(g->second, second);
 }
 
-static void forget_peer(struct op *op)
+void pair_forget(struct guest *g)
 {
-	strcpy(op->guest->peer_guest, op->was.peer_guest);
-	strcpy(op->guest->second, op->was.second);
+	if (g->tries) {
+		strcpy(g->peer_guest, g->was.peer_guest);
+		strcpy(g->second, g->was.second);
+	}
+	g->tries = false;
 	guests_save();
 }
 
@@ -187,8 +189,12 @@ void pair_session_settle(struct op *op)
 {
 	if (!op->guest || op->guest->gone)
 		return;
-	if (op->knows && op->ret)
-		forget_peer(op);
+	if (op->ret) {
+		pair_forget(op->guest);
+	} else {
+		op->guest->tries = false;
+		guests_save();
+	}
 	/* the session was for a pairing that was not even begun, and another one is there */
 	if (op->refused)
 		failover_set(op->guest, "");
@@ -376,7 +382,7 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 		return ret;
 	op->guest->leads = false;
 	/* it is heard of when the primary calls by it */
-	know_peer(op, op->set.token ? op->guest->second : "");
+	know_peer(op, "");
 	failover_set(op->guest, session);
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "again.h"
+#include "config.h"
 #include "device.h"
 #include "disk_sync.h"
 #include "failover.h"
@@ -473,6 +474,22 @@ int op_protect(struct client *client, json_t *request, struct fterr *err)
 	return leave(op, err);
 }
 
+/* An address is that of one host: of the last peer, and [link] has one that is no standby's. */
+static int second_again(struct op *op, const struct guest *g, struct fterr *err)
+{
+	const struct ftconfig *c = ftd_config();
+	size_t i;
+
+	if (!strcmp(g->second, SECOND_NONE) || (*g->second && !strcmp(op->peer, g->again_peer)))
+		return second_wanted(op, g->second, err);
+	if (strcmp(op->peer, g->again_peer))
+		return 0;
+	for (i = 0; i < c->guests.n_standby; i++)
+		if (!strcmp(op->peer, c->guests.standby[i]))
+			return 0;
+	return second_wanted(op, NULL, err);
+}
+
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
 		  struct fterr *err)
 {
@@ -487,8 +504,7 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 	op->downtime_ms = DOWNTIME_HIGHEST;
 	snprintf(op->peer, sizeof(op->peer), "%s", peer);
 	strcpy(op->peer_name, g->peer_guest);
-	/* by the way to its last peer to no other host */
-	ret = second_wanted(op, strcmp(peer, g->again_peer) ? SECOND_NONE : *g->second ? g->second : NULL, err);
+	ret = second_again(op, g, err);
 	if (!ret)
 		ret = op_guest(op, true, err);
 	if (!ret)
@@ -506,7 +522,8 @@ static void mend_source_work(struct op *op)
 
 	op->quiet = true;
 	op->ret = ftnl_get(op->name, &r, &op->err);
-	op->next = !op->ret && r.state == FTKVM_UAPI_STATE_PRIMARY;
+	/* paired, all the same */
+	op->next = !op->ret && (r.state == FTKVM_UAPI_STATE_PRIMARY || r.state == FTKVM_UAPI_STATE_UNDECIDED);
 	if (op->ret || (r.state != FTKVM_UAPI_STATE_IDLE && r.state != FTKVM_UAPI_STATE_SOLO &&
 			r.state != FTKVM_UAPI_STATE_ARMED))
 		return;
@@ -540,9 +557,13 @@ static void mend_settle(struct op *op)
 	if (op->ret && op->ret != -ENOENT)
 		return;
 	op->guest->moving = FT_STAYS;
-	if (op->next)
+	if (op->next) {
+		op->guest->tries = false;
 		again_tried(op->guest, true);
-	guests_save();
+		guests_save();
+	} else {
+		pair_forget(op->guest);
+	}
 	failover_happened(op->guest);
 	if (op->next)
 		take_back(op);
