@@ -23,6 +23,8 @@ void again_wanted(struct guest *g)
 	int64_t now = ft_now_ms();
 
 	g->again = true;
+	g->again_since = now;
+	g->again_turn = 0;
 	if (!g->again_good || now - g->again_good > GOOD_MS) {
 		g->again_tries = 0;
 		g->again_at = now;
@@ -39,18 +41,48 @@ void again_dismiss(struct guest *g)
 	guests_save();
 }
 
-void again_tried(struct guest *g, bool good)
+void again_succeeded(struct guest *g)
 {
-	int64_t wait = wait_ms(g);
-
 	g->again_tries++;
-	if (good) {
-		g->again = false;
-		g->alone = false;
-		g->again_good = ft_now_ms();
-		return;
-	}
-	g->again_at = ft_now_ms() + wait;
+	g->again = false;
+	g->alone = false;
+	g->again_good = ft_now_ms();
+}
+
+void again_failed(struct guest *g, bool turn)
+{
+	g->again_at = ft_now_ms() + wait_ms(g);
+	g->again_tries++;
+	g->again_turn += turn;
+}
+
+/* Is that standby one that is not in the list before: the last peer, or one of those before it? */
+static bool another(const struct guest *g, const struct ftconfig *c, size_t standby)
+{
+	size_t i;
+
+	for (i = 0; i < standby && strcmp(c->guests.standby[i], c->guests.standby[standby]); i++)
+		;
+	return i == standby && strcmp(c->guests.standby[i], g->again_peer);
+}
+
+/*
+ * Whose turn is it? The last peer's, and then that of each standby, whose disks are to be
+ * overwritten: not while the last one may be about to come back.
+ */
+static const char *next_host(struct guest *g, const struct ftconfig *c)
+{
+	size_t n = 1, i, turn;
+
+	if (ft_now_ms() - g->again_since < c->guests.standby_after_s * 1000LL)
+		g->again_turn = 0;
+	for (i = 0; i < c->guests.n_standby; i++)
+		n += another(g, c, i);
+	turn = g->again_turn % n;
+	for (i = 0; turn && i < c->guests.n_standby; i++)
+		if (another(g, c, i) && !--turn)
+			return c->guests.standby[i];
+	return g->again_peer;
 }
 
 /* Is that what has ended its pairing, and not another time? */
@@ -72,6 +104,7 @@ static bool lost_peer(const struct guest *g, const struct ftreplica *r)
 	case FTKVM_REASON_UNPAIRED:
 	case FTKVM_REASON_DIVERGED:
 	case FTKVM_REASON_LOCAL:
+	case FTKVM_REASON_STORAGE:
 		return false;
 	case FTKVM_REASON_GUEST_TOUCHED:
 		return r->state == FTKVM_UAPI_STATE_SOLO && was_reset(g);
@@ -83,8 +116,6 @@ static bool lost_peer(const struct guest *g, const struct ftreplica *r)
 static void look_at(struct guest *g, const struct ftreplica *r)
 {
 	const struct ftconfig *c = ftd_config();
-	size_t n = c->guests.n_standby + 1, turn;
-	const char *peer;
 	struct fterr err;
 
 	if (r->state == FTKVM_UAPI_STATE_PRIMARY && !g->busy)
@@ -101,11 +132,9 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 		return;
 	if (!*g->again_peer)
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
-	turn = g->again_tries % n;
-	peer = turn ? c->guests.standby[turn - 1] : g->again_peer;
-	if (protect_again(g, peer, r->on_loss, !g->again_tries, &err)) {
+	if (protect_again(g, next_host(g, c), r->on_loss, !g->again_tries, &err)) {
 		ft_log(SD_WARNING, "guest %s can't be protected again: %s", g->name, err.text);
-		again_tried(g, false);
+		again_failed(g, false);
 	}
 }
 

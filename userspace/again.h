@@ -16,8 +16,14 @@ void again_end(void);
 /* The main loop's: this guest is to be protected again, whatever the configuration says. */
 void again_wanted(struct guest *g);
 
-/* The main loop's: a try to protect it is over. */
-void again_tried(struct guest *g, bool good);
+/* The main loop's: it has been protected. */
+void again_succeeded(struct guest *g);
+
+/**
+ * again_failed() - the main loop's: a try to protect it came to nothing
+ * @turn: it is another host's turn: this one was called, by ftd itself
+ */
+void again_failed(struct guest *g, bool turn);
 
 /* The main loop's: nobody wants it to be protected again, until it has been. */
 void again_dismiss(struct guest *g);

@@ -14,6 +14,7 @@
 #define TIMEOUT_MS	2000
 #define LEASE_S		86400
 #define HOOK_S		30
+#define STANDBY_S	30
 
 /* --- keys ------------------------------------------------------------------ */
 
@@ -52,6 +53,7 @@ static const struct key keys[] = {
 	{ "guests", "start", config_put_yes_no, AT(guests.start) },
 	{ "guests", "protect-again", config_put_yes_no, AT(guests.protect_again) },
 	{ "guests", "standby", config_put_standby, 0, 0, 0 },
+	{ "guests", "standby-after-s", config_put_number, AT(guests.standby_after_s), .min = 0, .max = 86400 },
 	{ "ftd", "control", config_put_path, AT(control) },
 	{ "ftd", "listen", config_put_listen, AT(listen) },
 	{ "ftd", "state", config_put_path, AT(state) },
@@ -344,6 +346,7 @@ int ftconfig_read(const char *path, struct ftconfig **config,
 	r.c->arbiter.timeout_ms = TIMEOUT_MS;
 	r.c->arbiter.lease_s = LEASE_S;
 	r.c->fence.timeout_s = HOOK_S;
+	r.c->guests.standby_after_s = STANDBY_S;
 
 	file = fopen(r.c->file, "re");
 	if (file) {

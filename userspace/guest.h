@@ -47,8 +47,8 @@ struct op;
  * @peer_guest: its name at the peer, if it has another there
  * @alone: it is not to be, unless it was protected once more; saved
  * @again: it is to be protected again; @again_tries times that did not work, and at
- *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_good: when
- *	it last worked
+ *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_turn: which host's
+ *	turn it is; @again_since: it is wanted; @again_good: when it last worked
  * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @was: what it had of its last peer, if @tries: it is to have another one, which may come to nothing; saved
@@ -78,8 +78,8 @@ struct guest {
 	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
 	bool again, alone, fresh;
-	unsigned int again_tries;
-	int64_t again_at, again_good;
+	unsigned int again_tries, again_turn;
+	int64_t again_at, again_since, again_good;
 	char again_peer[256];
 	char second[256];
 	struct {

@@ -37,6 +37,8 @@ struct disk_sync;
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time
+ * @by_itself: ftd protects it again, unasked
+ * @called: the peer was called, or could not be
  * @stuck: the guest does not run on yet, although it should
  * @have: its QEMU is here, and waits
  * @next: the next step is another operation's
@@ -63,7 +65,7 @@ struct op {
 	char second[256];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, told, refused, quiet, stuck, next, have, may_start;
+	bool force, attached, adopted, told, refused, quiet, by_itself, called, stuck, next, have, may_start;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;

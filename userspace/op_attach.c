@@ -250,6 +250,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->leads = json_is_true(json_object_get(request, "leads"));
 		op->guest->moving = json_integer_value(json_object_get(request, "moving"));
 		op->guest->again = json_is_true(json_object_get(request, "again"));
+		op->guest->again_since = ft_now_ms();
 		op->guest->alone = json_is_true(json_object_get(request, "alone"));
 		op->guest->fresh = json_is_true(json_object_get(request, "fresh"));
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");

@@ -441,7 +441,10 @@ static void protect_settle(struct op *op)
 		attach_settle(op);
 	if (g->gone)
 		return;
-	again_tried(g, !op->ret);
+	if (op->ret)
+		again_failed(g, op->by_itself && op->called);
+	else
+		again_succeeded(g);
 	guests_save();
 	pair_session_settle(op);
 	if (!op->ret)
@@ -498,6 +501,7 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->by_itself = true;
 	op->quiet = !loud;
 	op->set.on_loss = on_loss;
 	/* nobody is there to say that it may stand still for longer */
@@ -559,7 +563,7 @@ static void mend_settle(struct op *op)
 	op->guest->moving = FT_STAYS;
 	if (op->next) {
 		op->guest->tries = false;
-		again_tried(op->guest, true);
+		again_succeeded(op->guest);
 		guests_save();
 	} else {
 		pair_forget(op->guest);

@@ -60,6 +60,7 @@ int protect_prepare_peer(struct op *op, int *stream)
 	const char *token;
 	int ret;
 
+	op->called = true;
 	op->sock = peer_connect(op->peer, &op->err);
 	if (op->sock < 0)
 		return op->sock;

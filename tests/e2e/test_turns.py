@@ -77,7 +77,7 @@ def _rounds(rounds):
 @test(timeout=400, kills=True)
 def turns_third_host(t):
     """The host that died stays away, and another one has the backup; then it is all there is."""
-    conf = f"standby = {SPARE[1]}:{pairing.PORT}\n".join((AGAIN, CONF[len(AGAIN):]))
+    conf = f"standby = {SPARE[1]}:{pairing.PORT}\nstandby-after-s = 0\n".join((AGAIN, CONF[len(AGAIN):]))
     pair = Turns(t, "loop", LONG, conf=(conf, conf, conf))
     t.things.append(pair)
     pair.start()
