@@ -18,6 +18,12 @@ static int64_t wait_ms(const struct guest *g)
 	return ft_wait_ms(WAIT_MS, WAIT_MAX_MS, g->again_tries);
 }
 
+static void forget_why(struct guest *g)
+{
+	*g->again_why = '\0';
+	memset(g->again_said, 0, sizeof(g->again_said));
+}
+
 void again_wanted(struct guest *g)
 {
 	int64_t now = ft_now_ms();
@@ -25,6 +31,7 @@ void again_wanted(struct guest *g)
 	g->again = true;
 	g->again_since = now;
 	g->again_turn = 0;
+	forget_why(g);
 	if (!g->again_good || now - g->again_good > GOOD_MS) {
 		g->again_tries = 0;
 		g->again_at = now;
@@ -41,21 +48,6 @@ void again_dismiss(struct guest *g)
 	guests_save();
 }
 
-void again_succeeded(struct guest *g)
-{
-	g->again_tries++;
-	g->again = false;
-	g->alone = false;
-	g->again_good = ft_now_ms();
-}
-
-void again_failed(struct guest *g, bool turn)
-{
-	g->again_at = ft_now_ms() + wait_ms(g);
-	g->again_tries++;
-	g->again_turn += turn;
-}
-
 /* Is that standby one that is not in the list before: the last peer, or one of those before it? */
 static bool another(const struct guest *g, const struct ftconfig *c, size_t standby)
 {
@@ -70,19 +62,70 @@ static bool another(const struct guest *g, const struct ftconfig *c, size_t stan
  * Whose turn is it? The last peer's, and then that of each standby, whose disks are to be
  * overwritten: not while the last one may be about to come back.
  */
-static const char *next_host(struct guest *g, const struct ftconfig *c)
+static size_t turn_of(const struct guest *g, const struct ftconfig *c)
 {
-	size_t n = 1, i, turn;
+	size_t n = 1, i;
 
 	if (ft_now_ms() - g->again_since < c->guests.standby_after_s * 1000LL)
-		g->again_turn = 0;
+		return 0;
 	for (i = 0; i < c->guests.n_standby; i++)
 		n += another(g, c, i);
-	turn = g->again_turn % n;
+	return g->again_turn % n;
+}
+
+static const char *next_host(const struct guest *g, const struct ftconfig *c)
+{
+	size_t turn = turn_of(g, c), i;
+
 	for (i = 0; turn && i < c->guests.n_standby; i++)
 		if (another(g, c, i) && !--turn)
 			return c->guests.standby[i];
 	return g->again_peer;
+}
+
+/* Each host may have another reason, time and again: what was said of one is not said once more. */
+static bool is_news(struct guest *g, const char *why)
+{
+	uint32_t *said = &g->again_said[g->again_turn % ARRAY_SIZE(g->again_said)], last = *said;
+
+	/* FNV-1a */
+	for (*said = 2166136261; *why; why++)
+		*said = (*said ^ (unsigned char)*why) * 16777619;
+	return *said != last;
+}
+
+void again_succeeded(struct guest *g)
+{
+	g->again_tries++;
+	g->again = false;
+	g->alone = false;
+	g->again_good = ft_now_ms();
+	forget_why(g);
+}
+
+void again_failed(struct guest *g, const char *why, bool turn)
+{
+	if (why && is_news(g, why))
+		ft_log(SD_WARNING, "guest %s can't be protected again: %s; trying on", g->name, why);
+	if (why)
+		snprintf(g->again_why, sizeof(g->again_why), "%s", why);
+	g->again_at = ft_now_ms() + wait_ms(g);
+	g->again_tries++;
+	g->again_turn += turn;
+}
+
+json_t *again_json(const struct guest *g)
+{
+	int64_t left = g->again_at - ft_now_ms();
+	json_t *json, *why;
+
+	if (!g->again)
+		return NULL;
+	json = json_pack("{s:s, s:I, s:i}", "host", next_host(g, ftd_config()), "in_ms",
+			 (json_int_t)(left > 0 ? left : 0), "tries", (int)g->again_tries);
+	why = json_string(g->again_why);
+	json_object_set_new(json, "error", why ? why : json_string("(not UTF-8)"));
+	return json;
 }
 
 /* Is that what has ended its pairing, and not another time? */
@@ -132,10 +175,9 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 		return;
 	if (!*g->again_peer)
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
-	if (protect_again(g, next_host(g, c), r->on_loss, !g->again_tries, &err)) {
-		ft_log(SD_WARNING, "guest %s can't be protected again: %s", g->name, err.text);
-		again_failed(g, false);
-	}
+	g->again_turn = turn_of(g, c);
+	if (protect_again(g, next_host(g, c), r->on_loss, &err))
+		again_failed(g, err.text, false);
 }
 
 /* Is there one of which the module is to be asked? */

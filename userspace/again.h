@@ -6,6 +6,7 @@
 #ifndef FTKVM_AGAIN_H
 #define FTKVM_AGAIN_H
 
+#include <jansson.h>
 #include "guest.h"
 
 /* The main loop's, once. 0 or -errno with a text. */
@@ -21,9 +22,13 @@ void again_succeeded(struct guest *g);
 
 /**
  * again_failed() - the main loop's: a try to protect it came to nothing
+ * @why: what is to be logged, unless it was; NULL: an operator was told
  * @turn: it is another host's turn: this one was called, by ftd itself
  */
-void again_failed(struct guest *g, bool turn);
+void again_failed(struct guest *g, const char *why, bool turn);
+
+/* The main loop's, for status: where it is tried next, in how long, and why it failed. NULL: it is not to be. */
+json_t *again_json(const struct guest *g);
 
 /* The main loop's: nobody wants it to be protected again, until it has been. */
 void again_dismiss(struct guest *g);

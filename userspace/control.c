@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "again.h"
 #include "control.h"
 #include "device.h"
 #include "failover.h"
@@ -105,6 +106,8 @@ static json_t *guest_json(const struct guest *g)
 	json_object_set_new(json, "arbiter", arbiter_json(g));
 	if (second_there(g))
 		json_object_set_new(json, "second", json_string(g->second));
+	if (g->again)
+		json_object_set_new(json, "again", again_json(g));
 	if (g->busy) {
 		/* The rest is the operation's. */
 		json_object_set_new(json, "busy", json_string(g->busy));

@@ -48,7 +48,8 @@ struct op;
  * @alone: it is not to be, unless it was protected once more; saved
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_turn: which host's
- *	turn it is; @again_since: it is wanted; @again_good: when it last worked
+ *	turn it is; @again_since: it is wanted; @again_good: when it last worked;
+ *	@again_why: why the last try failed, @again_said: hashes of what was logged of that, by turns
  * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @was: what it had of its last peer, if @tries: it is to have another one, which may come to nothing; saved
@@ -80,7 +81,8 @@ struct guest {
 	bool again, alone, fresh;
 	unsigned int again_tries, again_turn;
 	int64_t again_at, again_since, again_good;
-	char again_peer[256];
+	char again_peer[256], again_why[sizeof(((struct fterr *)NULL)->text)];
+	uint32_t again_said[8];
 	char second[256];
 	struct {
 		char peer_guest[FTKVM_NAME_MAX + 1], second[256];

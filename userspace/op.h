@@ -36,7 +36,7 @@ struct disk_sync;
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @refused: it can't be paired, as it is not idle
- * @quiet: that it failed was said before, the last time
+ * @quiet: that it failed was said before, the last time, or somebody else says it
  * @by_itself: ftd protects it again, unasked
  * @called: the peer was called, or could not be
  * @stuck: the guest does not run on yet, although it should
@@ -113,8 +113,7 @@ void op_receive(int sock, const char *from, json_t *request);
 /* The peer has unpaired its guest, whose replica here may go: as op_pair_backup(). */
 void op_over(int sock, const char *from, json_t *request);
 /* ftd by itself: 0: it is being tried, and again_tried() will be told; -errno with a text. */
-int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
-		  struct fterr *err);
+int protect_again(struct guest *g, const char *peer, uint32_t on_loss, struct fterr *err);
 /* A former ftd was killed as it moved the guest: mend what it left. */
 void protect_mend(struct guest *g);
 /* Connect to the guest's QEMU again. */

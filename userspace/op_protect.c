@@ -442,7 +442,7 @@ static void protect_settle(struct op *op)
 	if (g->gone)
 		return;
 	if (op->ret)
-		again_failed(g, op->by_itself && op->called);
+		again_failed(g, op->by_itself ? op->err.text : NULL, op->by_itself && op->called);
 	else
 		again_succeeded(g);
 	guests_save();
@@ -493,8 +493,7 @@ static int second_again(struct op *op, const struct guest *g, struct fterr *err)
 	return second_wanted(op, NULL, err);
 }
 
-int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud,
-		  struct fterr *err)
+int protect_again(struct guest *g, const char *peer, uint32_t on_loss, struct fterr *err)
 {
 	struct op *op = op_new("protect", g->name, protect_work);
 	int ret;
@@ -502,7 +501,8 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, bool loud
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->by_itself = true;
-	op->quiet = !loud;
+	/* again.c says it */
+	op->quiet = true;
 	op->set.on_loss = on_loss;
 	/* nobody is there to say that it may stand still for longer */
 	op->downtime_ms = DOWNTIME_HIGHEST;

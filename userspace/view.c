@@ -185,7 +185,7 @@ void ftviews_free(struct ftviews *v)
 json_t *ftview_json(const struct ftview *v)
 {
 	json_t *json = ft_replica_json(&v->r), *consoles = json_object_get(v->info, "consoles");
-	json_t *arbiter = json_object_get(v->info, "arbiter");
+	json_t *arbiter = json_object_get(v->info, "arbiter"), *again = json_object_get(v->info, "again");
 	const char *busy = json_string_value(json_object_get(v->info, "busy"));
 	char text[512];
 
@@ -206,6 +206,8 @@ json_t *ftview_json(const struct ftview *v)
 		json_object_set(json, "consoles", consoles);
 	if (arbiter)
 		json_object_set(json, "arbiter", arbiter);
+	if (again)
+		json_object_set(json, "again", again);
 	ft_next_step(&v->r, v->ended, text, sizeof(text));
 	json_object_set_new(json, "next_step", json_string(text));
 	return json;
@@ -348,6 +350,25 @@ static void print_arbiter(const struct ftview *v, FILE *to)
 	fputc('\n', to);
 }
 
+/* ftd protects it by itself, sooner or later: where, when, and what hinders that. */
+static void print_again(const struct ftview *v, FILE *to)
+{
+	json_t *json = json_object_get(v->info, "again");
+	const char *host = json_string_value(json_object_get(json, "host"));
+	const char *error = json_string_value(json_object_get(json, "error"));
+	uint64_t ms = json_integer_value(json_object_get(json, "in_ms"));
+	char text[32];
+
+	if (!host || !*host || v->ended || ftview_protected(v))
+		return;
+	fprintf(to, "    again    ftd is to protect it by host %s", host);
+	if (ms)
+		fprintf(to, ", in %s", ft_format_age(ms, text, sizeof(text)));
+	if (error && *error)
+		fprintf(to, "; the last try failed: %s", error);
+	fputc('\n', to);
+}
+
 void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 {
 	const char *busy = json_string_value(json_object_get(v->info, "busy"));
@@ -360,6 +381,7 @@ void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 	print_since(v, to);
 	print_link(&v->r, to);
 	print_arbiter(v, to);
+	print_again(v, to);
 	print_disks(v, to);
 	print_qemu(v, ftd_runs, to);
 	ft_next_step(&v->r, v->ended, next, sizeof(next));

@@ -251,11 +251,30 @@ static void arbiter_words(void)
 	CHECK(heard_of(-ENOENT) == FT_FORGOTTEN && heard_of(-ETIMEDOUT) == FT_NO_ANSWER);
 }
 
+static void again_words(void)
+{
+	struct ftviews v = { 0 };
+	json_t *json, *again;
+
+	again = json_pack("{s:s, s:i, s:i, s:s}", "host", "hostc", "in_ms", 2500, "tries", 3, "error", "it is off");
+	replica(&v, "web", FTKVM_UAPI_STATE_SOLO);
+	ftviews_merge(&v, json_pack("{s:[{s:s, s:o}]}", "guests", "name", "web", "again", again));
+	CHECK(prints(v.list, true, "again    ftd is to protect it by host hostc, in 2.5 s; the last try failed: it is off\n"));
+	json = ftview_json(v.list);
+	CHECK(json_equal(json_object_get(json, "again"), again));
+	json_decref(json);
+	json_object_set_new(again, "in_ms", json_integer(0));
+	json_object_set_new(again, "error", json_string(""));
+	CHECK(prints(v.list, true, "by host hostc\n"));
+	ftviews_free(&v);
+}
+
 const struct unit_test unit_view_tests[] = {
 	{ "order", order },
 	{ "orphan_words", orphan_words },
 	{ "every_trouble_has_a_next_step", every_trouble_has_a_next_step },
 	{ "arbiter_words", arbiter_words },
+	{ "again_words", again_words },
 	{ "merge", merge },
 	{ "merge_stale_event", merge_stale_event },
 	{ "replica_there_and_back", replica_there_and_back },
