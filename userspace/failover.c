@@ -13,6 +13,7 @@
 
 #define AGAIN_MS	200	/* between one question that was not answered and the next ... */
 #define AGAIN_MAX_MS	5000	/* ... growing up to this */
+#define LAG_MS		20	/* ... or of one that consumes its log */
 #define LOOK_S		5	/* an event of the module's may get lost */
 #define KEEP_MAX_S	60	/* a lease is longer; but that nobody answers is to be known before it matters */
 
@@ -241,6 +242,7 @@ static void ask_done(struct job *job)
 		goto out;
 	g->asking = false;
 	g->deferred = a->defer_ms;
+	g->lag = a->lag;
 	if (a->told)
 		heard_note(&g->heard, a->heard, a->text ? a->text : a->err.text);
 	switch (a->outcome) {
@@ -253,6 +255,8 @@ static void ask_done(struct job *job)
 	case AGAIN:
 		if (a->defer_ms)
 			later_in(g, a->defer_ms);
+		else if (a->lags)
+			later_in(g, LAG_MS);
 		else
 			later(g);
 		break;
@@ -282,6 +286,7 @@ static void ask(struct guest *g)
 		a->deferred = g->deferred;
 		a->leads = g->leads;
 		a->unused = g->unused;
+		a->lag = g->lag;
 		strcpy(a->name, g->name);
 		strcpy(a->session, g->session);
 	}
@@ -321,6 +326,7 @@ void failover_set(struct guest *g, const char *session)
 	g->asking = false;
 	g->asked = 0;
 	g->deferred = false;
+	memset(&g->lag, 0, sizeof(g->lag));
 	g->verdict = FT_NONE;
 	memset(&g->heard, 0, sizeof(g->heard));
 	snprintf(g->session, sizeof(g->session), "%s", session);

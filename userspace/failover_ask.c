@@ -15,6 +15,8 @@
 #include "nl_dev.h"
 #include "text.h"
 
+#define LAG_STALL_MS	5000	/* an orphan that does not get on for so long is not waited for */
+
 /* --- disks that both hosts share ------------------------------------------- */
 
 /* Its first that both share and it can write to. 1: there is one, whose name goes to @name; 0; or -errno. */
@@ -123,6 +125,22 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 	return OVER;
 }
 
+/*
+ * One that has not come to its log's end yet may never come there: it would have won then, and the primary,
+ * which may live, be stopped. Not so if it stands still: somebody has to go on.
+ */
+static bool lags(struct ask *a, const struct ftreplica *r)
+{
+	uint64_t bytes = r->stats[FTKVM_STAT_LAG_BYTES];
+	int64_t now = ft_now_ms();
+
+	if (r->state != FTKVM_UAPI_STATE_ORPHAN || r->reason == FTKVM_REASON_GUEST_ENDED || !bytes)
+		return false;
+	if (!a->lag.at || bytes < a->lag.bytes)
+		a->lag = (struct ftlag){ .bytes = bytes, .at = now };
+	return now - a->lag.at < LAG_STALL_MS;
+}
+
 static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 {
 	struct fterr ignored;
@@ -145,6 +163,9 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 			       "to that to ask the arbiter first", a->name);
 		return AGAIN;
 	}
+	a->lags = lags(a, r);
+	if (a->lags)
+		return AGAIN;
 	/* not even asked for: the primary may live, and is to get it then */
 	if (r->role == FTKVM_UAPI_ROLE_BACKUP && r->reason != FTKVM_REASON_GUEST_ENDED)
 		ret = shared_unfenced(r->pid, true, &a->err);

@@ -31,6 +31,8 @@ struct ask {
 	bool quiet;	/* it has been said already that there is no answer */
 	bool deferred;	/* ... or that the primary is waited for */
 	uint64_t defer_ms;	/* it is, for so long, and nobody was asked */
+	bool lags;	/* nor is it while the log is consumed */
+	struct ftlag lag;
 	bool told;	/* the arbiter was asked: @heard, and @text more of it */
 	enum ftheard_what heard;
 	const char *text;

@@ -19,6 +19,12 @@ struct ftprogress {
 	_Atomic uint64_t done, total;
 };
 
+/* How far an orphan is: the least that it lagged by, and since when it is that. */
+struct ftlag {
+	uint64_t bytes;
+	int64_t at;
+};
+
 struct op;
 
 /**
@@ -39,6 +45,7 @@ struct op;
  * @lost: ... and something has happened to it: to be looked at
  * @asking: ... which is under way
  * @asked: how often it was not decided since
+ * @lag: ... and how far it is with its log, of which it must see the end before it may claim
  * @verdict: the arbiter's, to be acted on
  * @moving: it is being moved into a second replica, or is that: what ftd has to mend if it
  *	is killed meanwhile
@@ -71,6 +78,7 @@ struct guest {
 	char session[FT_SESSION_MAX + 1];
 	bool leads, unused, lost, asking;
 	unsigned int asked;
+	struct ftlag lag;
 	enum ftverdict verdict;
 	struct ftheard heard;
 	sd_event_source *again_source;

@@ -44,6 +44,10 @@ struct world {
 	bool second;
 	atomic_bool second_cut;
 	_Atomic int64_t orphan_at;
+	/* the backup's log comes to its end so much later; or, in a few cases, never */
+	int lag_ms;
+	bool stuck;
+	atomic_bool early;	/* it claimed before that */
 	struct replica {
 		atomic_int state;
 		atomic_bool off;
@@ -74,6 +78,15 @@ static uint64_t defer_ms(int state)
 	return theirs == FTKVM_UAPI_STATE_PRIMARY || theirs == FTKVM_UAPI_STATE_UNDECIDED ? 10 : 0;
 }
 
+static uint64_t lag_bytes(void)
+{
+	int64_t orphan_at = atomic_load(&world->orphan_at), left = orphan_at + world->lag_ms - ft_now_ms();
+
+	if (!me || !orphan_at)
+		return 0;
+	return world->stuck ? 1 : left > 0 ? left : 0;
+}
+
 static void fill(struct ftreplica *r)
 {
 	memset(r, 0, sizeof(*r));
@@ -82,6 +95,7 @@ static void fill(struct ftreplica *r)
 	r->role = me ? FTKVM_UAPI_ROLE_BACKUP : FTKVM_UAPI_ROLE_PRIMARY;
 	r->reason = FTKVM_REASON_PEER_SILENT;
 	r->stats[FTKVM_STAT_DEFER_MS] = defer_ms(r->state);
+	r->stats[FTKVM_STAT_LAG_BYTES] = lag_bytes();
 }
 
 int ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
@@ -185,6 +199,8 @@ int __wrap_arbiter_claim(struct arbiter *a, const char *session, const char *who
 	unsigned int seed = dice + atomic_fetch_add(&calls, 1);
 	int ret;
 
+	if (!world->stuck && lag_bytes())
+		atomic_store(&world->early, true);
 	if ((int)draw(&seed, 1000) < world->slow)
 		nap(draw(&seed, 60));
 	ret = __real_arbiter_claim(a, session, who, won, err);
@@ -280,7 +296,7 @@ static void lose(struct driver *d, int which)
 
 	if (!d->on[which])
 		return;
-	if (which)
+	if (which && atomic_load(&world->r[which].state) == from)
 		atomic_store(&world->orphan_at, ft_now_ms());
 	atomic_compare_exchange_strong(&world->r[which].state, &from,
 				       which ? FTKVM_UAPI_STATE_ORPHAN : FTKVM_UAPI_STATE_UNDECIDED);
@@ -391,6 +407,8 @@ static const char *settle(struct driver *d)
 			break;
 		nap(5);
 	}
+	if (atomic_load(&world->early))
+		return "it was claimed for a replica that lags";
 	if (ft_now_ms() >= end)
 		return "one still waits";
 	/* one that is off may have won before */
@@ -425,6 +443,8 @@ static bool run_case(const char *dir, unsigned int number, unsigned int seed)
 	world->slow = draw(&d.seed, 2) * 500;
 	world->unheard = draw(&d.seed, 3) ? 0 : 400;
 	world->second = draw(&d.seed, 2);
+	world->lag_ms = draw(&d.seed, 2) * draw(&d.seed, 80);
+	world->stuck = !draw(&d.seed, 16);
 	atomic_store(&world->r[0].state, FTKVM_UAPI_STATE_PRIMARY);
 	atomic_store(&world->r[1].state, FTKVM_UAPI_STATE_BACKUP);
 	if (arbiter_new(configuration(d.config), &arbiter, &err) || ft_uuid(world->session, &err) ||
