@@ -54,8 +54,8 @@ static void unprotect_work(struct op *op)
 	}
 	strcpy(op->peer, r.peer);
 	strcpy(op->peer_name, op->guest->peer_guest);
-	/* one that has lost its peer is alone already, and is not to be protected again */
-	if (r.state != FTKVM_UAPI_STATE_SOLO)
+	/* one that has lost its peer is alone already, and is not to be protected again; or it never came to be paired */
+	if (r.state != FTKVM_UAPI_STATE_SOLO && (r.state != FTKVM_UAPI_STATE_IDLE || !*r.peer))
 		unpair_work(op);
 	if (!op->ret && *op->peer)
 		clear_peer(op);
