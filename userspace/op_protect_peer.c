@@ -71,7 +71,8 @@ int protect_prepare_peer(struct op *op, int *stream)
 	ret = peer_ask(op->sock, op->peer, line, &answer, &op->err);
 	if (ret)
 		return ret;
-	line = json_is_true(json_object_get(answer, "have")) ? json_object() : how_to_start(op);
+	ret = peer_same_version(answer, &op->err);
+	line = ret ? NULL : json_is_true(json_object_get(answer, "have")) ? json_object() : how_to_start(op);
 	json_decref(answer);
 	if (!line)
 		return op->err.code;

@@ -517,10 +517,11 @@ void op_receive(int sock, const char *from, json_t *request)
 	op->may_start = ftd_config()->guests.start;
 	pair_peer_name(op, from, request);
 	peer_impatient(sock);
-	if (!ft_settings_from_json(request, &op->set, &err)) {
+	/* the modules would say so when all has been copied */
+	if (!peer_same_version(request, &err) && !ft_settings_from_json(request, &op->set, &err)) {
 		begin(op);
 		return;
 	}
-	peer_say(op->sock, json_pack("{s:s}", "error", err.text));
+	tell(op, &err);
 	op_free(op);
 }

@@ -32,6 +32,8 @@
 int peer_listen(const char *where, struct fterr *err);
 /* The port we listen on. */
 int peer_port(void);
+/* Has who sent @line, a request or the answer to one, the same version as we? 0, or -EPROTONOSUPPORT with a text. */
+int peer_same_version(json_t *line, struct fterr *err);
 /* Is this line a request to pair that we understand? A new reference, or NULL with a text. */
 json_t *peer_parse(const char *line, struct fterr *err);
 

@@ -1,6 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <ctype.h>
 #include <errno.h>
+#include <string.h>
 #include "peer.h"
+
+#define VERSION_MAX	40
+
+int peer_same_version(json_t *line, struct fterr *err)
+{
+	const char *theirs = json_string_value(json_object_get(line, "version"));
+
+	size_t i;
+
+	if (theirs && !strcmp(theirs, FTKVM_VERSION))
+		return 0;
+	/* it is to be said, and logged */
+	for (i = 0; theirs && theirs[i]; i++)
+		if (i == VERSION_MAX || !isgraph((unsigned char)theirs[i]))
+			theirs = NULL;
+	return ft_fail(err, -EPROTONOSUPPORT, "this host has version %s of ftkvm, the other one %s; install the same version on both "
+		       "hosts", FTKVM_VERSION, theirs && *theirs ? theirs : "none that it names");
+}
 
 json_t *peer_parse(const char *line, struct fterr *err)
 {
