@@ -161,6 +161,8 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 	const struct ftconfig *c = ftd_config();
 	struct fterr err;
 
+	if (g->going && g->attached && !g->busy && !g->gone && !g->ended && g->qmp.fd >= 0)
+		switch_resume(g, r);
 	if (r->state == FTKVM_UAPI_STATE_PRIMARY && !g->busy)
 		g->alone = false;
 	if (!g->again && !g->alone && c->guests.protect_again && !g->busy && lost_peer(g, r) && *r->peer) {
@@ -186,7 +188,7 @@ static bool any(void)
 	struct guest *g;
 
 	for (g = ftd_guests; g; g = g->next)
-		if (g->again || ftd_config()->guests.protect_again)
+		if (g->again || g->going || ftd_config()->guests.protect_again)
 			return true;
 	return false;
 }

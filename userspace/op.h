@@ -116,6 +116,8 @@ void op_over(int sock, const char *from, json_t *request);
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, struct fterr *err);
 /* A former ftd was killed as it moved the guest: mend what it left. */
 void protect_mend(struct guest *g);
+/* The main loop's: a former ftd was killed as the guest was to go on here: see to it that it does. */
+void switch_resume(struct guest *g, const struct ftreplica *r);
 /* Connect to the guest's QEMU again. */
 void op_reconnect(struct guest *g);
 /* QEMU has ended: keep the final statistics, let the module forget the guest. */

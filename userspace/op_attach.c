@@ -157,6 +157,7 @@ void attach_settle(struct op *op)
 		op->guest->again = false;
 		op->guest->fresh = false;
 		op->guest->tries = false;
+		op->guest->going = false;
 	}
 	if (op->work == attach_work)
 		protect_mend(op->guest);
@@ -255,6 +256,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->fresh = json_is_true(json_object_get(request, "fresh"));
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
 		restore_text(op->guest->second, sizeof(op->guest->second), request, "second");
+		op->guest->going = json_is_true(json_object_get(request, "going"));
 		/* where nothing is left to be mended its peer is the one that it has */
 		op->guest->tries = op->guest->moving == FT_LEAVES && json_is_true(json_object_get(request, "tries"));
 		restore_text(op->guest->was.peer_guest, sizeof(op->guest->was.peer_guest), request, "was_peer_guest");

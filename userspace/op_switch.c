@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 #include "again.h"
+#include "failover.h"
 #include "op.h"
 #include "text.h"
+
+#define GOING_MS	10000	/* a primary has stopped by then, or was not told to */
 
 /* --- switchover ------------------------------------------------------------ */
 
@@ -28,17 +31,81 @@ static void switch_work(struct op *op)
 	promote_any(op);
 }
 
+static void switch_over(struct guest *g, const char *peer)
+{
+	g->going = false;
+	if (!peer) {
+		guests_save();
+		return;
+	}
+	snprintf(g->again_peer, sizeof(g->again_peer), "%s", peer);
+	again_wanted(g);
+}
+
 static void switch_settle(struct op *op)
 {
-	if (op->ret)
-		return;
-	snprintf(op->guest->again_peer, sizeof(op->guest->again_peer), "%s", op->peer);
-	again_wanted(op->guest);
+	switch_over(op->guest, op->ret ? NULL : op->peer);
 }
 
 int op_switchover(struct client *client, json_t *request, struct fterr *err)
 {
-	return op_simple(client, request, "switchover", switch_work, switch_settle, true, err);
+	struct op *op = op_new("switchover", request_string(request, "name"), switch_work);
+	int ret;
+
+	if (!op)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	op->settle = switch_settle;
+	op->client = client;
+	ret = op_guest(op, true, err);
+	if (ret) {
+		op_free(op);
+		return ret;
+	}
+	op->guest->going = true;
+	op->guest->going_until = 0;
+	guests_save();
+	op_start(op);
+	return 0;
+}
+
+/* The primary has stopped: nobody lives, and it is this one that was to. */
+static bool stopped_for_it(const struct ftreplica *r)
+{
+	return r->state == FTKVM_UAPI_STATE_ORPHAN && r->reason == FTKVM_REASON_GUEST_ENDED;
+}
+
+static void go_on_work(struct op *op)
+{
+	struct ftreplica r;
+
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (op->ret)
+		return;
+	strcpy(op->peer, r.peer);
+	if (stopped_for_it(&r))
+		promote_any(op);
+	else
+		op->ret = ft_fail(&op->err, -EINVAL, "guest %s is %s now", op->name, ft_state_name(r.state));
+}
+
+void switch_resume(struct guest *g, const struct ftreplica *r)
+{
+	int64_t now = ft_now_ms();
+
+	if (stopped_for_it(r)) {
+		/* with an arbiter ftd asks that, and promotes it: failover.c */
+		if (*g->session && failover_decides())
+			return;
+		ft_log(SD_NOTICE, "guest %s was to go on here when ftd ended, and its primary has stopped", g->name);
+		op_own(g, "switchover", go_on_work, switch_settle);
+		return;
+	}
+	if (!g->going_until)
+		g->going_until = now + GOING_MS + 2 * r->timeout_ms;
+	/* its primary may have been told to stop, and be at it */
+	if (r->state == FTKVM_UAPI_STATE_TAKEOVER || (r->state == FTKVM_UAPI_STATE_BACKUP && now < g->going_until))
+		return;
+	switch_over(g, r->state == FTKVM_UAPI_STATE_SOLO && r->role == FTKVM_UAPI_ROLE_BACKUP ? r->peer : NULL);
 }
 
 /* --- pause, resume --------------------------------------------------------- */

@@ -251,14 +251,14 @@ def _linux(machine):
 
 # --- one that waits, in place of one that is started --------------------------------
 
-def _waiting(pair):
+def _waiting(pair, console="tty:/dev/ttyS1"):
     """A QEMU on B that was started by hand."""
     t = pair.test
     one = Guest(t.b, pair.machine, [*pair.args, "-incoming", "defer"], paired=True)
     pair.guests["b"] = one
     one.start()
     one.wait_ready(one.await_ready())
-    t.b.run(pairing.attach_command(pair.label))
+    t.ftctl(t.b, "attach", pair.label, "--qmp", QMP, "--console", f"{pairing.CONSOLE}={console}")
 
 
 @test(more=1)
@@ -310,6 +310,35 @@ def switchover(t):
         pair.wait_state(one, "backup")
         pair.goes_on(other, 10)
     one_count(pair, 2)
+
+
+@test(timeout=300, more=1)
+def switchover_ftd_killed(t):
+    """The primary has stopped, and the ftd that told it to is gone: the next one lets the guest go on, and has
+    it protected again."""
+    path = "/run/console"
+    pair = _live(t, conf=(START, START))
+    pair.goes_on(t.a, 5)
+    _waiting(pair, f"file:{path}")
+    pair.protect()
+    pair.goes_on(t.a, 5)
+    # a console that takes nothing: there ftd waits, and the guest does on both hosts
+    t.b.run(f"rm -f {path} {path}.full; mkfifo {path}")
+    pipe = t.job(t.b, f"exec 3<>{path}; head -c 65536 /dev/zero >&3; : > {path}.full; exec sleep 600")
+    t.b.run(f"until [ -e {path}.full ]; do sleep 0.05; done")
+    t.job(t.b, shlex.join([paths.ftctl(), "switchover", pair.label]))
+    t.b.run(f"until readlink /proc/$(cat /run/ftd.pid)/fd/* | grep -qx {path}; do sleep 0.05; done")
+    need(pair.state(t.b) == "orphan", f"it is {pair.state(t.b)}")
+    pairing.kill_daemon(t.b)
+    pipe.kill(9)
+    t.b.run(f"rm -f {path} {path}.full")
+    pairing.start_daemon(t.b)
+    pair.guests["a"] = Arrived(t.a, pair.machine, pair.args, paired=True)
+    pair.wait_state(t.b, "primary", timeout=90)
+    pair.wait_state(t.a, "backup")
+    t.b.run(f"n=$(wc -l < {path}); until [ $(wc -l < {path}) -gt $((n + 10)) ]; do sleep 0.1; done")
+    pair.same(t.b)
+    t.b.run(f"rm -f {path}")
 
 
 @test(timeout=300, kills=True, more=1)
