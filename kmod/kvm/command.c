@@ -227,7 +227,7 @@ int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeo
 	mutex_unlock(&r->cmd);
 	ftkvm_fault(FTKVM_FAULT_PROMOTING);
 	if (!ret) {
-		/* not for as long as it takes: who waits in a command holds up others, which it may need */
+		/* a command that waits holds up others, and it may need one of these */
 		long left = wait_event_interruptible_timeout(r->wq, ftkvm_state(r) !=
 							     FTKVM_STATE_TAKEOVER ||
 							     READ_ONCE(r->detaching),

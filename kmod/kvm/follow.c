@@ -256,7 +256,7 @@ static int follow_take_within(struct ftkvm_replica *r, struct ftkvm_rec *rec, u8
 	return 0;
 }
 
-/* A primary may log as fast as its records are consumed, for ever: others are to run, signals to count. */
+/* A primary may log as fast as this consumes: others are to run, and signals to count. */
 static bool follow_may_go_on(unsigned int *n)
 {
 	if (++*n % FOLLOW_AT_ONCE)

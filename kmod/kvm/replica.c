@@ -462,7 +462,7 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 	if (ret)
 		goto put_hooks;
 	ftkvm_fault(FTKVM_FAULT_ATTACHED);
-	/* a vCPU that was closed before no hook has seen; its mapping closes it later, if there is one */
+	/* no hook has seen a vCPU that was closed before; one that is mapped is closed later */
 	if (mmget_not_zero(kvm->mm))
 		mmput(kvm->mm);
 	else
