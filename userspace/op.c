@@ -24,6 +24,7 @@ struct op *op_new(const char *what, const char *name, void (*work)(struct op *op
 	op->work = work;
 	op->sock = -1;
 	snprintf(op->name, sizeof(op->name), "%s", name);
+	memcpy(op->state, ftd_state_path, sizeof(op->state));
 	return op;
 }
 

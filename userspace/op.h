@@ -19,6 +19,7 @@ struct disk_sync;
  * @work: the blocking part; fills in @ret, @err, @warning, @result
  * @settle: then, in the main loop, before the answer; may be NULL
  * @name: of the guest
+ * @state: ftd_state_path as it began: the main loop empties that when ftd ends
  * @guest: NULL if ftd does not know it (unpair, detach: the module may)
  * @client: who waits for the answer, or NULL
  * @attached: the guest was attached by this operation
@@ -54,6 +55,7 @@ struct op {
 	void (*work)(struct op *op);
 	void (*settle)(struct op *op);
 	char name[FTKVM_NAME_MAX + 1];
+	char state[sizeof(ftd_state_path)];
 	struct guest *guest;
 	struct client *client;
 

@@ -59,9 +59,8 @@ static void keep_lines(struct op *op, bool adopted)
 	char path[512];
 	size_t i;
 
-	/* it is empty when ftd ends */
-	for (i = 0; *ftd_state_path && i < g->ncons; i++) {
-		snprintf(path, sizeof(path), "%s.%s.%zu.line", ftd_state_path, g->name, i);
+	for (i = 0; *op->state && i < g->ncons; i++) {
+		snprintf(path, sizeof(path), "%s.%s.%zu.line", op->state, g->name, i);
 		if (!adopted)
 			unlink(path);
 		ftcon_keep_in(&g->cons[i], path, g->pid);

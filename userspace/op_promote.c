@@ -21,7 +21,7 @@
 
 #define DRAIN_STALL_MS	2000	/* no progress for so long: don't wait for it */
 #define DRAIN_POLL_MS	10
-#define STOPPED_PATH	(sizeof(ftd_state_path) + FTKVM_NAME_MAX + 16)
+#define STOPPED_PATH	(sizeof(((struct op *)0)->state) + FTKVM_NAME_MAX + 16)
 
 /* Wait until the orphan has consumed what it holds. True: it has. */
 static bool drained(struct op *op)
@@ -86,7 +86,7 @@ static void join_consoles(struct op *op)
 /* A file that is there while the guest stands still for its consoles: QEMU does not say why it does. */
 static void stopped_path(const struct op *op, char *path, size_t size)
 {
-	snprintf(path, size, "%s.%s.stopped", ftd_state_path, op->name);
+	snprintf(path, size, "%s.%s.stopped", op->state, op->name);
 }
 
 static void stopped_note(const struct op *op, const char *path)

@@ -59,11 +59,11 @@ static bool answers(const char *path)
 static int start_qemu(struct op *op, json_t *how)
 {
 	int64_t deadline = ft_now_ms() + START_MS;
-	char log[sizeof(ftd_state_path) + FTKVM_NAME_MAX + 16], said[512];
+	char log[sizeof(op->state) + FTKVM_NAME_MAX + 16], said[512];
 	pid_t pid;
 	int ret;
 
-	snprintf(log, sizeof(log), "%s.%s.qemu", ftd_state_path, op->name);
+	snprintf(log, sizeof(log), "%s.%s.qemu", op->state, op->name);
 	if (answers(op->qmp_path))
 		return ft_fail(&op->err, -EEXIST, "a QEMU that is not attached here has the monitor %s: end it, or, if it "
 			       "waits with -incoming defer -S, run: ftctl attach %s --qmp %s", op->qmp_path, op->name,
