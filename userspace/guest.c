@@ -10,6 +10,7 @@
 #define RETRY_US	2000000		/* between tries to reach QEMU again */
 #define REAP_US		5000000		/* the peer may still take the end of the log */
 #define HISTORY_MAX	256
+#define SAYS_PER_MINUTE	20	/* of a QEMU; a guest can have it say so without end */
 
 struct guest *ftd_guests;
 struct history *ftd_history;
@@ -92,9 +93,18 @@ static void on_qmp_event(const char *event, void *arg)
 {
 	struct guest *g = arg;
 
-	if (!strcmp(event, "SHUTDOWN") || !strcmp(event, "GUEST_PANICKED") || !strcmp(event, "RESET") ||
-	    !strcmp(event, "WATCHDOG"))
-		ft_log(SD_NOTICE, "guest %s: QEMU says %s", g->name, event);
+	int64_t now = ft_now_ms();
+
+	if (strcmp(event, "SHUTDOWN") && strcmp(event, "GUEST_PANICKED") && strcmp(event, "RESET") &&
+	    strcmp(event, "WATCHDOG"))
+		return;
+	if (!g->said || now - g->said_since > 60000) {
+		g->said_since = now;
+		g->said = 0;
+	}
+	if (++g->said <= SAYS_PER_MINUTE)
+		ft_log(SD_NOTICE, "guest %s: QEMU says %s%s", g->name, event,
+		       g->said == SAYS_PER_MINUTE ? "; more of it is not logged in this minute" : "");
 }
 
 static int on_qmp(sd_event_source *s, int fd, uint32_t revents, void *arg)

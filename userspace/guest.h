@@ -65,6 +65,7 @@ struct op;
  * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
+ * @said: so many of its QEMU's events were logged since @said_since (ft_now_ms())
  * @gone: forget it as soon as it is not busy
  */
 struct guest {
@@ -102,6 +103,8 @@ struct guest {
 	bool second_calls, second_seen, deferred;
 	unsigned int second_tries;
 	int64_t second_at;
+	unsigned int said;
+	int64_t said_since;
 
 	char qmp_path[108];
 	struct ftqmp qmp;

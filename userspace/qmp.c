@@ -12,11 +12,13 @@
 #include "text.h"
 
 #define LINE_MAX_BYTES	(8 << 20)
+#define READ_BYTES	16384	/* at once, where nobody waits for it */
+#define NO_READ		-1	/* as a deadline: only what is in the buffer */
 
 /*
  * Take the next line off the buffer, reading more if there is none.
  * Returns 1 with a line at *@line (valid until the next call), 0 when @deadline
- * is 0 and there is none yet, or -errno.
+ * is 0 (or NO_READ) and there is none yet, or -errno.
  */
 static int next_line(struct ftqmp *q, char **line, size_t *used, int64_t deadline)
 {
@@ -24,6 +26,7 @@ static int next_line(struct ftqmp *q, char **line, size_t *used, int64_t deadlin
 
 	for (;;) {
 		char *end = q->have > looked ? memchr(q->buf + looked, '\n', q->have - looked) : NULL;
+		size_t room;
 		ssize_t n;
 		int ret;
 
@@ -33,9 +36,11 @@ static int next_line(struct ftqmp *q, char **line, size_t *used, int64_t deadlin
 			*used = end + 1 - q->buf;
 			return 1;
 		}
+		if (deadline == NO_READ)
+			return 0;
 		looked = q->have;
 		if (q->size - q->have < 4096) {
-			size_t size = q->size ? q->size * 2 : 16384;
+			size_t size = q->size ? q->size * 2 : READ_BYTES;
 			char *buf = size > LINE_MAX_BYTES ? NULL : realloc(q->buf, size);
 
 			if (!buf)
@@ -48,7 +53,8 @@ static int next_line(struct ftqmp *q, char **line, size_t *used, int64_t deadlin
 			if (ret)
 				return ret;
 		}
-		n = recv(q->fd, q->buf + q->have, q->size - q->have, MSG_DONTWAIT);
+		room = q->size - q->have;
+		n = recv(q->fd, q->buf + q->have, deadline || room < READ_BYTES ? room : READ_BYTES, MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
@@ -139,9 +145,17 @@ static json_t *run(struct ftqmp *q, const char *command, json_t *args, int fd, s
 	json_t *order, *message, *value;
 	int ret;
 
+	if (q->until && q->until < deadline)
+		deadline = q->until;
 	if (q->fd < 0) {
 		json_decref(args);
 		ft_fail(err, -ENOTCONN, "no connection to QEMU's monitor");
+		return NULL;
+	}
+	/* not even asked for, or it would be done when nobody knows */
+	if (q->until && ft_now_ms() >= q->until) {
+		json_decref(args);
+		lost(err, -ETIMEDOUT, command);
 		return NULL;
 	}
 	order = json_pack("{s:s, s:i}", "execute", command, "id", ++q->id);
@@ -158,6 +172,9 @@ static json_t *run(struct ftqmp *q, const char *command, json_t *args, int fd, s
 			/* an event, or an answer nobody waits for */
 			event_of(q, message);
 			json_decref(message);
+			/* it may have more and more to say */
+			if (ft_now_ms() >= deadline)
+				ret = -ETIMEDOUT;
 			continue;
 		}
 		value = json_incref(json_object_get(message, "return"));
@@ -274,13 +291,17 @@ void ftqmp_close(struct ftqmp *q)
 
 int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg), void *arg)
 {
+	int64_t how = 0;
+
+	/* one reading and no more: others are to have their turn, however much it says */
 	for (;;) {
 		const char *event;
 		json_t *message;
-		int ret = next_message(q, &message, 0);
+		int ret = next_message(q, &message, how);
 
 		if (ret <= 0)
 			return ret;
+		how = NO_READ;
 		event = event_of(q, message);
 		if (event)
 			fn(event, arg);

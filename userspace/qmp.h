@@ -14,6 +14,7 @@ struct ftqmp {
 	int fd;			/* -1: not connected */
 	pid_t pid;		/* of QEMU */
 	unsigned int id;
+	int64_t until;		/* no command is waited for any longer: ft_now_ms(), 0: as long as it may take */
 	uint64_t reset_ns;	/* when it said last that it reset its guest; CLOCK_BOOTTIME, 0: never */
 	char *buf;
 	size_t have, size;
@@ -33,7 +34,8 @@ void ftqmp_close(struct ftqmp *q);
  * ftqmp_run() - execute a command; events that arrive meanwhile are dropped
  * @args: its arguments or NULL; the reference is stolen
  * Return: what it returned (a new reference) or NULL with a text. After
- * -ETIMEDOUT or worse the connection is of no more use.
+ * -ETIMEDOUT or worse the connection is of no more use; but an answer that comes
+ * later than @until was is dropped, and the next command gets its own.
  */
 json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fterr *err);
 
@@ -44,7 +46,8 @@ int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *e
 int ftqmp_give(struct ftqmp *q, int fd, const char *name, struct fterr *err);
 
 /**
- * ftqmp_read_events() - what QEMU says unasked; never blocks
+ * ftqmp_read_events() - what QEMU says unasked; never blocks, and leaves what comes behind one
+ *	bufferful for the next time
  * Return: 0, or -errno when the connection is gone
  */
 int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg), void *arg);

@@ -181,6 +181,44 @@ static void errors(void)
 	CHECK(strlen(err.text) == sizeof(err.text) - 1);
 }
 
+/* --- a QEMU's monitor ------------------------------------------------------ */
+
+static void count_event(const char *event, void *arg)
+{
+	if (!strcmp(event, "RESET"))
+		++*(int *)arg;
+}
+
+/* One that talks and talks: a part at a time, all in the end; and a command is not waited for longer than it may take. */
+static void monitor_flood(void)
+{
+	static const char line[] = "{\"event\": \"RESET\"}\n";
+	struct ftqmp q = FTQMP_INIT;
+	int pair[2], sent = 0, got = 0, before;
+	struct fterr err;
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
+	q.fd = pair[0];
+	while (sent < 100000 && send(pair[1], line, sizeof(line) - 1, 0) == sizeof(line) - 1)
+		sent++;
+	CHECK(!ftqmp_read_events(&q, count_event, &got));
+	CHECK(got > 0 && got <= 16384 / ((int)sizeof(line) - 1));
+	do {
+		before = got;
+		CHECK(!ftqmp_read_events(&q, count_event, &got));
+	} while (got > before);
+	CHECK(got == sent);
+	q.until = ft_now_ms() + 100;
+	while (send(pair[1], line, sizeof(line) - 1, 0) == sizeof(line) - 1)
+		;
+	CHECK(!ftqmp_run(&q, "query-status", NULL, &err) && err.code == -ETIMEDOUT);
+	CHECK(ft_now_ms() < q.until + 2000);
+	close(pair[1]);
+	while (!ftqmp_read_events(&q, count_event, &got))
+		;
+	ftqmp_close(&q);
+}
+
 /* --- consoles -------------------------------------------------------------- */
 
 static void console_words(void)
@@ -509,6 +547,7 @@ const struct unit_test unit_tests[] = {
 	{ "last_lines", last_lines },
 	{ "console_tail", console_tail },
 	{ "base64", base64 },
+	{ "monitor_flood", monitor_flood },
 	{ "repeat_to_file", repeat_to_file },
 	{ "line_outlives_ftd", line_outlives_ftd },
 	{ "peers_lines", peers_lines },
