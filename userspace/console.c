@@ -2,16 +2,20 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 #include "console.h"
 
 #define KEPT_MAX	(32 * FTCON_RING_SIZE)	/* twice what is collected at once */
-#define WRITE_MS	5000	/* a tty that does not take a line for so long is left alone */
+#define GRACE_MS	100
 
 static const char *const kinds[] = {
 	[FTCON_TTY] = "tty", [FTCON_FILE] = "file", [FTCON_SOCKET] = "socket", [FTCON_PTY] = "pty",
@@ -239,42 +243,125 @@ static void make_raw(int fd)
 	tcsetattr(fd, TCSANOW, &t);
 }
 
-static void drain(int fd)
+static void drain(int fd, int64_t deadline)
 {
-	int64_t deadline = ft_now_ms() + WRITE_MS;
 	int left;
 
 	while (!ioctl(fd, TIOCOUTQ, &left) && left && ft_now_ms() < deadline)
 		usleep(1000);
 }
 
-int ftcon_repeat(struct ftconsole *con, struct fterr *err)
-{
-	int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK;
-	int fd, ret;
+/*
+ * In a thread of its own: a file on a server that is gone can hold up whoever opens it, writes to it or closes
+ * it for as long as it likes.
+ */
+struct saying {
+	atomic_int users;
+	int done;	/* an eventfd */
+	int64_t deadline;
+	bool tty;
+	int flags, ret;
+	char path[256];
+	atomic_size_t said;
+	size_t len;
+	char text[];
+};
 
-	if (con->kind == FTCON_FILE)
-		flags |= O_APPEND | O_CREAT;
-	else if (con->kind != FTCON_TTY)
-		goto forget;
-	if (!con->len)
-		return 0;
-	fd = open(con->path, flags, 0644);
-	if (fd < 0)
-		return ft_fail(err, -errno, "cannot write to console %s (%s): %s", con->id, con->path,
-			       strerror(errno));
-	if (con->kind == FTCON_TTY)
+static void saying_drop(struct saying *s)
+{
+	if (atomic_fetch_sub(&s->users, 1) > 1)
+		return;
+	close(s->done);
+	free(s);
+}
+
+static void *say(void *arg)
+{
+	struct saying *s = arg;
+	int fd = open(s->path, s->flags, 0644), ret = fd < 0 ? -errno : 0;
+
+	if (fd >= 0 && s->tty && s->len)
 		make_raw(fd);
-	ret = ft_write_all(fd, con->line, con->len, ft_now_ms() + WRITE_MS);
-	if (!ret && con->kind == FTCON_TTY)
-		drain(fd);
-	close(fd);
+	while (!ret && s->said < s->len) {
+		ssize_t n;
+
+		/* nobody waits any more: it will be said again */
+		ret = ft_now_ms() < s->deadline ? ft_poll(fd, POLLOUT, s->deadline) : -ETIMEDOUT;
+		if (ret)
+			break;
+		n = write(fd, s->text + s->said, s->len - s->said);
+		if (n >= 0)
+			s->said += n;
+		else if (errno != EINTR && errno != EAGAIN)
+			ret = -errno;
+	}
+	if (!ret && s->tty && s->len)
+		drain(fd, s->deadline);
+	s->ret = ret;
+	eventfd_write(s->done, 1);
+	if (fd >= 0)
+		close(fd);
+	saying_drop(s);
+	return NULL;
+}
+
+/* How much was said goes to @said. 0 or -errno. */
+static int say_before(const struct ftconsole *con, int flags, int64_t deadline, size_t *said)
+{
+	struct saying *s = calloc(1, sizeof(*s) + con->len);
+	pthread_attr_t attr;
+	pthread_t thread;
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	s->users = 2;
+	s->done = eventfd(0, EFD_CLOEXEC);
+	s->deadline = deadline;
+	s->tty = con->kind == FTCON_TTY;
+	s->flags = flags;
+	strcpy(s->path, con->path);
+	s->len = con->len;
+	if (con->len)
+		memcpy(s->text, con->line, con->len);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	ret = s->done < 0 ? -errno : -pthread_create(&thread, &attr, say, s);
+	pthread_attr_destroy(&attr);
+	if (ret) {
+		s->users = 1;
+	} else {
+		/* what it has begun to write it is to tell of */
+		ret = ft_poll(s->done, POLLIN, deadline + GRACE_MS);
+		if (!ret)
+			ret = s->ret;
+	}
+	*said = s->said;
+	saying_drop(s);
+	return ret;
+}
+
+int ftcon_repeat(struct ftconsole *con, int64_t deadline, struct fterr *err)
+{
+	int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK | (con->kind == FTCON_FILE ? O_APPEND : 0);
+	size_t said = 0;
+	int ret = 0;
+
+	/* with nothing to say it is only seen that QEMU would not hang; it may make the file, and open more */
+	if (con->kind == FTCON_FILE || con->kind == FTCON_TTY)
+		ret = say_before(con, flags | (con->kind == FTCON_FILE && con->len ? O_CREAT : 0), deadline, &said);
+	if (!con->len && (ret == -ENOENT || ret == -EACCES || ret == -EPERM))
+		ret = 0;
+	if (ret && said) {
+		con->len -= said;
+		memmove(con->line, con->line + said, con->len);
+		ftcon_keep(con);
+	}
 	if (ret)
-		return ft_fail(err, ret, "cannot write to console %s (%s): %s", con->id, con->path,
-			       strerror(-ret));
-forget:
-	con->len = 0;
+		return ft_fail(err, ret, "cannot write to console %s (%s): %s", con->id, con->path, strerror(-ret));
 	if (*con->kept)
 		unlink(con->kept);
+	con->len = 0;
 	return 0;
 }

@@ -74,7 +74,11 @@ ssize_t ftcon_collect(struct ftqmp *q, struct ftconsole *con, bool all, struct f
 void ftcon_keep_in(struct ftconsole *con, const char *path, pid_t pid);
 /* Write it there; ftcon_collect() does. */
 void ftcon_keep(const struct ftconsole *con);
-/* Say con->line to the world (a tty or a file; others are skipped) and forget it. */
-int ftcon_repeat(struct ftconsole *con, struct fterr *err);
+/**
+ * ftcon_repeat() - say con->line to the world (a tty or a file; others are skipped) and forget it
+ * @deadline: ft_now_ms(); what was not said by then stays, to be said another time
+ * Return: 0, or -errno with a text; -ETIMEDOUT: it does not take it all, or can't be opened just now
+ */
+int ftcon_repeat(struct ftconsole *con, int64_t deadline, struct fterr *err);
 
 #endif

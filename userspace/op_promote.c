@@ -21,6 +21,7 @@
 
 #define DRAIN_STALL_MS	2000	/* no progress for so long: don't wait for it */
 #define DRAIN_POLL_MS	10
+#define WRITE_MS	5000	/* a tty that does not take a line for so long is left alone */
 #define STOPPED_PATH	(sizeof(((struct op *)0)->state) + FTKVM_NAME_MAX + 16)
 
 /* Wait until the orphan has consumed what it holds. True: it has. */
@@ -78,7 +79,7 @@ static void join_consoles(struct op *op)
 
 		if (con->live)
 			continue;
-		if (ftcon_repeat(con, &err) || ftcon_open(&g->qmp, con, &err))
+		if (ftcon_repeat(con, ft_now_ms() + WRITE_MS, &err) || ftcon_open(&g->qmp, con, &err))
 			op_warn(op, "%s", err.text);
 	}
 }

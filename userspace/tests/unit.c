@@ -315,16 +315,55 @@ static void repeat_to_file(void)
 	snprintf(con.path, sizeof(con.path), "%s", path);
 	CHECK(write(fd, "before\n", 7) == 7);
 	CHECK(!ftcon_append(&con, "a\nlast", 6, false));
-	CHECK(!ftcon_repeat(&con, &err));
+	CHECK(!ftcon_repeat(&con, ft_now_ms() + 5000, &err));
 	CHECK(!con.len);
-	CHECK(!ftcon_repeat(&con, &err));	/* said once, not twice */
+	CHECK(!ftcon_repeat(&con, ft_now_ms() + 5000, &err));	/* said once, not twice */
 	CHECK(pread(fd, got, sizeof(got) - 1, 0) == 11 && !strcmp(got, "before\nlast"));
 	close(fd);
 	unlink(path);
 	snprintf(con.path, sizeof(con.path), "/nonexistent/x");
 	CHECK(!ftcon_append(&con, "b", 1, false));
-	CHECK(ftcon_repeat(&con, &err) == -ENOENT && strstr(err.text, "/nonexistent/x"));
+	CHECK(ftcon_repeat(&con, ft_now_ms() + 5000, &err) == -ENOENT && strstr(err.text, "/nonexistent/x"));
 	CHECK(con.len == 1);
+	/* nothing to say: QEMU makes it, or does not */
+	con.len = 0;
+	CHECK(!ftcon_repeat(&con, ft_now_ms() + 5000, &err));
+	ftcon_free(&con);
+}
+
+/* What takes only some of it, or nobody's: not for longer than it may take; and nothing is said twice. */
+static void repeat_to_pipe(void)
+{
+	char path[] = "/tmp/ftkvm-unit-XXXXXX", text[70000], got[1000];
+	struct ftconsole con = { .kind = FTCON_FILE };
+	int64_t begun = ft_now_ms();
+	size_t total = 0, i;
+	struct fterr err;
+	ssize_t n;
+	int fd;
+
+	CHECK(mkdtemp(path));
+	snprintf(con.path, sizeof(con.path), "%s/pipe", path);
+	CHECK(!mkfifo(con.path, 0600));
+	/* QEMU would hang for good */
+	CHECK(ftcon_repeat(&con, begun + 300, &err) == -ENXIO);
+	fd = open(con.path, O_RDONLY | O_NONBLOCK);
+	for (i = 0; i < sizeof(text); i++)
+		text[i] = 'a' + i % 26;
+	CHECK(!ftcon_append(&con, text, sizeof(text), true));
+	CHECK(ftcon_repeat(&con, ft_now_ms() + 200, &err) == -ETIMEDOUT);
+	CHECK(con.len > 0 && con.len < sizeof(text) && ft_now_ms() < begun + 3000);
+	for (i = 0; i < 2; i++) {
+		while ((n = read(fd, got, sizeof(got))) > 0) {
+			CHECK(!memcmp(got, text + total, n));
+			total += n;
+		}
+		CHECK(i || !ftcon_repeat(&con, ft_now_ms() + 5000, &err));
+	}
+	CHECK(total == sizeof(text) && !con.len);
+	close(fd);
+	unlink(con.path);
+	rmdir(path);
 	ftcon_free(&con);
 }
 
@@ -349,7 +388,7 @@ static void line_outlives_ftd(void)
 	ftcon_keep_in(&next, kept, 7);
 	CHECK(next.len == 3 && !memcmp(next.line, "t\0w", 3));
 	CHECK(!ftcon_append(&next, "o\n", 2, false));
-	CHECK(!ftcon_repeat(&next, &err));
+	CHECK(!ftcon_repeat(&next, ft_now_ms() + 5000, &err));
 	fd = open(path, O_RDONLY);
 	CHECK(fd >= 0 && read(fd, got, sizeof(got)) == 5 && !memcmp(got, "t\0wo\n", 5));
 	close(fd);
@@ -549,6 +588,7 @@ const struct unit_test unit_tests[] = {
 	{ "base64", base64 },
 	{ "monitor_flood", monitor_flood },
 	{ "repeat_to_file", repeat_to_file },
+	{ "repeat_to_pipe", repeat_to_pipe },
 	{ "line_outlives_ftd", line_outlives_ftd },
 	{ "peers_lines", peers_lines },
 	{ "settings", settings },

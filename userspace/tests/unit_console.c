@@ -43,7 +43,7 @@ int unit_console(const char *qmp, const char *backend)
 	n = ftcon_collect(&q, &con, false, &err);
 	bad += step("collect", n, &err);
 	printf("held: %zd of %zu bytes: %.*s\n", n, (size_t)con.len, (int)con.len, con.line ? con.line : "");
-	bad += step("repeat", ftcon_repeat(&con, &err), &err);
+	bad += step("repeat", ftcon_repeat(&con, ft_now_ms() + 5000, &err), &err);
 	bad += step("open", ftcon_open(&q, &con, &err), &err);
 	step("verify live", ftcon_verify(&q, &con, false, &err), &err);
 	bad += step("verify adopted", ftcon_verify(&q, &con, true, &err), &err);
