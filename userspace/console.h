@@ -18,6 +18,7 @@ enum ftcon_kind { FTCON_TTY, FTCON_FILE, FTCON_SOCKET, FTCON_PTY };
  * @id: the chardev's
  * @path: of what it is joined to when live; empty for a pty
  * @live: it is joined to it now
+ * @ret: else why it is not, as far as that was tried: -errno, or 0
  * @line: what the shadow device printed, from the beginning of its last line on:
  *	the part of which nobody knows whether the world saw it
  * @kept: the file that has it too, as QEMU has it no more; empty: none has
@@ -28,6 +29,7 @@ struct ftconsole {
 	char path[256];
 	enum ftcon_kind kind;
 	bool live;
+	int ret;
 	char *line;
 	size_t len;
 	char kept[192];

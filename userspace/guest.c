@@ -133,6 +133,8 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *arg)
 	g->retry_source = sd_event_source_disable_unref(g->retry_source);
 	if (g->ended)
 		op_reap(g);
+	else if (g->attached && g->qmp.fd >= 0)
+		op_join(g);
 	else if (g->attached)
 		op_reconnect(g);
 	else
@@ -195,6 +197,8 @@ void guest_watch(struct guest *g)
 		op_stop_guest(g);
 	else
 		sd_event_add_io(ftd_loop, &g->qmp_source, g->qmp.fd, EPOLLIN, on_qmp, g);
+	if (g->unjoined && !g->busy)
+		later(g, RETRY_US);
 }
 
 /* --- across restarts of ftd ------------------------------------------------ */

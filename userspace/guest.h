@@ -66,6 +66,8 @@ struct op;
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
  * @said: so many of its QEMU's events were logged since @said_since (ft_now_ms())
+ * @unjoined: it went live, and ftd is to look after its consoles again (promote_resume())
+ * @held: ... for which ftd has stopped it
  * @gone: forget it as soon as it is not busy
  */
 struct guest {
@@ -111,6 +113,7 @@ struct guest {
 	pid_t pid;
 	struct ftconsole *cons;
 	size_t ncons;
+	bool unjoined, held;
 };
 
 /* The last thing that happened to a guest, attached by us or not. */

@@ -309,16 +309,28 @@ static void reconnect_work(struct op *op)
 	struct fterr err;
 
 	/* A failure is nothing to report each time: it is tried again. */
-	if (!ftqmp_open(&op->guest->qmp, op->qmp_path, &err))
-		ft_log(SD_NOTICE, "guest %s: QEMU's monitor is back", op->name);
-	else if (!op->guest->retry_logged)
-		ft_log(SD_WARNING, "guest %s: %s; trying on", op->name, err.text);
-	op->guest->retry_logged = op->guest->qmp.fd < 0;
+	if (ftqmp_open(&op->guest->qmp, op->qmp_path, &err)) {
+		if (!op->guest->retry_logged)
+			ft_log(SD_WARNING, "guest %s: %s; trying on", op->name, err.text);
+		op->guest->retry_logged = true;
+		return;
+	}
+	op->guest->retry_logged = false;
+	ft_log(SD_NOTICE, "guest %s: QEMU's monitor is back", op->name);
+	/* what was under way when it was lost, and what could not be done without it */
+	if (consoles_look(op, true, &err))
+		ft_log(SD_WARNING, "guest %s: %s", op->name, err.text);
+	promote_resume(op);
 }
 
 void op_reconnect(struct guest *g)
 {
 	op_own(g, "reconnect", reconnect_work, NULL);
+}
+
+void op_join(struct guest *g)
+{
+	op_own(g, "join consoles", promote_resume, NULL);
 }
 
 static void reap_work(struct op *op)

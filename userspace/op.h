@@ -142,8 +142,15 @@ void promote_any(struct op *op);
 /* Used by op_pair too: the work of attaching, and what follows it. */
 void attach_work(struct op *op);
 void attach_settle(struct op *op);
-/* A former ftd may have been killed as it promoted the guest: join its consoles. */
+/* Which of the guest's consoles are live? All must be there; @may_live: any may be. 0 or -errno. */
+int consoles_look(struct op *op, bool may_live, struct fterr *err);
+/*
+ * A former ftd may have been killed as it promoted the guest, or this one could not talk to
+ * its QEMU: join its consoles.
+ */
 void promote_resume(struct op *op);
+/* ... as an operation of its own. */
+void op_join(struct guest *g);
 /* Take "qmp" and "consoles" from a request into a new guest's op. */
 int attach_params(struct op *op, json_t *request, struct fterr *err);
 /* Make the guest that is to be attached. 0 or -errno. */

@@ -38,13 +38,13 @@ static int name_taken(struct op *op, int vm_fd, bool *adopted)
 	return ret ? ret : ftnl_attach(op->name, vm_fd, err);
 }
 
-static int attach_consoles(struct op *op, bool may_live)
+int consoles_look(struct op *op, bool may_live, struct fterr *err)
 {
 	struct guest *g = op->guest;
 	size_t i;
 
 	for (i = 0; i < g->ncons; i++) {
-		int ret = ftcon_verify(&g->qmp, &g->cons[i], may_live, &op->err);
+		int ret = ftcon_verify(&g->qmp, &g->cons[i], may_live, err);
 
 		if (ret)
 			return ret;
@@ -113,7 +113,7 @@ void attach_work(struct op *op)
 	ran = strcmp(status, "prelaunch") && strcmp(status, "inmigrate");
 	op->ret = adopted ? 0 : attach_settings(op);
 	if (!op->ret)
-		op->ret = attach_consoles(op, adopted || ran);
+		op->ret = consoles_look(op, adopted || ran, &op->err);
 	if (op->ret && !adopted) {
 		struct fterr ignored;
 

@@ -7,8 +7,9 @@
  *
  * An orphan is joined to its console before it goes live: it has consumed its
  * log and prints nothing until it is promoted, so nothing is lost between. Only
- * an orphan that does not come to its log's end (its QEMU stands still) is joined
- * afterwards, and stopped while it is.
+ * an orphan that does not come to its log's end (its QEMU stands still), and a
+ * console that takes its time, are joined afterwards, and the guest is stopped
+ * meanwhile.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,11 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 #include "failover.h"
+#include "migrate.h"
 #include "op.h"
 #include "text.h"
 
 #define DRAIN_STALL_MS	2000	/* no progress for so long: don't wait for it */
 #define DRAIN_POLL_MS	10
+#define EARLY_MS	1000	/* all consoles together: then the guest goes live without them */
 #define WRITE_MS	5000	/* a tty that does not take a line for so long is left alone */
 #define STOPPED_PATH	(sizeof(((struct op *)0)->state) + FTKVM_NAME_MAX + 16)
 
@@ -67,6 +70,38 @@ static ssize_t collect(struct op *op, bool all)
 	return total;
 }
 
+static void begin_joining(struct op *op)
+{
+	size_t i;
+
+	for (i = 0; i < op->guest->ncons; i++)
+		op->guest->cons[i].ret = 0;
+}
+
+/*
+ * Say what they printed, until @deadline (0: each has its time). One that does not take it stays as it is. True: there
+ * is one that is not live, and took it.
+ */
+static bool say_consoles(struct op *op, int64_t deadline)
+{
+	struct guest *g = op->guest;
+	struct fterr err;
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++) {
+		struct ftconsole *con = &g->cons[i];
+
+		if (con->live || con->ret)
+			continue;
+		con->ret = ftcon_repeat(con, deadline ? deadline : ft_now_ms() + WRITE_MS, &err);
+		if (con->ret)
+			op_warn(op, "%s", err.text);
+		any |= !con->ret;
+	}
+	return any;
+}
+
 /* A console that fails must not keep the guest from going live. */
 static void join_consoles(struct op *op)
 {
@@ -77,9 +112,10 @@ static void join_consoles(struct op *op)
 	for (i = 0; i < g->ncons; i++) {
 		struct ftconsole *con = &g->cons[i];
 
-		if (con->live)
+		if (con->live || con->ret)
 			continue;
-		if (ftcon_repeat(con, ft_now_ms() + WRITE_MS, &err) || ftcon_open(&g->qmp, con, &err))
+		con->ret = ftcon_open(&g->qmp, con, &err);
+		if (con->ret)
 			op_warn(op, "%s", err.text);
 	}
 }
@@ -125,33 +161,64 @@ static bool stopped_noted(const struct op *op)
 	return it;
 }
 
+/* QEMU does not answer: again, when the monitor is back, or a little later. */
+static void join_again(struct op *op, const struct fterr *err)
+{
+	if (!op->guest->unjoined)
+		op_warn(op, "%s; its consoles are joined when it does", err->text);
+	op->guest->unjoined = true;
+}
+
 /*
  * The guest is live already. It must not print between the reading of what it
  * printed and the change of its console. If ftd is killed here, the next one
- * comes here again (promote_resume()): a promoted guest is to run.
+ * comes here again (promote_resume()), and so does this one if QEMU does not
+ * answer: a promoted guest is to run.
  */
 static void join_consoles_late(struct op *op)
 {
+	bool held = op->guest->held || stopped_noted(op), runs, any;
 	struct ftqmp *q = &op->guest->qmp;
-	char path[STOPPED_PATH];
-	json_t *answer;
+	char path[STOPPED_PATH], status[32];
+	struct fterr err;
+	int ret;
 
-	stopped_path(op, path, sizeof(path));
-	stopped_note(op, path);
-	answer = ftqmp_run(q, "stop", NULL, &op->err);
-
-	if (!answer)
-		op_warn(op, "%s: what the guest prints now may be lost", op->err.text);
-	json_decref(answer);
+	/* one may have been joined when nobody waited for that any more */
+	ret = consoles_look(op, true, &err);
+	if (!ret || ret == -ENODEV)
+		ret = ftqmp_status(q, status, sizeof(status), &err);
+	if (ret) {
+		join_again(op, &err);
+		return;
+	}
+	begin_joining(op);
+	/* what takes long comes first: it stands still for the rest only, and not for a console that fails here */
 	if (collect(op, true) < 0)
 		op_warn(op, "%s", op->err.text);
+	any = say_consoles(op, 0);
+	/* if somebody else has stopped it, it stays so */
+	runs = !strcmp(status, "running");
+	stopped_path(op, path, sizeof(path));
+	if (runs && any) {
+		stopped_note(op, path);
+		held = op->guest->held = true;
+		if (ftqmp_do(q, "stop", NULL, &err)) {
+			join_again(op, &err);
+			return;
+		}
+		if (collect(op, true) < 0)
+			op_warn(op, "%s", op->err.text);
+		say_consoles(op, 0);
+	}
 	join_consoles(op);
-	answer = ftqmp_run(q, "cont", NULL, &op->err);
-	if (answer)
+	if (held && ftqmp_do(q, "cont", NULL, &err)) {
+		join_again(op, &err);
+		return;
+	}
+	if (held)
 		unlink(path);
-	else
-		op_warn(op, "%s", op->err.text);
-	json_decref(answer);
+	op->guest->held = false;
+	op->guest->unjoined = false;
 }
 
 static void mute_consoles(struct op *op)
@@ -160,16 +227,38 @@ static void mute_consoles(struct op *op)
 	struct fterr err;
 	size_t i;
 
+	/* it may have been joined after nobody waited for that any more */
+	if (consoles_look(op, true, &err))
+		op_warn(op, "%s", err.text);
 	for (i = 0; i < g->ncons; i++)
 		if (g->cons[i].live && ftcon_mute(&g->qmp, &g->cons[i], &err))
 			op_warn(op, "%s", err.text);
 }
 
-/* True: the shadow consoles are read to their end and joined. */
-static bool join_consoles_early(struct op *op)
+/* A QEMU that hangs would keep the guest from going live with each thing that it is asked. */
+static bool monitor_answers(struct op *op)
 {
-	int again;
+	struct ftqmp *q = &op->guest->qmp;
+	struct fterr err;
+	int ret;
 
+	q->until = ft_now_ms() + DRAIN_STALL_MS;
+	ret = ftqmp_do(q, "query-status", NULL, &err);
+	q->until = 0;
+	if (ret)
+		op_warn(op, "%s", err.text);
+	return !ret;
+}
+
+/* True: the shadow consoles are read to their end, and none is to be joined later. */
+static bool join_consoles_early(struct op *op, int64_t deadline)
+{
+	struct guest *g = op->guest;
+	bool all = true;
+	int again;
+	size_t i;
+
+	begin_joining(op);
 	/* The last output may be on its way through the device. */
 	for (again = 0; again < 20; again++) {
 		ssize_t more = collect(op, false);
@@ -180,16 +269,21 @@ static bool join_consoles_early(struct op *op)
 			break;
 		usleep(DRAIN_POLL_MS * 1000);
 	}
+	say_consoles(op, deadline);
+	g->qmp.until = deadline;
 	join_consoles(op);
-	return true;
+	g->qmp.until = 0;
+	for (i = 0; i < g->ncons; i++)
+		all &= g->cons[i].live || g->cons[i].ret != -ETIMEDOUT;
+	return all;
 }
 
 static void promote_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
 	struct ftreplica r;
+	bool answers, early, joined;
 	char text[32];
-	bool joined;
 
 	/* Again: by force it stops the primary first; or its link ended as we looked. */
 	do {
@@ -198,19 +292,21 @@ static void promote_work(struct op *op)
 			op->ret = failover_ask(op->session, &r, op->force, &op->err);
 		if (op->ret)
 			return;
+		answers = r.role == FTKVM_UAPI_ROLE_BACKUP && (!op->guest->ncons || monitor_answers(op));
 		/* what the module will refuse must not show at a console */
-		joined = r.state == FTKVM_UAPI_STATE_ORPHAN && (op->force || !r.stats[FTKVM_STAT_PEER_ALONE]) &&
-			 drained(op) && join_consoles_early(op);
-		if (!joined && r.role == FTKVM_UAPI_ROLE_BACKUP)
+		early = answers && r.state == FTKVM_UAPI_STATE_ORPHAN &&
+			(op->force || !r.stats[FTKVM_STAT_PEER_ALONE]) && drained(op);
+		joined = early && join_consoles_early(op, ft_now_ms() + EARLY_MS);
+		if (!early && answers)
 			collect(op, false);
 		op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
-		if (op->ret && joined)
+		if (op->ret && early)
 			mute_consoles(op);
 	} while (op->ret == -EAGAIN);
 	if (op->ret)
 		return;
 	/* a primary's are live */
-	if (!joined && r.role == FTKVM_UAPI_ROLE_BACKUP)
+	if (!joined && r.role == FTKVM_UAPI_ROLE_BACKUP && op->guest->ncons)
 		join_consoles_late(op);
 	if (!takeover_ns && !ftnl_get(op->name, &r, &op->err))
 		takeover_ns = r.stats[FTKVM_STAT_TAKEOVER_NS];
@@ -229,18 +325,23 @@ void promote_resume(struct op *op)
 
 	for (i = 0; i < g->ncons && g->cons[i].live; i++)
 		;
-	if (i == g->ncons && !stopped_noted(op))
+	if (i == g->ncons && !g->held && !stopped_noted(op)) {
+		g->unjoined = false;
 		return;
+	}
 	while (!ftnl_get(op->name, &r, &err) && r.state == FTKVM_UAPI_STATE_TAKEOVER &&
 	       ft_now_ms() < deadline)
 		usleep(DRAIN_POLL_MS * 1000);
-	if (r.role != FTKVM_UAPI_ROLE_BACKUP || r.state != FTKVM_UAPI_STATE_SOLO)
+	if (r.role != FTKVM_UAPI_ROLE_BACKUP || r.state != FTKVM_UAPI_STATE_SOLO) {
+		g->unjoined = r.state == FTKVM_UAPI_STATE_TAKEOVER;
 		return;
-	ft_log(SD_NOTICE, "guest %s went live, and its consoles not all: joining them", op->name);
+	}
+	if (!g->unjoined)
+		ft_log(SD_NOTICE, "guest %s went live, and its consoles not all: joining them", op->name);
 	join_consoles_late(op);
 }
 
-/* ftd does not know the guest: no consoles to join, but the guest can be saved. */
+/* Its monitor can't be talked to, or ftd does not know the guest: no consoles to join yet, but the guest can be saved. */
 static void promote_bare_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
@@ -255,7 +356,8 @@ static void promote_bare_work(struct op *op)
 	} while (op->ret == -EAGAIN);
 	if (op->ret)
 		return;
-	op_warn(op, "ftd holds no connection to the guest's QEMU: its consoles stay muted");
+	op_warn(op, "ftd holds no connection to the guest's QEMU: its consoles stay muted %s",
+		op->guest ? "until it does" : "until the guest is attached");
 	op->result = json_pack("{s:I}", "takeover_ns", (json_int_t)takeover_ns);
 }
 

@@ -352,7 +352,9 @@ def ftd_killed_as_it_promotes(t):
     pipe.kill(9)
     t.b.run(f"rm -f {path} {path}.full")
     pairing.start_daemon(t.b)
-    pairing.promote(t.b)
+    # it waits for a second only, then the guest goes live without: killed later, it is to be joined by the next one
+    if pair.state(t.b) == "orphan":
+        pairing.promote(t.b)
     t.b.run(f"until [ $(wc -l < {path}) -gt 10 ]; do sleep 0.1; done")
     seen = output.compare(pair.live(t.a), pair.shadow(t.b), t.b.run(f"cat {path}").out)
     need(seen["same_output"], f"the outputs part: {seen['difference']}")
