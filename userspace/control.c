@@ -56,10 +56,10 @@ static void client_free(struct client *c)
 
 static void answer_error(struct client *c, const struct fterr *err)
 {
-	json_t *text = json_string(err->text);
+	json_t *json = ft_error_json(err);
 
-	client_answer(c, json_pack("{s:o, s:i}", "error", text ? text : json_string("(not UTF-8)"),
-				   "errno", -err->code));
+	json_object_set_new(json, "errno", json_integer(-err->code));
+	client_answer(c, json);
 }
 
 /* --- what is asked --------------------------------------------------------- */
@@ -83,15 +83,14 @@ static json_t *consoles_json(const struct guest *g)
 /* Who decides when a host is lost, and what it said. */
 static json_t *arbiter_json(const struct guest *g)
 {
-	json_t *json = json_pack("{s:s}", "type", failover_type()), *detail;
+	json_t *json = json_pack("{s:s}", "type", failover_type());
 
 	if (!*g->session)
 		return json;
 	json_object_set_new(json, "session", json_string(g->session));
 	json_object_set_new(json, "heard", json_string(heard_name(g->heard.what)));
 	json_object_set_new(json, "heard_ns", json_integer(g->heard.at_ns));
-	detail = json_string(g->heard.text);
-	json_object_set_new(json, "detail", detail ? detail : json_string("(not UTF-8)"));
+	json_object_set_new(json, "detail", ft_text_json(g->heard.text));
 	json_object_set_new(json, "asking", json_boolean(g->asking || g->again_source));
 	json_object_set_new(json, "asked", json_integer(g->asked));
 	return json;

@@ -234,12 +234,12 @@ json_t *devices_json(void)
 	struct device *d;
 
 	for (d = ftd_devices; d; d = d->next) {
-		json_t *json = device_config(d), *trouble = json_string(d->trouble);
+		json_t *json = device_config(d);
 
 		json_object_set_new(json, "connected", json_boolean(d->conn));
 		if (d->conn)
 			devconn_json(d->conn, json);
-		json_object_set_new(json, "trouble", trouble ? trouble : json_string("(not UTF-8)"));
+		json_object_set_new(json, "trouble", ft_text_json(d->trouble));
 		json_array_append_new(list, json);
 	}
 	return list;

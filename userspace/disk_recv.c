@@ -158,7 +158,7 @@ static void recv_work(struct job *job)
 
 	r->ret = must_be_fresh(r, &r->err);
 	if (r->ret)
-		peer_say(r->sock, json_pack("{s:s}", "error", r->err.text));
+		peer_say(r->sock, ft_error_json(&r->err));
 	else
 		r->ret = peer_say(r->sock, json_pack("{s:b, s:s}", "ok", 1, "version", FTKVM_VERSION));
 	if (!r->ret)
@@ -264,7 +264,7 @@ void disk_recv_begin(int sock, const char *from, json_t *request)
 	if (!ret)
 		return;
 	ft_log(SD_WARNING, "%s asks to copy disks of guest %s: refused: %s", from, r->guest, err.text);
-	ft_send_json(sock, json_pack("{s:s}", "error", err.text), ft_now_ms());
+	ft_send_json(sock, ft_error_json(&err), ft_now_ms());
 	close(sock);
 	give_back(r);
 }

@@ -65,13 +65,14 @@ static void answer(struct op *op)
 	json_t *json;
 
 	if (op->ret) {
-		json = json_pack("{s:s, s:i}", "error", op->err.text, "errno", -op->ret);
+		json = ft_error_json(&op->err);
+		json_object_set_new(json, "errno", json_integer(-op->ret));
 	} else {
 		json = op->result ? json_incref(op->result) : json_object();
 		json_object_set_new(json, "ok", json_true());
 	}
 	if (*op->warning)
-		json_object_set_new(json, "warning", json_string(op->warning));
+		json_object_set_new(json, "warning", ft_text_json(op->warning));
 	if (op->client)
 		client_answer(op->client, json);
 	else

@@ -343,7 +343,7 @@ static void pair_backup_work(struct op *op)
 	if (!op->ret)
 		op->ret = failover_join(op->session, &op->err);
 	if (op->ret) {
-		peer_say(op->sock, json_pack("{s:s}", "error", op->err.text));
+		peer_say(op->sock, ft_error_json(&op->err));
 		return;
 	}
 	op->ret = peer_say(op->sock, json_pack("{s:b, s:s}", "ok", 1, "version", FTKVM_VERSION));
@@ -421,6 +421,6 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 		return;
 	}
 	ft_log(SD_WARNING, "%s asks to pair guest %s: refused: %s", from, name, err.text);
-	peer_say(op->sock, json_pack("{s:s}", "error", err.text));
+	peer_say(op->sock, ft_error_json(&err));
 	op_free(op);
 }

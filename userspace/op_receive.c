@@ -280,7 +280,7 @@ static void give_up(struct op *op)
 	struct fterr ignored;
 
 	if (op->sock >= 0)
-		peer_say(op->sock, json_pack("{s:s}", "error", op->err.text));
+		peer_say(op->sock, ft_error_json(&op->err));
 	if (op->started <= 0)
 		return;
 	kill(op->started, SIGKILL);
@@ -355,7 +355,7 @@ static void look_work(struct op *op)
 static void tell(struct op *op, const struct fterr *err)
 {
 	ft_log(SD_WARNING, "%s asks for a backup of guest %s: refused: %s", op->peer, op->name, err->text);
-	peer_say(op->sock, json_pack("{s:s}", "error", err->text));
+	peer_say(op->sock, ft_error_json(err));
 }
 
 /* What one step has, the next one gets. NULL: out of memory. */

@@ -103,7 +103,7 @@ static void over_work(struct op *op)
 				  "of %s there: end it, then run there: ftctl detach %s", op->guest->pid, FT_CONFIG_FILE, op->name);
 	if (!op->ret)
 		op->ret = replica_clear(op);
-	peer_say(op->sock, op->ret ? json_pack("{s:s}", "error", op->err.text) : json_pack("{s:b}", "ok", 1));
+	peer_say(op->sock, op->ret ? ft_error_json(&op->err) : json_pack("{s:b}", "ok", 1));
 }
 
 static void over_settle(struct op *op)
@@ -134,6 +134,6 @@ void op_over(int sock, const char *from, json_t *request)
 		return;
 	}
 	/* nothing of it is here */
-	peer_say(sock, ret == -ENOENT ? json_pack("{s:b}", "ok", 1) : json_pack("{s:s}", "error", err.text));
+	peer_say(sock, ret == -ENOENT ? json_pack("{s:b}", "ok", 1) : ft_error_json(&err));
 	op_free(op);
 }

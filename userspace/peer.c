@@ -73,7 +73,7 @@ static void peer_free(struct peer *p)
 static void refuse(struct peer *p, const char *why)
 {
 	log_nonsense(p->from, why);
-	ft_send_json(p->fd, json_pack("{s:s}", "error", why), ft_now_ms());
+	ft_send_json(p->fd, json_pack("{s:o}", "error", ft_text_json(why)), ft_now_ms());
 	peer_free(p);
 }
 

@@ -178,7 +178,7 @@ static void accept_work(struct job *job)
 
 	s->ret = find(s);
 	if (s->ret) {
-		peer_say(s->sock, json_pack("{s:s}", "error", s->err.text));
+		peer_say(s->sock, ft_error_json(&s->err));
 		return;
 	}
 	s->ret = peer_say(s->sock, json_pack("{s:b}", "ok", 1));

@@ -186,6 +186,25 @@ int ft_send_json(int fd, json_t *json, int64_t deadline)
 	return ret;
 }
 
+json_t *ft_text_json(const char *text)
+{
+	json_t *json = json_string(text);
+	char *plain = json ? NULL : strdup(text), *c;
+
+	for (c = plain; c && *c; c++)
+		if ((unsigned char)*c > 126)
+			*c = '?';
+	if (!json)
+		json = json_string(plain ? plain : "(not UTF-8)");
+	free(plain);
+	return json;
+}
+
+json_t *ft_error_json(const struct fterr *err)
+{
+	return json_pack("{s:o}", "error", ft_text_json(err->text));
+}
+
 int ft_unix_address(struct sockaddr_un *addr, const char *path)
 {
 	memset(addr, 0, sizeof(*addr));

@@ -69,6 +69,11 @@ ssize_t ft_read_line(int fd, char *buf, size_t size, int64_t deadline);
 /* Send @json as one line; steals the reference. 0 or -errno. */
 int ft_send_json(int fd, json_t *json, int64_t deadline);
 
+/* Words of others', as a JSON string: never NULL. What is not UTF-8 (a character may be cut in two) shows as "?". */
+json_t *ft_text_json(const char *text);
+/* {"error": its text} */
+json_t *ft_error_json(const struct fterr *err);
+
 /* Make or connect a UNIX stream socket's address; -ENAMETOOLONG. */
 struct sockaddr_un;
 int ft_unix_address(struct sockaddr_un *addr, const char *path);

@@ -181,6 +181,22 @@ static void errors(void)
 	CHECK(strlen(err.text) == sizeof(err.text) - 1);
 }
 
+/* An error that ends within a character, or has bytes of a program's that are none, is told all the same. */
+static void errors_as_json(void)
+{
+	struct fterr err;
+	json_t *json;
+
+	ft_fail(&err, -EIO, "\xc3\xa4 says \xff and \xc3");
+	json = ft_error_json(&err);
+	CHECK(!strcmp(json_string_value(json_object_get(json, "error")), "?? says ? and ?"));
+	json_decref(json);
+	ft_fail(&err, -EIO, "\xc3\xa4");
+	json = ft_error_json(&err);
+	CHECK(!strcmp(json_string_value(json_object_get(json, "error")), "\xc3\xa4"));
+	json_decref(json);
+}
+
 /* --- a QEMU's monitor ------------------------------------------------------ */
 
 static void count_event(const char *event, void *arg)
@@ -582,6 +598,7 @@ const struct unit_test unit_tests[] = {
 	{ "full_socket", full_socket },
 	{ "socket_is_given", socket_is_given },
 	{ "errors", errors },
+	{ "errors_as_json", errors_as_json },
 	{ "console_words", console_words },
 	{ "last_lines", last_lines },
 	{ "console_tail", console_tail },
