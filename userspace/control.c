@@ -54,12 +54,17 @@ static void client_free(struct client *c)
 	nclients--;
 }
 
-static void answer_error(struct client *c, const struct fterr *err)
+static json_t *error_answer(const struct fterr *err)
 {
 	json_t *json = ft_error_json(err);
 
 	json_object_set_new(json, "errno", json_integer(-err->code));
-	client_answer(c, json);
+	return json;
+}
+
+static void answer_error(struct client *c, const struct fterr *err)
+{
+	client_answer(c, error_answer(err));
 }
 
 /* --- what is asked --------------------------------------------------------- */
@@ -288,19 +293,31 @@ static bool allowed(int fd)
 	       (!peer.uid || (peer.uid == geteuid() && !privilege_above_user()));
 }
 
+static void send_away(int conn, const struct fterr *err)
+{
+	ft_send_json(conn, error_answer(err), ft_now_ms());
+	close(conn);
+}
+
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
 	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *c;
+	struct fterr err = { -ENOMEM, "ftd is out of memory" };
+	struct client *c = NULL;
 
 	(void)s;
 	(void)revents;
 	(void)arg;
 	if (conn < 0)
 		return 0;
-	c = nclients < CLIENTS_MAX && allowed(conn) ? calloc(1, sizeof(*c)) : NULL;
+	if (!allowed(conn))
+		ft_fail(&err, -EPERM, "only root may give ftd orders");
+	else if (nclients >= CLIENTS_MAX)
+		ft_fail(&err, -EBUSY, "%d orders are under way: try again", CLIENTS_MAX);
+	else
+		c = calloc(1, sizeof(*c));
 	if (!c) {
-		close(conn);
+		send_away(conn, &err);
 		return 0;
 	}
 	nclients++;

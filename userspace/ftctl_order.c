@@ -128,6 +128,9 @@ json_t *ftctl_ask(const struct ftctl *ctl, json_t *request, struct fterr *err)
 		return NULL;
 	}
 	ret = ft_send_json(fd, request, ft_now_ms() + ANSWER_MS);
+	/* who is sent away unasked is told why */
+	if (ret == -EPIPE || ret == -ECONNRESET)
+		ret = 0;
 	if (ret)
 		ft_fail(err, ret, "cannot ask ftd: %s", strerror(-ret));
 	line = ret ? NULL : read_answer(ctl, fd, err);

@@ -92,7 +92,7 @@ def privilege_kept(w):
 @user_test
 def privilege_and_control_socket(w):
     """It is root's. Who is ftd's user, without its capabilities, is a QEMU or a hook."""
-    def may(control, user=0):
+    def may(control, user=0, says=None):
         child = os.fork()
         if child:
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -100,7 +100,8 @@ def privilege_and_control_socket(w):
             os.setgroups([])
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)	# and no capabilities
-            os._exit(not (w.ask(control, {"cmd": "info"}) or {}).get("ok"))
+            answer = w.ask(control, {"cmd": "info"}) or {}
+            os._exit(answer.get("error") != says if says else not answer.get("ok"))
         except OSError:
             os._exit(1)
         finally:
@@ -108,6 +109,7 @@ def privilege_and_control_socket(w):
     ftd = ftd_of(w, as_user(*NEEDED), "ftd")
     need(may(ftd.control), "root may not")
     need(not may(ftd.control, USER), "a QEMU of its user's may")
+    need(may(ftd.control, USER, "only root may give ftd orders"), "it is not told so")
     need(not may(ftd.control, USER + 1), "another user may")
     need(ftd.ask(cmd="info")["ok"], "ftd is gone")
     # who runs it by hand, and gave it nothing, may talk to it
