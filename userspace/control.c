@@ -336,7 +336,10 @@ int control_listen(const char *path, struct fterr *err)
 		return listen_fd;
 	snprintf(socket_path, sizeof(socket_path), "%s", path);
 	ret = sd_event_add_io(ftd_loop, &listen_source, listen_fd, EPOLLIN, on_connection, NULL);
-	return ret < 0 ? ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret)) : 0;
+	if (ret < 0)
+		return ft_fail(err, ret, "cannot listen on %s: %s", path, strerror(-ret));
+	ft_slow_down(listen_source);
+	return 0;
 }
 
 void control_close(void)

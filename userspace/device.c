@@ -137,6 +137,8 @@ static int start_listening(struct device *dev, struct fterr *err)
 				      dev);
 		if (ret < 0)
 			ft_fail(err, ret, "cannot listen on %s: %s", dev->socket, strerror(-ret));
+		else
+			ft_slow_down(dev->listen_source);
 	}
 	if (ret < 0)
 		stop_listening(dev);

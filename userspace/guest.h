@@ -125,6 +125,8 @@ struct history {
 };
 
 extern sd_event *ftd_loop;
+/* Too few descriptors would make a readable listener spin: it is slowed down. */
+#define ft_slow_down(listener)	sd_event_source_set_ratelimit(listener, 1000000, 200)
 extern struct guest *ftd_guests;
 extern struct history *ftd_history;
 

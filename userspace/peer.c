@@ -243,7 +243,6 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 	return 0;
 }
 
-/* Too few descriptors would make a readable listener spin: it is slowed down. */
 static int add_listener(struct fterr *err)
 {
 	sd_event_source *source;
@@ -251,7 +250,7 @@ static int add_listener(struct fterr *err)
 
 	if (ret < 0)
 		return ft_fail(err, ret, "cannot listen: %s", strerror(-ret));
-	sd_event_source_set_ratelimit(source, 1000000, 200);
+	ft_slow_down(source);
 	return 0;
 }
 
