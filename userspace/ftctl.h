@@ -29,7 +29,8 @@ struct ftctl {
 	struct ftsettings set;
 	uint64_t downtime_ms;	/* 0: ftd's */
 	bool force, disks;
-	void (*progress)(const struct ftctl *ctl);	/* of an order that may take hours; NULL */
+	bool patient;		/* the order may take hours: it is waited for as long as ftd lives */
+	void (*progress)(const struct ftctl *ctl);	/* of such a one: called while it is waited for; NULL */
 	uint64_t watch;		/* seconds; 0: once */
 	struct {
 		uint64_t delay_ms, count;	/* 0: as by default; for ever */

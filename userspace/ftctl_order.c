@@ -74,15 +74,17 @@ static int await_answer(const struct ftctl *ctl, int fd, int64_t deadline)
 {
 	int ret;
 
-	if (!ctl->progress)
+	if (!ctl->patient)
 		return ft_poll(fd, POLLIN, deadline);
 	while ((ret = ft_poll(fd, POLLIN, ft_now_ms() + PROGRESS_MS)) == -ETIMEDOUT)
-		ctl->progress(ctl);
+		if (ctl->progress)
+			ctl->progress(ctl);
 	return ret;
 }
 
 static char *read_answer(const struct ftctl *ctl, int fd, struct fterr *err)
 {
+	const char *guest = ctl->verb ? NULL : ctl->name;	/* or a device */
 	int64_t deadline = ft_now_ms() + ANSWER_MS;
 	size_t have = 0, size = 0;
 	char *buf = NULL;
@@ -104,8 +106,12 @@ static char *read_answer(const struct ftctl *ctl, int fd, struct fterr *err)
 			ret = -errno;
 		if (n <= 0) {
 			free(buf);
-			ft_fail(err, ret ? ret : -ECONNRESET, "ftd does not answer: %s; see: journalctl -u ftd",
-				ret ? strerror(-ret) : "it hung up");
+			if (ret == -ETIMEDOUT)
+				ft_fail(err, ret, "ftd did not answer within %d s; what was asked may go on: ftctl status%s%s",
+					ANSWER_MS / 1000, guest ? " " : "", guest ? guest : "");
+			else
+				ft_fail(err, ret ? ret : -ECONNRESET, "ftd does not answer: %s; see: journalctl -u ftd",
+					ret ? strerror(-ret) : "it hung up");
 			return NULL;
 		}
 		have += n;

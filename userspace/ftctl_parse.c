@@ -144,17 +144,19 @@ static int take_verb(struct ftctl *ctl, const struct ftctl_command *c, const cha
 
 static int check_whole(const struct ftctl *ctl, const struct ftctl_command *c, struct fterr *err)
 {
+	bool joins = c->run == cmd_pair || c->run == cmd_protect;
+
 	if (c->takes_name == NAME_MUST && !ctl->name)
 		return ft_fail(err, -EINVAL, "%s: which guest? usage: ftctl %s", c->name, c->usage);
 	if (c->run == cmd_attach && !ctl->qmp)
 		return ft_fail(err, -EINVAL, "attach: --qmp PATH is missing: the socket of QEMU's monitor "
 			       "(-qmp unix:PATH,server=on,wait=off)");
-	if (c->run == cmd_pair && !ctl->peer)
-		return ft_fail(err, -EINVAL, "pair: --peer HOST[:PORT] is missing: the other host, where the "
-			       "guest is attached as well");
-	if (c->run == cmd_pair && ctl->nconsoles && !ctl->qmp)
-		return ft_fail(err, -EINVAL, "pair: --console goes with --qmp PATH; an attached guest has the "
-			       "consoles that attach was told of");
+	if (joins && !ctl->peer)
+		return ft_fail(err, -EINVAL, "%s: --peer HOST[:PORT] is missing: the other host, %s", c->name,
+			       c->run == cmd_pair ? "where the guest is attached as well" : "which gets a backup of it");
+	if (joins && ctl->nconsoles && !ctl->qmp)
+		return ft_fail(err, -EINVAL, "%s: --console goes with --qmp PATH; an attached guest has the "
+			       "consoles that attach was told of", c->name);
 	if (c->run == cmd_check && ctl->qmp && ctl->name)
 		return ft_fail(err, -EINVAL, "check: give an attached guest's NAME or --qmp PATH, not both");
 	if (c->run == cmd_set && !ctl->set.period_min && !ctl->set.period_max && !ctl->set.margin &&

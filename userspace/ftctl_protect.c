@@ -19,6 +19,7 @@ static void show_progress(const struct ftctl *ctl)
 	size_t i;
 
 	quiet.progress = NULL;
+	quiet.patient = false;
 	answer = ftctl_ask(&quiet, json_pack("{s:s}", "cmd", "info"), &ignored);
 	json_array_foreach(json_object_get(answer, "guests"), i, one) {
 		const char *name = json_string_value(json_object_get(one, "name"));
@@ -60,6 +61,8 @@ static void said_protect(const struct ftctl *ctl, json_t *answer)
 
 int cmd_protect(struct ftctl *ctl)
 {
+	/* ftd gives up what nobody waits for any more */
+	ctl->patient = true;
 	if (!ctl->json)
 		ctl->progress = show_progress;
 	return ftctl_order_pair(ctl, "protect", said_protect);

@@ -100,6 +100,9 @@ static void command_options(void)
 	CHECK(refuses("attach web", "--qmp PATH is missing"));
 	CHECK(refuses("attach web --qmp", "--qmp needs a value"));
 	CHECK(refuses("pair web", "--peer HOST"));
+	CHECK(refuses("protect web", "protect: --peer HOST"));
+	CHECK(refuses("protect web --peer b --console c=pty", "goes with --qmp"));
+	CHECK(!parse("protect web --peer b --qmp q --console c=pty"));
 	CHECK(refuses("pair web --peer :80", "--peer takes"));
 	CHECK(refuses("pair web --pe b", "more than one"));
 	CHECK(!parse("pair web --peer b --peer-name web-b") && !strcmp(ctl.peer, "b"));
