@@ -342,6 +342,19 @@ static void print_problems(const struct ftctl *ctl, const struct ftproblems *p)
 		       p->list[i].cause, p->list[i].remedy);
 }
 
+/* By which order; what is begun for one kind of guest is refused for the other. */
+static void print_how(const char *status)
+{
+	if (!strcmp(status, "running"))
+		printf("It runs: attach it here, then run: ftctl protect. For ftctl pair it would have to wait (-S).\n");
+	else if (!strcmp(status, "prelaunch"))
+		printf("It waits: attach it on both hosts, then run: ftctl pair. For ftctl protect it would have to run.\n");
+	else if (!strcmp(status, "inmigrate"))
+		printf("It waits to be another host's guest's backup: attach it here, then run there: ftctl protect.\n");
+	else
+		printf("It stands still (QEMU says \"%s\"): let it go on first, then: ftctl protect.\n", status);
+}
+
 /* The module's findings; that it is not there is one too. */
 static int check_module(int vm_fd, struct ftproblems *p, struct fterr *err)
 {
@@ -359,7 +372,8 @@ static int check_module(int vm_fd, struct ftproblems *p, struct fterr *err)
 	return ftnl_check(NULL, vm_fd, p, err);
 }
 
-static int check_qmp(const struct ftctl *ctl, struct ftproblems *p, struct fterr *err)
+/* @status: what QEMU does with it */
+static int check_qmp(const struct ftctl *ctl, char *status, size_t size, struct ftproblems *p, struct fterr *err)
 {
 	struct ftproblems told = { 0 };
 	struct ftqmp q;
@@ -370,7 +384,9 @@ static int check_qmp(const struct ftctl *ctl, struct ftproblems *p, struct fterr
 	if (ret)
 		return ret;
 	/* QEMU's own view names devices by what the user gave them: it comes first. */
-	ret = ft_guest_problems(&q, true, p, err);
+	ret = ftqmp_status(&q, status, size, err);
+	if (!ret)
+		ret = ft_guest_problems(&q, p, err);
 	if (!ret) {
 		for (i = 0; i < p->n; i++)
 			if (strstr(p->list[i].remedy, "-accel kvm"))
@@ -411,12 +427,13 @@ int cmd_check(struct ftctl *ctl)
 {
 	bool of_host = !ctl->qmp && !ctl->name;
 	struct ftproblems p = { 0 };
+	char status[32] = "";
 	struct fterr err;
 	json_t *json;
 	int ret;
 
 	if (ctl->qmp)
-		ret = check_qmp(ctl, &p, &err);
+		ret = check_qmp(ctl, status, sizeof(status), &p, &err);
 	else if (ctl->name)
 		ret = check_by_ftd(ctl, &p, &err);
 	else
@@ -430,11 +447,15 @@ int cmd_check(struct ftctl *ctl)
 		json = ft_problems_json(&p);
 		if (of_host)
 			json_object_set_new(json, "counter_fitness", fitness_json());
+		if (*status)
+			json_object_set_new(json, "status", json_string(status));
 		ftctl_print_json(json);
 	} else {
 		print_problems(ctl, &p);
 		if (of_host)
 			print_fitness();
+		if (*status && !p.n)
+			print_how(status);
 	}
 	free(p.list);
 	return ret;

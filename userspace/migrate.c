@@ -107,16 +107,3 @@ void ftmigrate_end(struct ftqmp *q)
 	set_pause(q, false, &ignored);
 	ftqmp_do(q, "closefd", json_pack("{s:s}", "fdname", STREAM), &ignored);
 }
-
-int ftqmp_status(struct ftqmp *q, char *status, size_t size, struct fterr *err)
-{
-	json_t *answer = ftqmp_run(q, "query-status", NULL, err);
-	const char *text = NULL;
-
-	if (!answer)
-		return err->code;
-	json_unpack(answer, "{s:s}", "status", &text);
-	snprintf(status, size, "%s", text ? text : "");
-	json_decref(answer);
-	return *status ? 0 : ft_fail(err, -EBADMSG, "QEMU does not tell what it does");
-}

@@ -56,11 +56,4 @@ int ftmigrate_complete(struct ftqmp *q, struct fterr *err);
  */
 void ftmigrate_end(struct ftqmp *q);
 
-/**
- * ftqmp_status() - what does QEMU do with its guest?
- * @status: "running", "prelaunch", "paused", "inmigrate", "postmigrate", ...
- * Return: 0 or -errno with a text
- */
-int ftqmp_status(struct ftqmp *q, char *status, size_t size, struct fterr *err);
-
 #endif

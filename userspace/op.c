@@ -275,7 +275,7 @@ static void check_work(struct op *op)
 	if (!op->ret)
 		op->ret = ftnl_check(op->name, -1, &p, &op->err);
 	if (!op->ret)
-		op->ret = ft_guest_problems(&op->guest->qmp, false, &p, &op->err);
+		op->ret = ft_guest_problems(&op->guest->qmp, &p, &op->err);
 	if (!op->ret)
 		op->result = ft_problems_json(&p);
 	free(p.list);

@@ -92,7 +92,7 @@ void attach_work(struct op *op)
 		op->ret = vm_fd;
 		goto out;
 	}
-	op->ret = ft_guest_problems(&g->qmp, false, &p, &op->err);
+	op->ret = ft_guest_problems(&g->qmp, &p, &op->err);
 	if (!op->ret)
 		op->ret = ftqmp_status(&g->qmp, status, sizeof(status), &op->err);
 	if (op->ret)

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 #include "failover.h"
-#include "migrate.h"
 #include "op.h"
 #include "text.h"
 

@@ -216,6 +216,19 @@ int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *e
 	return 0;
 }
 
+int ftqmp_status(struct ftqmp *q, char *status, size_t size, struct fterr *err)
+{
+	json_t *answer = ftqmp_run(q, "query-status", NULL, err);
+	const char *text = NULL;
+
+	if (!answer)
+		return err->code;
+	json_unpack(answer, "{s:s}", "status", &text);
+	snprintf(status, size, "%s", text ? text : "");
+	json_decref(answer);
+	return *status ? 0 : ft_fail(err, -EBADMSG, "QEMU does not tell what it does");
+}
+
 static int greet(struct ftqmp *q, const char *path, struct fterr *err)
 {
 	int64_t deadline = ft_now_ms() + FTQMP_TIMEOUT_MS / 3;

@@ -42,6 +42,13 @@ json_t *ftqmp_run(struct ftqmp *q, const char *command, json_t *args, struct fte
 /* The same for those that return nothing of interest: 0 or -errno. */
 int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *err);
 
+/**
+ * ftqmp_status() - what does QEMU do with its guest?
+ * @status: "running", "prelaunch", "paused", "inmigrate", "postmigrate", ...
+ * Return: 0 or -errno with a text
+ */
+int ftqmp_status(struct ftqmp *q, char *status, size_t size, struct fterr *err);
+
 /* Give QEMU a copy of a descriptor, which it knows as @name then. 0 or -errno. */
 int ftqmp_give(struct ftqmp *q, int fd, const char *name, struct fterr *err);
 
@@ -61,10 +68,9 @@ int ft_pidfd(pid_t pid);
 
 /**
  * ft_guest_problems() - why this guest can't be protected, as far as QEMU knows
- * @fresh: it must not have run yet
  * Return: 0 (problems are in @p), or -errno with a text if QEMU does not answer
  */
-int ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+int ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr *err);
 
 /* Does a device of this QOM type write guest memory at times of its own? */
 bool ft_type_does_dma(const char *type);

@@ -328,30 +328,12 @@ static int check_accel(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
 	return 0;
 }
 
-static int check_fresh(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
-{
-	json_t *answer = ftqmp_run(q, "query-status", NULL, err);
-	const char *status = NULL;
-
-	if (!answer)
-		return err->code;
-	json_unpack(answer, "{s:s}", "status", &status);
-	if (status && strcmp(status, "prelaunch"))
-		ftproblem_add(p, FTKVM_SCOPE_GUEST,
-			      "to protect one that runs: ftctl attach, then ftctl protect; or start it again with -S on both hosts",
-			      "the guest has run already (its status is \"%s\")", status);
-	json_decref(answer);
-	return 0;
-}
-
-int ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err)
+int ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
 {
 	struct rings rings = { 0 };
 	int ret;
 
 	ret = check_accel(q, p, err);
-	if (!ret && fresh)
-		ret = check_fresh(q, p, err);
 	if (!ret)
 		ret = check_cpus(q, p, err);
 	if (!ret)

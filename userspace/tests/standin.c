@@ -27,8 +27,8 @@
 static pid_t vm_pid[FDS];
 
 int __wrap_ft_vm_fd(pid_t pid, struct fterr *err);
-int __wrap_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
-int __real_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err);
+int __wrap_ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr *err);
+int __real_ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr *err);
 int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err);
 int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
 int __real_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
@@ -86,9 +86,9 @@ int __wrap_ft_vm_fd(pid_t pid, struct fterr *err)
 	return fd;
 }
 
-int __wrap_ft_guest_problems(struct ftqmp *q, bool fresh, struct ftproblems *p, struct fterr *err)
+int __wrap_ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr *err)
 {
-	return there("guests") ? 0 : __real_ft_guest_problems(q, fresh, p, err);
+	return there("guests") ? 0 : __real_ft_guest_problems(q, p, err);
 }
 
 int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err)
