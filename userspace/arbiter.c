@@ -63,13 +63,14 @@ bool arbiter_decides(const struct arbiter *a)
 
 int arbiter_none(const char *session, struct fterr *err)
 {
-	return ft_fail(err, -ENOENT, "the arbiter knows no session %s (any more): nobody is promoted by it; pair anew",
-		       session);
+	return ft_fail(err, -ENOENT, "the arbiter knows no session %s (any more): nobody is promoted by it; "
+		       "make a new pairing: ftctl unprotect, then ftctl protect", session);
 }
 
 int arbiter_decided(const char *session, const char *who, struct fterr *err)
 {
-	return ft_fail(err, -EALREADY, "session %s is decided, %s won it; pair anew", session, who);
+	return ft_fail(err, -EALREADY, "session %s is decided, %s won it; make a new pairing: ftctl unprotect, then "
+		       "ftctl protect", session, who);
 }
 
 /* It becomes part of a file's name, and of a key. */

@@ -289,7 +289,8 @@ static int explain_said(const struct etcd *e, const char *endpoint, const struct
 	case CODE_NOT_FOUND:
 		/* Not: a path that is none, for what is no etcd. */
 		if (strstr(words, "lease not found"))
-			return ft_fail(err, -ENOENT, "%s: %s; pair anew", endpoint, words);
+			return ft_fail(err, -ENOENT, "%s: %s; make a new pairing: ftctl unprotect, then ftctl protect",
+				       endpoint, words);
 		remedy = "see that etcd 3.4 or newer is there";
 		break;
 	case CODE_RESOURCE_EXHAUSTED:

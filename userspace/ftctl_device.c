@@ -118,10 +118,11 @@ static void print_next(json_t *d)
 	printf("    NEXT     start QEMU with -chardev socket,id=%s,path=%s,reconnect=1 ", name,
 	       text(d, "socket"));
 	if (blk)
-		printf("-device vhost-user-blk-pci,chardev=%s\n", name);
+		printf("-device vhost-user-blk-pci,chardev=%s", name);
 	else
 		printf("-netdev vhost-user,id=n%s,chardev=%s -device virtio-net-pci,netdev=n%s,"
-		       FT_CARD_OPTIONS ",mac=...\n", name, name, name);
+		       FT_CARD_OPTIONS ",mac=...", name, name, name);
+	printf(", and its memory shared, once: " FT_MEMORY_OPTIONS "\n");
 }
 
 static void print_unknown(json_t *d)

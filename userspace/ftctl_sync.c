@@ -144,6 +144,9 @@ static int judge(const struct ftctl *ctl, int status, const char *host, const ch
 		return 0;
 	if (code == 127)
 		return ft_fail(err, -ENOENT, "rsync is not here; on both hosts: apt-get install rsync");
+	if (code == 255)
+		return ft_fail(err, -EIO, "device %s: ssh to %s failed: let root of this host in there (ssh-copy-id), then run "
+			       "the same again", ctl->name, host);
 	return ft_fail(err, -EIO, "device %s: rsync to %s did not end well (%s %d): %s there may be in use by a guest, "
 		       "or only a part of it is done: run the same again, it goes on", ctl->name, host,
 		       code < 0 ? "signal" : "status", code < 0 ? WTERMSIG(status) : code, path);

@@ -11,6 +11,9 @@
  */
 #define FT_CARD_OPTIONS	"ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off"
 
+/* What QEMU is to be told of the guest's memory, which the module reads and writes itself. */
+#define FT_MEMORY_OPTIONS	"-object memory-backend-memfd,id=ram,size=SIZE,share=on -machine memory-backend=ram"
+
 /* What DEV_GET tells of a device. */
 struct ftdev {
 	char name[FTKVM_NAME_MAX + 1];

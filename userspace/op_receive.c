@@ -79,15 +79,24 @@ static int start_qemu(struct op *op, json_t *how)
 			return ft_fail(&op->err, -EIO, "QEMU, run by user %u, ended as it started: %s (%s)", geteuid(),
 				       *said ? said : "it did not say why", log);
 		}
-		if (ft_now_ms() >= deadline)
-			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer",
-				       op->qmp_path);
+		if (ft_now_ms() >= deadline) {
+			last_words(log, said, sizeof(said));
+			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer within "
+				       "%d s: can user %u make a socket in that directory? QEMU %s%s (%s)", op->qmp_path,
+				       START_MS / 1000, geteuid(), *said ? "said: " : "did not say anything", said, log);
+		}
 		usleep(POLL_US);
 	}
 	return 0;
 }
 
 /* --- the steps ------------------------------------------------------------- */
+
+static int nonsense(struct op *op)
+{
+	return ft_fail(&op->err, -EBADMSG, "the primary's ftd at %s talks nonsense; are both ftd of one version? ftd --version",
+		       op->peer);
+}
 
 static int read_json(struct op *op, json_t **json, int64_t timeout_ms)
 {
@@ -103,7 +112,7 @@ static int read_json(struct op *op, json_t **json, int64_t timeout_ms)
 	free(line);
 	if (ret < 0)
 		return ft_fail(&op->err, ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-ret));
-	return json_is_object(*json) ? 0 : ft_fail(&op->err, -EBADMSG, "the primary's ftd talks nonsense");
+	return json_is_object(*json) ? 0 : nonsense(op);
 }
 
 static int may_not(struct op *op, struct fterr *err)
@@ -195,7 +204,7 @@ static int await_arm(struct op *op)
 	}
 	ret = read_json(op, &line, PEER_ANSWER_MS);
 	if (!ret && !json_is_true(json_object_get(line, "arm")))
-		ret = ft_fail(&op->err, -EBADMSG, "the primary's ftd talks nonsense");
+		ret = nonsense(op);
 	json_decref(line);
 	return ret;
 }

@@ -272,7 +272,7 @@ int peer_listen(const char *where, struct fterr *err)
 		ret = getaddrinfo(NULL, port, &hints, &list);
 	}
 	if (ret)
-		return ft_fail(err, -EINVAL, "cannot listen on %s: %s", where, gai_strerror(ret));
+		return ft_fail(err, -EINVAL, "cannot listen on %s ([ftd] listen): %s", where, gai_strerror(ret));
 again:
 	for (ai = list, ret = -EADDRNOTAVAIL; ai; ai = ai->ai_next) {
 		listen_fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
@@ -298,7 +298,7 @@ again:
 			goto again;
 	}
 	if (listen_fd < 0)
-		return ft_fail(err, ret, "cannot listen on %s: %s", where, strerror(-ret));
+		return ft_fail(err, ret, "cannot listen on %s ([ftd] listen): %s", where, strerror(-ret));
 	if (!getsockname(listen_fd, (struct sockaddr *)&addr, &len))
 		listen_port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port :
 				    ((struct sockaddr_in *)&addr)->sin_port);

@@ -102,10 +102,11 @@ static int next_message(struct ftqmp *q, json_t **message, int64_t deadline)
 	return 1;
 }
 
-static int lost(struct fterr *err, int code, const char *doing)
+static int lost(const struct ftqmp *q, struct fterr *err, int code, const char *doing)
 {
 	if (code == -ETIMEDOUT)
-		return ft_fail(err, code, "QEMU does not answer its monitor (%s)", doing);
+		return ft_fail(err, code, "QEMU (process %d) does not answer its monitor (%s): it may be stopped, or hang",
+			       q->pid, doing);
 	return ft_fail(err, code, "the connection to QEMU's monitor broke (%s): %s", doing,
 		       strerror(-code));
 }
@@ -155,7 +156,7 @@ static json_t *run(struct ftqmp *q, const char *command, json_t *args, int fd, s
 	/* not even asked for, or it would be done when nobody knows */
 	if (q->until && ft_now_ms() >= q->until) {
 		json_decref(args);
-		lost(err, -ETIMEDOUT, command);
+		lost(q, err, -ETIMEDOUT, command);
 		return NULL;
 	}
 	order = json_pack("{s:s, s:i}", "execute", command, "id", ++q->id);
@@ -187,7 +188,7 @@ static json_t *run(struct ftqmp *q, const char *command, json_t *args, int fd, s
 		json_decref(message);
 		return value;
 	}
-	lost(err, ret, command);
+	lost(q, err, ret, command);
 	return NULL;
 }
 
@@ -243,7 +244,7 @@ static int greet(struct ftqmp *q, const char *path, struct fterr *err)
 	if (ret == -EBADMSG)
 		return ft_fail(err, ret, "%s is not a QMP monitor (-qmp unix:PATH,server=on,wait=off)", path);
 	if (ret < 0)
-		return lost(err, ret, "greeting");
+		return lost(q, err, ret, "greeting");
 	qmp = json_object_get(hello, "QMP");
 	json_decref(hello);
 	if (!qmp)

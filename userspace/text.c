@@ -277,8 +277,8 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 	case FTKVM_UAPI_STATE_STOPPED:
 		if (r->reason == FTKVM_REASON_STORAGE)
 			snprintf(buf, size, "the guest is live on the other host, this host's image is out of date: end "
-				 "this QEMU, run: ftctl detach %s; mend the disk, and copy the other host's image "
-				 "before the guest is started anew", n);
+				 "this QEMU, run: ftctl detach %s; mend the disk, then run on the other host: ftctl protect "
+				 "%s --peer HOST, which copies its image here", n, n);
 		else
 			snprintf(buf, size, "see that the guest is live on the other host, then end this QEMU "
 				 "and run: ftctl detach %s", n);

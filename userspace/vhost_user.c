@@ -12,6 +12,7 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
+#include "nl_dev.h"
 #include "vhost_request.h"
 
 #define FLAG_VERSION	0x1
@@ -52,7 +53,8 @@ static int start(struct vu *vu, unsigned int n, struct fterr *err)
 		return vu_bad(err, "the guest's driver does not know virtio 1; start QEMU with -device "
 			      "...,disable-legacy=on, and the guest with a driver that does");
 	if (!vu_find_rings(vu, q, &q->desc, &q->avail, &q->used))
-		return vu_bad(err, "the rings of queue %u are outside the guest's memory", n);
+		return vu_bad(err, "the rings of queue %u are outside the guest's memory; QEMU's guest memory must be "
+			      "shared: " FT_MEMORY_OPTIONS, n);
 	q->call_changed = false;
 	return vu->ops->start(vu, n, err);
 }

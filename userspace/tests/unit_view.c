@@ -115,7 +115,7 @@ static void every_trouble_has_a_next_step(void)
 	r.state = FTKVM_UAPI_STATE_STOPPED;
 	r.reason = FTKVM_REASON_STORAGE;
 	ft_next_step(&r, false, text, sizeof(text));
-	CHECK(strstr(text, "ftctl detach web") && strstr(text, "copy the other host's image"));
+	CHECK(strstr(text, "ftctl detach web") && strstr(text, "ftctl protect web --peer HOST, which copies its image"));
 	CHECK(strstr(ft_storage_meaning(&r), "out of date"));
 	r.state = FTKVM_UAPI_STATE_PRIMARY;
 	CHECK(strstr(ft_storage_meaning(&r), "on both hosts"));
