@@ -244,6 +244,9 @@ bool ft_state_protected(uint32_t state)
 	       state == FTKVM_UAPI_STATE_BACKUP;
 }
 
+/* promote is refused then: failover_ask() */
+#define ASK_FORCE	"--force where the arbiter can't be asked"
+
 void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 {
 	const char *n = r->name;
@@ -263,12 +266,13 @@ void ft_next_step(const struct ftreplica *r, bool ended, char *buf, size_t size)
 			snprintf(buf, size, "run: ftctl promote %s", n);
 		else
 			snprintf(buf, size, "if the other host%s%s is really down, and the guest did not go on alone "
-				 "there before (solo), run: ftctl promote %s; if it did, this one is out of date: "
-				 "ftctl unpair %s", *r->peer ? " " : "", r->peer, n, n);
+				 "there before (solo), run: ftctl promote %s (with " ASK_FORCE "); if it did, this one "
+				 "is out of date: ftctl unpair %s", *r->peer ? " " : "", r->peer, n, n);
 		break;
 	case FTKVM_UAPI_STATE_UNDECIDED:
-		snprintf(buf, size, "if the guest does not go on at the other host%s%s, and will not, run: ftctl promote %s; if it "
-			 "does, this one is out of date: ftctl fence %s", *r->peer ? " " : "", r->peer, n, n);
+		snprintf(buf, size, "if the guest does not go on at the other host%s%s, and will not, run: ftctl promote %s (with "
+			 ASK_FORCE "); if it does, this one is out of date: ftctl fence %s", *r->peer ? " " : "", r->peer,
+			 n, n);
 		break;
 	case FTKVM_UAPI_STATE_SOLO:
 		snprintf(buf, size, "nothing is lost yet, but the next failure ends the guest: mend the other host%s%s, or take another "

@@ -107,7 +107,7 @@ static void every_trouble_has_a_next_step(void)
 	r.state = FTKVM_UAPI_STATE_ORPHAN;
 	r.reason = FTKVM_REASON_PEER_SILENT;
 	ft_next_step(&r, false, text, sizeof(text));
-	CHECK(strstr(text, "solo") && strstr(text, "ftctl unpair web"));
+	CHECK(strstr(text, "solo") && strstr(text, "ftctl unpair web") && strstr(text, "--force where the arbiter can't"));
 	r.reason = FTKVM_REASON_GUEST_ENDED;
 	ft_next_step(&r, false, text, sizeof(text));
 	CHECK(strstr(text, "ftctl promote web") && !strstr(text, "unpair"));
