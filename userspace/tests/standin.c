@@ -96,7 +96,21 @@ int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err)
 	if (!there("guests"))
 		return ft_fail(err, -ENOENT, "no guests");
 	ft_log(SD_NOTICE, "module: attach %s pid %d", name, vm_pid[vm_fd]);
-	return 0;
+	return there("promoted") ? -EEXIST : 0;
+}
+
+/* A replica that was a backup: its process and its state are in a file. */
+static bool promoted(struct ftreplica *r)
+{
+	FILE *f = file("promoted", "r");
+	bool it;
+
+	if (!f)
+		return false;
+	*r = (struct ftreplica){ .role = FTKVM_UAPI_ROLE_BACKUP };
+	it = fscanf(f, "%u %u", &r->pid, &r->state) == 2;
+	fclose(f);
+	return it;
 }
 
 int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
@@ -109,7 +123,7 @@ int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
 		*r = (struct ftreplica){ .state = FTKVM_UAPI_STATE_IDLE };
 		return 0;
 	}
-	return __real_ftnl_get(name, r, err);
+	return promoted(r) ? 0 : __real_ftnl_get(name, r, err);
 }
 
 int __wrap_ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The consoles of a guest that went live, and what can keep ftd from joining them."""
+import json
+import os
+import re
+import socket
+
+from devices import Devices
+from world import need, test, wait_for
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def state(name):
+    with open(os.path.join(SOURCE, "include/uapi/linux/ftkvm.h"), encoding="utf-8") as file:
+        found = re.search(r"enum \w*state \{(.*?)\}", file.read(), re.DOTALL | re.IGNORECASE)
+    names = re.findall(r"FTKVM_UAPI_STATE_(\w+)", found[1])
+    return names.index(name)
+
+
+class Promoted:
+    """A QEMU whose guest has printed, behind a monitor that can be lost; ftd, and a module that says that it went live."""
+
+    def __init__(self, w, console, runs=True):
+        self.w, self.console = w, console
+        self.orders, self.breaks = [], None
+        self.path, self.other = w.qemu("-chardev", "ringbuf,id=con0,size=65536", "-serial", "chardev:con0", monitors=2)
+        self.qmp("ringbuf-write", device="con0", data="one\ntwo\nthe last")
+        if runs:
+            self.qmp("cont")
+        self.monitor = w.server("proxy", self.talk)
+        self.module = Devices(w)
+        self.module.module("guests", "")
+        self.is_in("SOLO")
+
+    def is_in(self, name):
+        # whole at once: ftd looks again and again
+        self.module.module("new", f"{os.getpid()} {state(name)}")
+        os.rename(os.path.join(self.module.dir, "new"), os.path.join(self.module.dir, "promoted"))
+
+    def qmp(self, *command, **arguments):
+        self.w.qmp(self.other, (command[0], arguments))
+
+    def talk(self, client):
+        """Between ftd and QEMU; the connection is lost as ftd says what breaks it, once."""
+        with socket.socket(socket.AF_UNIX) as sock, client:
+            sock.connect(self.path)
+            sock.settimeout(60)
+            with sock.makefile("rb") as answers, client.makefile("rb") as orders:
+                client.sendall(answers.readline())
+                for line in orders:
+                    order = json.loads(line)["execute"]
+                    self.orders.append(order)
+                    if order == self.breaks:
+                        self.breaks = None
+                        return
+                    sock.sendall(line)
+                    answer = b"event"
+                    while b"event" in answer:
+                        answer = answers.readline()
+                        client.sendall(answer)
+
+    def attach(self):
+        self.w.ftctl("attach", "web", "--qmp", self.monitor, "--console", f"con0={self.console}",
+                     control=self.module.ftd.control, check=0)
+
+    def runs(self):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(self.other)
+            with sock.makefile("rw") as file:
+                file.readline()
+                for order in ("qmp_capabilities", "query-status"):
+                    file.write(json.dumps({"execute": order}) + "\n")
+                    file.flush()
+                    answer = {}
+                    while "return" not in answer:
+                        answer = json.loads(file.readline())
+        return answer["return"]["running"]
+
+    def live(self):
+        answer = self.module.ftd.ask(cmd="info")["guests"]
+        return bool(answer) and all(con["live"] for con in answer[0].get("consoles", [{"live": False}]))
+
+    def joined(self, path):
+        wait_for(self.live, "its console is joined")
+        need(self.w.text(path) == "one\ntwo\nthe last", f"it holds {self.w.text(path)!r}")
+        wait_for(lambda: not [name for name in os.listdir(self.w.dir) if name.endswith((".stopped", ".line"))],
+                 "no note is left")
+
+
+@test
+def console_joined_late(w):
+    path = w.path("console")
+    p = Promoted(w, f"file:{path}")
+    p.attach()
+    p.joined(path)
+    need(p.orders.count("stop") == 1 == p.orders.count("cont") and p.runs(), f"the orders: {p.orders}")
+
+
+@test
+def console_that_takes_nothing_stops_nobody(w):
+    p = Promoted(w, "file:/nonexistent/x")
+    p.attach()
+    need("stop" not in p.orders and p.runs(), f"the orders: {p.orders}")
+    need("one" in "".join(w.text(w.path(name)) for name in os.listdir(w.dir) if name.endswith(".line")), "it is lost")
+
+
+@test
+def console_of_a_guest_that_was_stopped(w):
+    """By somebody else: it stays so. By an ftd that was killed then: it goes on."""
+    path = w.path("console")
+    p = Promoted(w, f"file:{path}", runs=False)
+    p.attach()
+    p.joined(path)
+    need("cont" not in p.orders and not p.runs(), f"the orders: {p.orders}")
+    p.module.ftd.process.kill()
+    p.module.ftd.process.wait()
+    with open(f"{p.module.ftd.control}.guests.web.stopped", "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    p.module.start()
+    wait_for(p.runs, "it goes on")
+    p.joined(path)
+
+
+def lost_at(order):
+    def tried(w):
+        path = w.path("console")
+        p = Promoted(w, f"file:{path}")
+        p.is_in("TAKEOVER")
+        p.attach()
+        need(not p.live(), "it is joined before it is live")
+        p.breaks = order
+        p.is_in("SOLO")
+        p.joined(path)
+        need(p.breaks is None and p.runs(), f"the orders: {p.orders}")
+    tried.__name__ = f"console_and_a_monitor_lost_at_{order.replace('-', '_')}"
+    test(tried)
+
+
+# at none of the steps the guest is left where it was stopped
+for _order in ("query-chardev", "query-status", "ringbuf-read", "stop", "chardev-change", "cont"):
+    lost_at(_order)
