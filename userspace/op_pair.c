@@ -36,9 +36,12 @@ json_t *pair_request(const struct op *op)
 static int ask_peer(struct op *op)
 {
 	json_t *answer = NULL;
+	struct fterr other;
 	int ret;
 
 	ret = peer_ask(op->sock, op->peer, pair_request(op), &answer, &op->err);
+	if (!ret && peer_same_kernel(answer, &other))
+		op_warn(op, "%s", other.text);
 	json_decref(answer);
 	return ret;
 }
@@ -346,7 +349,7 @@ static void pair_backup_work(struct op *op)
 		peer_say(op->sock, ft_error_json(&op->err));
 		return;
 	}
-	op->ret = peer_say(op->sock, json_pack("{s:b, s:s}", "ok", 1, "version", FTKVM_VERSION));
+	op->ret = peer_say(op->sock, peer_yes());
 	if (op->ret) {
 		ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
 		return;

@@ -57,6 +57,7 @@ static int open_stream(struct op *op, const char *token)
 int protect_prepare_peer(struct op *op, int *stream)
 {
 	json_t *line, *answer = NULL;
+	struct fterr other;
 	const char *token;
 	int ret;
 
@@ -72,6 +73,8 @@ int protect_prepare_peer(struct op *op, int *stream)
 	if (ret)
 		return ret;
 	ret = peer_same_version(answer, &op->err);
+	if (!ret && peer_same_kernel(answer, &other))
+		op_warn(op, "%s", other.text);
 	line = ret ? NULL : json_is_true(json_object_get(answer, "have")) ? json_object() : how_to_start(op);
 	json_decref(answer);
 	if (!line)

@@ -299,13 +299,21 @@ static void give_up(struct op *op)
 		ftnl_detach(op->name, &ignored);
 }
 
+static json_t *yes(bool have)
+{
+	json_t *json = peer_yes();
+
+	json_object_set_new(json, "have", json_boolean(have));
+	return json;
+}
+
 /*
  * The steps are operations of their own, as each leaves something behind that a next ftd
  * has to know: listen, then start, then take in; or take away, and from the beginning.
  */
 static void listen_work(struct op *op)
 {
-	op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", 0, "version", FTKVM_VERSION));
+	op->ret = peer_say(op->sock, yes(false));
 	if (op->ret)
 		ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
 	else
@@ -347,8 +355,7 @@ static void look_work(struct op *op)
 	if (!op->ret && !have)
 		op->ret = clear_away(op);
 	if (!op->ret && have) {
-		op->ret = peer_say(op->sock, json_pack("{s:b, s:b, s:s}", "ok", 1, "have", 1, "version",
-						       FTKVM_VERSION));
+		op->ret = peer_say(op->sock, yes(true));
 		if (op->ret)
 			ft_fail(&op->err, op->ret, "the primary's ftd at %s is gone: %s", op->peer, strerror(-op->ret));
 		else

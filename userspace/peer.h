@@ -34,6 +34,10 @@ int peer_listen(const char *where, struct fterr *err);
 int peer_port(void);
 /* Has who sent @line, a request or the answer to one, the same version as we? 0, or -EPROTONOSUPPORT with a text. */
 int peer_same_version(json_t *line, struct fterr *err);
+/* An answer: yes, and who we are. A new reference. */
+json_t *peer_yes(void);
+/* Has who answered the same kernel? 0, or -EINVAL with a text: that is to be warned of. */
+int peer_same_kernel(json_t *answer, struct fterr *err);
 /* Is this line a request to pair that we understand? A new reference, or NULL with a text. */
 json_t *peer_parse(const char *line, struct fterr *err);
 

@@ -470,6 +470,21 @@ static int settings_of(const char *text, struct ftsettings *set)
 	return ret;
 }
 
+static void peers_kernels(void)
+{
+	json_t *answer = peer_yes();
+	struct fterr err = { 0 };
+
+	CHECK(!peer_same_kernel(answer, &err));
+	json_object_del(answer, "kernel");
+	CHECK(!peer_same_kernel(answer, &err));
+	json_object_set_new(answer, "kernel", json_string("6.12.1 #1"));
+	CHECK(peer_same_kernel(answer, &err) == -EINVAL && strstr(err.text, "the other one 6.12.1 #1: "));
+	json_object_set_new(answer, "kernel", json_string("6.12\n"));
+	CHECK(peer_same_kernel(answer, &err) == -EINVAL && strstr(err.text, "that it does not name"));
+	json_decref(answer);
+}
+
 static void settings(void)
 {
 	struct ftsettings set = { 1000, 2000, 300, 0x7000000000000001, 0x5100d1, 1500, FTKVM_UAPI_LOSS_HOLD, 50, true },
@@ -608,6 +623,7 @@ const struct unit_test unit_tests[] = {
 	{ "repeat_to_pipe", repeat_to_pipe },
 	{ "line_outlives_ftd", line_outlives_ftd },
 	{ "peers_lines", peers_lines },
+	{ "peers_kernels", peers_kernels },
 	{ "settings", settings },
 	{ "problems", problems },
 	{ "dma_types", dma_types },
