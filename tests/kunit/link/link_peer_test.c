@@ -254,6 +254,26 @@ static void peer_flood(struct kunit *test)
 	rig_expect_down(e, FTKVM_REASON_PEER_GARBLED);
 }
 
+/* Acknowledgments of ever more epochs, and of no log */
+static void peer_flood_acks(struct kunit *test)
+{
+	struct {
+		struct ftkvm_frame_hdr h;
+		struct ftkvm_ack ack;
+	} __packed f = { };
+	struct socket *raw;
+	struct rig_end *e = rig_with_peer(test, rig_family(test), RIG_LONG, &raw);
+	int i = 0;
+
+	rig_start(e);
+	do {
+		f.ack.epoch = cpu_to_le64(++i);
+		ftkvm_frame_seal(&f.h, FTKVM_FRAME_ACK, 0, &f.ack, sizeof(f.ack));
+		cond_resched();
+	} while (i < 1000000 && rig_say(raw, &f, sizeof(f)) > 0);
+	rig_expect_down(e, FTKVM_REASON_PEER_GARBLED);
+}
+
 /* ---- garbage ---- */
 
 static void expect_garbled(struct kunit *test, const char *what, const void *buf, u32 len,
@@ -382,6 +402,7 @@ static struct kunit_case link_peer_cases[] = {
 	KUNIT_CASE_PARAM(peer_last_words, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_last_words_bulk, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_flood, rig_kind_gen_params),
+	KUNIT_CASE_PARAM(peer_flood_acks, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_garbled, rig_kind_gen_params),
 	KUNIT_CASE_PARAM(peer_damaged, rig_kind_gen_params),
 	{}
