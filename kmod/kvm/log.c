@@ -259,8 +259,10 @@ struct ftkvm_rec *ftkvm_log_peek(struct ftkvm_replica *r)
 		return NULL;
 	ftkvm_fault_data(FTKVM_FAULT_PEEK, r->recbuf, len);
 	ret = ftkvm_rec_decode(&r->codec, r->recbuf, len, &r->rec);
-	if (ret == -EAGAIN)
+	if (ret == -EAGAIN) {
+		WRITE_ONCE(r->spent, r->consumed + len);
 		return NULL;
+	}
 	if (ret < 0) {
 		ftkvm_replica_event(r, FTKVM_EV_DIVERGED, FTKVM_REASON_PEER_GARBLED,
 				    "the log is malformed at byte %llu", r->consumed);

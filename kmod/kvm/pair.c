@@ -202,6 +202,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->have_rec = false;
 	r->look_alikes = 0;
 	r->consumed = 0;
+	r->spent = 0;
 	r->acked = 0;
 	r->acked_epoch = 0;
 	r->flushed_epoch = 0;

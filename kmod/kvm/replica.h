@@ -295,6 +295,7 @@ struct ftkvm_replica {
 	u8 *recbuf;				/* FTKVM_REC_MAX */
 	u8 *encbuf;				/* FTKVM_REC_MAX */
 	u64 consumed;
+	u64 spent;				/* up to here it holds no whole record */
 	u64 acked, acked_epoch;			/* ... as the primary was told */
 
 	bool dev_kicked;			/* the guest has kicked a device */
