@@ -62,7 +62,9 @@ static int run_before(struct ftkvm_replica *r)
 				return -EIO;
 			continue;
 		case FTKVM_MODE_PASS:
-			ftkvm_replica_settle(r);
+			/* an exit that is to come again is no place to inject: behind it, see svm.c */
+			if (!r->shut_down)
+				ftkvm_replica_settle(r);
 			return 0;
 		default:
 			ret = ftkvm_prepare(r);
