@@ -64,6 +64,9 @@ static void env_follow(struct ftkvm_replica *r, u8 kind, void *val, u32 len)
 		env_count(r, kind, val, len);
 		return;
 	}
+	/* its QEMU is killed: the guest comes no further */
+	if (ret == -ENODATA && fatal_signal_pending(current))
+		return;
 	/* the primary died within this instruction: the shadow device answers */
 	if (ret == -ENODATA && READ_ONCE(r->log_closed) && r->env_more)
 		return;
