@@ -577,6 +577,9 @@ bool ftkvm_pre_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, long unused, l
 
 static void svm_check(struct kvm_vcpu *vcpu, ftkvm_problem_fn fn, void *priv)
 {
+	if (!boot_cpu_has(X86_FEATURE_NRIPS))
+		fn(priv, FTKVM_SCOPE_HOST, "the CPU does not tell where the next instruction is (NRIPS)",
+		   "use a newer one, or its firmware's defaults");
 	if (!vcpu)
 		return;
 	if (!(svm_vmcb(vcpu)->control.nested_ctl & SVM_NESTED_CTL_NP_ENABLE))
