@@ -36,10 +36,11 @@ struct disk_sync;
  *	replica, as devices_numbers() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
+ * @paired: ... and are, though it failed: nobody knows yet who goes on
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time, or somebody else says it
  * @by_itself: ftd protects it again, unasked
- * @called: the peer was called, or could not be
+ * @called: the peer was called, or could not be; what hinders it is not this host's own
  * @stuck: the guest does not run on yet, although it should
  * @have: its QEMU is here, and waits
  * @next: the next step is another operation's
@@ -67,7 +68,7 @@ struct op {
 	char second[256];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, told, refused, quiet, by_itself, called, stuck, next, have, may_start;
+	bool force, attached, adopted, told, paired, refused, quiet, by_itself, called, stuck, next, have, may_start;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;

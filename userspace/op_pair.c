@@ -192,7 +192,7 @@ void pair_session_settle(struct op *op)
 {
 	if (!op->guest || op->guest->gone)
 		return;
-	if (op->ret) {
+	if (op->ret && !op->paired) {
 		pair_forget(op->guest);
 	} else {
 		op->guest->tries = false;

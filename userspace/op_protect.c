@@ -199,10 +199,13 @@ static int disks_last(struct op *op)
 
 	op->disks->deadline = ft_now_ms() + (op->downtime_ms ?: DOWNTIME_MS);
 	ret = disk_sync_last(op->disks, &op->err);
-	if (op->disks->late)
+	if (op->disks->late) {
+		/* its own guest's doing, not the peer's */
+		op->called = false;
 		ft_fail(&op->err, ret, "guest %s stood still for %u ms while the last of its disks was copied, and there was more: "
 			"try again when it writes less, or let it stand still for longer: --downtime MS",
 			op->name, op->downtime_ms ?: DOWNTIME_MS);
+	}
 	return ret;
 }
 
@@ -315,13 +318,17 @@ static int move(struct op *op, struct protect *p)
 	int ret;
 
 	step(op, "waiting for the peer's QEMU");
+	op->called = true;
 	ret = protect_prepare_peer(op, &p->stream);
 	if (!ret)
 		ret = copy_disks(op);
-	if (!ret)
-		ret = must_not_migrate(op);
 	if (ret)
 		return ret;
+	ret = must_not_migrate(op);
+	if (ret) {
+		op->called = false;
+		return ret;
+	}
 	step(op, "copying memory");
 	p->disks_at = ft_now_ms() + DISKS_MS;
 	ret = ftmigrate_to(&g->qmp, p->stream, &op->err);
@@ -407,8 +414,13 @@ static void protect_work(struct op *op)
 		return;
 	op->ret = move(op, &p);
 	disk_sync_end(op->disks);
-	if (op->ret)
+	if (op->ret) {
+		struct fterr ignored;
+		struct ftreplica r;
+
 		op->stuck = !run_on(op, &p);
+		op->paired = op->told && !ftnl_get(op->name, &r, &ignored) && r.state == FTKVM_UAPI_STATE_UNDECIDED;
+	}
 	if (p.stream >= 0)
 		close(p.stream);
 	if (op->ret)

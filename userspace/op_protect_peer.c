@@ -61,7 +61,6 @@ int protect_prepare_peer(struct op *op, int *stream)
 	const char *token;
 	int ret;
 
-	op->called = true;
 	op->sock = peer_connect(op->peer, &op->err);
 	if (op->sock < 0)
 		return op->sock;
@@ -73,7 +72,8 @@ int protect_prepare_peer(struct op *op, int *stream)
 	if (ret)
 		return ret;
 	ret = peer_same_version(answer, &op->err);
-	if (!ret && peer_same_kernel(answer, &other))
+	/* who protects it by hand is told, and that is enough */
+	if (!ret && !op->by_itself && peer_same_kernel(answer, &other))
 		op_warn(op, "%s", other.text);
 	line = ret ? NULL : json_is_true(json_object_get(answer, "have")) ? json_object() : how_to_start(op);
 	json_decref(answer);
