@@ -119,6 +119,16 @@ static void join_consoles(struct op *op)
 	}
 }
 
+static bool timed_out(const struct op *op)
+{
+	size_t i;
+
+	for (i = 0; i < op->guest->ncons; i++)
+		if (!op->guest->cons[i].live && op->guest->cons[i].ret == -ETIMEDOUT)
+			return true;
+	return false;
+}
+
 /* A file that is there while the guest stands still for its consoles: QEMU does not say why it does. */
 static void stopped_path(const struct op *op, char *path, size_t size)
 {
@@ -218,6 +228,9 @@ static void join_consoles_late(struct op *op)
 		unlink(path);
 	op->guest->held = false;
 	op->guest->unjoined = false;
+	/* one that QEMU was slow to change may be by now */
+	if (timed_out(op) && consoles_look(op, true, &err))
+		op_warn(op, "%s", err.text);
 }
 
 static void mute_consoles(struct op *op)
