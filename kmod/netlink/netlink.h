@@ -116,8 +116,9 @@ int ftkvm_replica_fence(const char *name, char *why, size_t size);
 #define FTKVM_ANY_STATE	U32_MAX
 
 /*
- * Waits a second, interruptibly, until the guest is live: -EINPROGRESS. @expected: -EAGAIN in any other
- * state (enum ftkvm_uapi_state, or FTKVM_ANY_STATE). @takeover_ns: how long it took.
+ * Waits, interruptibly, until the guest is live; -EINPROGRESS: not after a second.
+ * @expected: -EAGAIN in any other state (enum ftkvm_uapi_state, or FTKVM_ANY_STATE).
+ * @takeover_ns: how long it took.
  */
 int ftkvm_replica_promote(const char *name, bool force, u32 expected, u64 *takeover_ns,
 			  char *why, size_t size);
