@@ -398,7 +398,7 @@ def disk_fails_at_backup(t):
     _storage_is(disks, t.a, 0)
     _storage_is(disks, t.b, ENOSPC)
     need(_failed_disks(t, pair) == [[], ["disk"]], f"{_failed_disks(t, pair)}")
-    need_match("copy the other host's image", pair.status(t.b)["next_step"], "what to do")
+    need_match("ftctl protect guest --peer", pair.status(t.b)["next_step"], "what to do")
     _goes_on(t, t.a)
 
 
