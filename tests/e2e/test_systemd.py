@@ -101,7 +101,7 @@ def systemd_service(t):
     now = _is_next(t, pair, "hung", now)
     need(int(_show(t.b, "NRestarts")) == 2, f"systemd has started it {_show(t.b, 'NRestarts')} times by itself")
     said = t.b.run(f"journalctl -u ftd -o cat FTKVM_GUEST={pair.label}").out
-    need_match("backup here", said, "its journal by guest")
+    need_match("lockstep began, it is backup", said, "its journal by guest")
     t.a.power_off()
     pairing.promote(t.b)
     pair.goes_on(t.b, 10)
