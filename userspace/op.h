@@ -115,7 +115,7 @@ void op_pair_backup(int sock, const char *from, json_t *request);
 void op_receive(int sock, const char *from, json_t *request);
 /* The peer has unpaired its guest, whose replica here may go: as op_pair_backup(). */
 void op_over(int sock, const char *from, json_t *request);
-/* ftd by itself: 0: it is being tried, and again_tried() will be told; -errno with a text. */
+/* ftd by itself: 0: it is being tried, and again_succeeded() or again_failed() is told; -errno with a text. */
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, struct fterr *err);
 /* A former ftd was killed as it moved the guest: mend what it left. */
 void protect_mend(struct guest *g);
