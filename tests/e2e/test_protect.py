@@ -32,6 +32,7 @@ class Live(Pair):
     def configure(self, host):
         """All that its ftd finds there."""
         host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
+        host.ftd_options = ("--config", CONF)
 
     def _daemons(self):
         t = self.test
@@ -39,7 +40,6 @@ class Live(Pair):
             if host.prepared:
                 t.down(host)
             self.configure(host)
-            host.ftd_options = ("--config", CONF)
         pairing.up(t.hosts)
 
     def begin(self, host):
@@ -104,7 +104,6 @@ class Live(Pair):
     def put_up(self, host):
         """All that a guest may be moved to is there."""
         self.configure(host)
-        host.ftd_options = ("--config", CONF)
         pairing.up([host])
         self._marks.setdefault(host.name, (host.live.mark(), host.shadow.mark()))
         self.guests[host.name] = Arrived(host, self.machine, self.args, paired=True)

@@ -134,14 +134,18 @@ def refuse_without_a_counter(t):
 class _Counters:
     """KVM gives guests performance counters there, as it does if nobody says otherwise."""
 
-    def __init__(self, host):
-        self._host = host
+    def __init__(self, t):
+        self._test = t
         self._load(1)
 
     def _load(self, value):
+        """KVM's modules anew, with none of ours that holds them."""
+        host = self._test.a
+        if host.prepared:
+            self._test.down(host)
         kernel = shlex.quote(paths.host_kernel_dir())
-        self._host.run(f"rmmod kvm_amd kvm && modprobe -d {kernel} kvm enable_pmu={value} && "
-                       f"modprobe -d {kernel} kvm_amd")
+        host.run(f"rmmod kvm_amd kvm && modprobe -d {kernel} kvm enable_pmu={value} && "
+                 f"modprobe -d {kernel} kvm_amd")
 
     def close(self):
         self._load(0)
@@ -150,24 +154,11 @@ class _Counters:
 @test(hosts=1)
 def refuse_counters_of_kvm(t):
     """Which QEMU's pmu=off does not take away on AMD."""
-    if t.a.prepared:
-        t.down(t.a)
-    t.things.append(_Counters(t.a))
+    t.things.append(_Counters(t))
     t.up(t.a)
-    t.things.append(_Down(t))
     t.lone()
     t.refused(t.a, "attach", "odd", "--qmp", QMP, cause="performance counters", remedy="enable_pmu=0")
     t.unhooked(t.a)
-
-
-class _Down:
-    """No module at the test's end that holds KVM's."""
-
-    def __init__(self, t):
-        self._test = t
-
-    def close(self):
-        self._test.down(self._test.a)
 
 
 @test()

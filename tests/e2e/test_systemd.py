@@ -35,11 +35,11 @@ class Service(Live):
             f"systemd-sysusers {source}/ftkvm.sysusers",
             f"printf %s {shlex.quote(self._text(t.b))} > {CONF}",
             "until [ -S /run/systemd/private ]; do sleep 0.1; done",
-            "systemctl daemon-reload", "systemctl start ftd || { journalctl -n 20 -u ftd >&2; exit 1; }"]), timeout=120 * SLACK)
+            "systemctl daemon-reload",
+            "systemctl start ftd || { journalctl -n 20 -u ftd >&2; exit 1; }"]), timeout=120 * SLACK)
         t.b.prepared = True
         t.down(t.a)
         self.configure(t.a)
-        t.a.ftd_options = ("--config", "/run/ftd.protect.conf")
         pairing.up([t.a])
 
     @staticmethod
