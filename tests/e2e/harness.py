@@ -244,6 +244,23 @@ class Test:
         pair.start()
         return pair
 
+    def full_pipe(self, host, path):
+        """A console that takes nothing, where ftd waits: what unstops it, and takes it away, is returned."""
+        host.run(f"rm -f {path} {path}.full; mkfifo {path}")
+        pipe = self.job(host, f"exec 3<>{path}; head -c 65536 /dev/zero >&3; : > {path}.full; "
+                              "exec sleep 600")
+        host.run(f"until [ -e {path}.full ]; do sleep 0.05; done")
+
+        def end():
+            pipe.kill(9)
+            host.run(f"rm -f {path} {path}.full")
+        return end
+
+    @staticmethod
+    def wait_ftd_opens(host, path):
+        """Until ftd has that file open."""
+        host.run(f"until readlink /proc/$(cat /run/ftd.pid)/fd/* | grep -qx {path}; do sleep 0.05; done")
+
     def through_proxy(self, pair, port, order):
         """A pair in lockstep by way of a proxy at B, which then does to the link as told."""
         spoiler = self.job(self.b, "PROXY_TO=" + self.b.address + " exec "

@@ -339,17 +339,13 @@ def ftd_killed_as_it_promotes(t):
     pair.join()
     pair.lockstep(10)
     # a console that takes nothing: there ftd waits
-    t.b.run(f"rm -f {path} {path}.full; mkfifo {path}")
-    pipe = t.job(t.b, f"exec 3<>{path}; head -c 65536 /dev/zero >&3; : > {path}.full; "
-                 "exec sleep 600")
-    t.b.run(f"until [ -e {path}.full ]; do sleep 0.05; done")
+    unstop = t.full_pipe(t.b, path)
     pair.guests["a"].kill(9)
     pair.wait_state(t.b, "orphan")
     t.job(t.b, shlex.join([paths.ftctl(), "promote", pair.label]))
-    t.b.run(f"until readlink /proc/$(cat /run/ftd.pid)/fd/* | grep -qx {path}; do sleep 0.05; "
-            f"done; kill -9 $(cat /run/ftd.pid); rm -f {pairing.CONTROL}")
-    pipe.kill(9)
-    t.b.run(f"rm -f {path} {path}.full")
+    t.wait_ftd_opens(t.b, path)
+    pairing.kill_daemon(t.b)
+    unstop()
     pairing.start_daemon(t.b)
     # it waits for a second only, then the guest goes live without: killed later, it is to be joined by the next one
     if pair.state(t.b) == "orphan":
