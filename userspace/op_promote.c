@@ -8,8 +8,8 @@
  * An orphan is joined to its console before it goes live: it has consumed its
  * log and prints nothing until it is promoted, so nothing is lost between. Only
  * an orphan that does not come to its log's end (its QEMU stands still), and a
- * console that takes its time, are joined afterwards, and the guest is stopped
- * meanwhile.
+ * console that takes its time, are joined afterwards. The guest is stopped
+ * meanwhile, for a second at most: what takes longer is said while it runs.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,6 +23,7 @@
 #define DRAIN_STALL_MS	2000	/* no progress for so long: don't wait for it */
 #define DRAIN_POLL_MS	10
 #define EARLY_MS	1000	/* all consoles together: then the guest goes live without them */
+#define STOP_MS		1000	/* all consoles together: for so long a live guest is stopped for them */
 #define WRITE_MS	5000	/* a tty that does not take a line for so long is left alone */
 #define STOPPED_PATH	(sizeof(((struct op *)0)->state) + FTKVM_NAME_MAX + 16)
 
@@ -178,18 +179,59 @@ static void join_again(struct op *op, const struct fterr *err)
 	op->guest->unjoined = true;
 }
 
+/* True: it stands still, as far as that is ours to say. If somebody else has stopped it, it stays so. */
+static bool stand_still(struct op *op, bool runs, struct fterr *err)
+{
+	char path[STOPPED_PATH];
+
+	if (!runs)
+		return true;
+	stopped_path(op, path, sizeof(path));
+	stopped_note(op, path);
+	op->guest->held = true;
+	return !ftqmp_do(&op->guest->qmp, "stop", NULL, err);
+}
+
+static bool go_on(struct op *op, struct fterr *err)
+{
+	char path[STOPPED_PATH];
+
+	if (!op->guest->held)
+		return true;
+	if (ftqmp_do(&op->guest->qmp, "cont", NULL, err))
+		return false;
+	stopped_path(op, path, sizeof(path));
+	unlink(path);
+	op->guest->held = false;
+	return true;
+}
+
 /*
- * The guest is live already. It must not print between the reading of what it
- * printed and the change of its console. If ftd is killed here, the next one
- * comes here again (promote_resume()), and so does this one if QEMU does not
- * answer: a promoted guest is to run.
+ * From the reading of what it printed to the change of its console it prints nothing; nor does it end, which would
+ * take with it what nobody has read. False: QEMU does not answer.
+ */
+static bool join_stopped(struct op *op, bool runs, struct fterr *err)
+{
+	if (!stand_still(op, runs, err))
+		return false;
+	if (collect(op, true) < 0)
+		op_warn(op, "%s", op->err.text);
+	say_consoles(op, ft_now_ms() + STOP_MS);
+	join_consoles(op);
+	return go_on(op, err);
+}
+
+/*
+ * The guest is live already. If ftd is killed here, the next one comes here
+ * again (promote_resume()), and so does this one if QEMU does not answer: a
+ * promoted guest is to run.
  */
 static void join_consoles_late(struct op *op)
 {
-	bool held = op->guest->held || stopped_noted(op), runs, any;
 	struct ftqmp *q = &op->guest->qmp;
-	char path[STOPPED_PATH], status[32];
+	char status[32];
 	struct fterr err;
+	bool runs;
 	int ret;
 
 	/* one may have been joined when nobody waited for that any more */
@@ -200,37 +242,25 @@ static void join_consoles_late(struct op *op)
 		join_again(op, &err);
 		return;
 	}
+	op->guest->held |= stopped_noted(op);
+	runs = op->guest->held || !strcmp(status, "running");
 	begin_joining(op);
-	/* what takes long comes first: it stands still for the rest only, and not for a console that fails here */
-	if (collect(op, true) < 0)
-		op_warn(op, "%s", op->err.text);
-	any = say_consoles(op, 0);
-	/* if somebody else has stopped it, it stays so */
-	runs = !strcmp(status, "running");
-	stopped_path(op, path, sizeof(path));
-	if (runs && any) {
-		stopped_note(op, path);
-		held = op->guest->held = true;
-		if (ftqmp_do(q, "stop", NULL, &err)) {
-			join_again(op, &err);
-			return;
-		}
-		if (collect(op, true) < 0)
-			op_warn(op, "%s", op->err.text);
-		say_consoles(op, 0);
-	}
-	join_consoles(op);
-	if (held && ftqmp_do(q, "cont", NULL, &err)) {
+	if (!join_stopped(op, runs, &err)) {
 		join_again(op, &err);
 		return;
 	}
-	if (held)
-		unlink(path);
-	op->guest->held = false;
-	op->guest->unjoined = false;
 	/* one that QEMU was slow to change may be by now */
 	if (timed_out(op) && consoles_look(op, true, &err))
 		op_warn(op, "%s", err.text);
+	/* what takes long is said while it runs; then there is little left */
+	if (timed_out(op)) {
+		begin_joining(op);
+		if (say_consoles(op, 0) && !join_stopped(op, runs, &err)) {
+			join_again(op, &err);
+			return;
+		}
+	}
+	op->guest->unjoined = false;
 }
 
 static void mute_consoles(struct op *op)

@@ -2,8 +2,11 @@
 """The consoles of a guest that went live, and what can keep ftd from joining them."""
 import json
 import os
+import pty
 import re
 import socket
+import threading
+import tty
 
 from devices import Devices
 from world import need, test, wait_for
@@ -21,11 +24,11 @@ def state(name):
 class Promoted:
     """A QEMU whose guest has printed, behind a monitor that can be lost; ftd, and a module that says that it went live."""
 
-    def __init__(self, w, console, runs=True):
+    def __init__(self, w, console, runs=True, printed="one\ntwo\nthe last"):
         self.w, self.console = w, console
         self.orders, self.breaks = [], None
         self.path, self.other = w.qemu("-chardev", "ringbuf,id=con0,size=65536", "-serial", "chardev:con0", monitors=2)
-        self.qmp("ringbuf-write", device="con0", data="one\ntwo\nthe last")
+        self.qmp("ringbuf-write", device="con0", data=printed)
         if runs:
             self.qmp("cont")
         self.monitor = w.server("proxy", self.talk)
@@ -98,11 +101,33 @@ def console_joined_late(w):
 
 
 @test
-def console_that_takes_nothing_stops_nobody(w):
+def console_that_takes_nothing_stops_it_once(w):
     p = Promoted(w, "file:/nonexistent/x")
     p.attach()
-    need("stop" not in p.orders and p.runs(), f"the orders: {p.orders}")
+    need(p.orders.count("stop") == 1 == p.orders.count("cont") and p.runs(), f"the orders: {p.orders}")
     need("one" in "".join(w.text(w.path(name)) for name in os.listdir(w.dir) if name.endswith(".line")), "it is lost")
+
+
+@test
+def console_that_takes_long(w):
+    """Longer than the guest is stopped for it: the guest runs meanwhile, nothing is lost or said twice."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    printed = "".join(f"line {i}\n" for i in range(4000))
+    p = Promoted(w, f"tty:{os.ttyname(slave)}", printed=printed)
+    got = bytearray()
+
+    def read():
+        wait_for(lambda: "cont" in p.orders, "the guest goes on without its console")
+        while len(got) < len(printed):
+            got.extend(os.read(master, 65536))
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    p.attach()
+    wait_for(p.live, "its console is joined")
+    reader.join(30)
+    need(got.decode() == printed, f"it got {len(got)} of {len(printed)} bytes, the last {bytes(got[-40:])}")
+    need(p.orders.count("stop") == 2 == p.orders.count("cont") and p.runs(), f"the orders: {p.orders}")
 
 
 @test
