@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Interposition on unpatched kvm.ko and kvm-amd.ko: ftrace redirects the entry
- * of a small set of functions (IPMODIFY, as livepatch does). The hooks are in
- * place only while a guest is enrolled; a host without one runs stock code.
+ * Interposition on unpatched kvm.ko and kvm-amd.ko: by ftrace, a small set of
+ * functions calls stubs.S first (directly, as fentry programs are called), which
+ * goes to the hook instead if the guest is in care. The hooks are in place only
+ * while a guest is enrolled; a host without one runs stock code.
  */
 #include <linux/ftrace.h>
 #include <linux/kprobes.h>
@@ -20,14 +21,12 @@
 
 struct ftkvm_hook {
 	const char *name;
-	void *repl;
 	unsigned long *cont;
 	unsigned long site;
 };
 
-#define HOOK(fn) { .name = #fn, .repl = ftkvm_hook_##fn, .cont = &ftkvm_cont_##fn }
+#define HOOK(fn) { .name = #fn, .cont = &ftkvm_cont_##fn }
 
-/* searched from the top at each call: the frequent ones first */
 static struct ftkvm_hook hooks[] = {
 	HOOK(svm_vcpu_run),
 	HOOK(svm_handle_exit),
@@ -45,6 +44,9 @@ static struct ftkvm_hook hooks[] = {
 	HOOK(kvm_vcpu_release),
 };
 
+/* how many guests in care have such an address; read by stubs.S */
+u16 ftkvm_hooks_care[256];
+
 static DEFINE_MUTEX(hooks_lock);
 static unsigned int hooks_users;
 DEFINE_PER_CPU(long, ftkvm_hooks_inside);
@@ -57,23 +59,6 @@ static long hooks_busy(void)
 	for_each_possible_cpu(cpu)
 		sum += READ_ONCE(per_cpu(ftkvm_hooks_inside, cpu));
 	return sum;
-}
-
-/*
- * Calls nothing that could be traced, so ftrace need not protect it against recursion:
- * where it believed to have found one, it would leave a hook out.
- */
-static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
-				  struct ftrace_ops *ops, struct ftrace_regs *fregs)
-{
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		if (hooks[i].site == ip) {
-			ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hooks[i].repl);
-			return;
-		}
-	}
 }
 
 /*
@@ -108,6 +93,24 @@ static int hook_site(const struct ftkvm_hook *h, unsigned long *site)
 
 static struct ftrace_ops hooks_ops;
 
+/* Do all sites call something? */
+static bool hooks_called(void)
+{
+	u8 insn;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hooks); i++)
+		if (copy_from_kernel_nofault(&insn, (void *)hooks[i].site, sizeof(insn)) ||
+		    insn != CALL_INSN_OPCODE)
+			return false;
+	return true;
+}
+
+static void hooks_remove(void)
+{
+	unregister_ftrace_direct(&hooks_ops, (unsigned long)ftkvm_hooks_entry, true);
+}
+
 /*
  * One ftrace_ops for all: each removal of one waits until every task of the host
  * has been scheduled.
@@ -133,29 +136,37 @@ static int hooks_on(void)
 	}
 	/* ftrace_free_filter() leaves pointers behind in the ops */
 	memset(&hooks_ops, 0, sizeof(hooks_ops));
-	hooks_ops.func = hook_redirect;
-	hooks_ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_DYNAMIC |
-			  FTRACE_OPS_FL_PERMANENT;
 	ret = ftrace_set_filter_ips(&hooks_ops, sites, ARRAY_SIZE(sites), 0, 1);
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_HOOKS_REGISTER) ?:
-		      register_ftrace_function(&hooks_ops);
+		      register_ftrace_direct(&hooks_ops, (unsigned long)ftkvm_hooks_entry);
 	if (ret) {
 		pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
-		       ret == -EBUSY ? " (a live patch redirects one already)" : "");
+		       ret == -EBUSY ? " (a live patch or an fentry program of BPF is at one of them already)" :
+		       "");
 		ftrace_free_filter(&hooks_ops);
+		return ret;
 	}
-	return ret;
+	/*
+	 * sysctl kernel.ftrace_enabled=0 is refused from here on. It may have come
+	 * first: then nothing calls us.
+	 */
+	hooks_ops.flags |= FTRACE_OPS_FL_PERMANENT;
+	if (!hooks_called()) {
+		pr_err("KVM's functions can't be redirected: run: sysctl kernel.ftrace_enabled=1\n");
+		hooks_remove();
+		return -EBUSY;
+	}
+	return 0;
 }
 
 static void hooks_off(void)
 {
 	ftkvm_fault(FTKVM_FAULT_HOOKS_OFF);
-	unregister_ftrace_function(&hooks_ops);
-	ftrace_free_filter(&hooks_ops);
+	hooks_remove();
 	ftkvm_fault(FTKVM_FAULT_HOOKS_BUSY);
 	/*
-	 * A task may be between the redirect and ftkvm_hook_enter(), or behind
+	 * A task may be between the call and ftkvm_hook_enter(), or behind
 	 * ftkvm_hook_leave(): the grace period covers those two; in between it
 	 * may sleep, so count.
 	 */
@@ -166,11 +177,30 @@ static void hooks_off(void)
 }
 
 /**
+ * ftkvm_hooks_guest() - from now on a guest's vCPUs come to the hooks, or not any more
+ * @kvm: the guest
+ * @in_care: which
+ *
+ * Others, whose functions are the same, may still come there.
+ * Context: one caller at a time.
+ */
+void ftkvm_hooks_guest(struct kvm *kvm, bool in_care)
+{
+	u16 *n = &ftkvm_hooks_care[((unsigned long)kvm >> 12) % ARRAY_SIZE(ftkvm_hooks_care)];
+
+	/* as stubs.S takes it */
+	BUILD_BUG_ON(offsetof(struct kvm_vcpu, kvm));
+	BUILD_BUG_ON(ARRAY_SIZE(ftkvm_hooks_care) != 256 || sizeof(*n) != 2);
+	WRITE_ONCE(*n, *n + (in_care ? 1 : -1));
+}
+
+/**
  * ftkvm_hooks_get() - a guest is about to be enrolled: put the hooks in place
  *
  * Context: process context, may sleep.
  * Return: 0, or -errno with no hook left behind. -EBUSY when another user
- * (livepatch) redirects the same function; -ENODEV when a function is missing.
+ * (livepatch, BPF's fentry) is at the same function, or ftrace is switched off; -ENODEV
+ * when a function is missing.
  */
 int ftkvm_hooks_get(void)
 {

@@ -14,6 +14,9 @@
 struct kvm_lapic;
 struct dest_map;
 
+/* called at the begin of each redirected function, by no C code (stubs.S) */
+void ftkvm_hooks_entry(void);
+
 /* where the unhooked functions go on; set before the hooks are (stubs.S) */
 extern unsigned long ftkvm_cont_vcpu_run,
 	ftkvm_cont_kvm_vcpu_ioctl, ftkvm_cont_kvm_vcpu_release, ftkvm_cont_kvm_vcpu_halt,

@@ -205,6 +205,7 @@ static int replica_detach(struct ftkvm_replica *r, bool gone)
 	if (info)
 		ftkvm_replica_fill(r, info);
 	mutex_lock(&replicas_lock);
+	ftkvm_hooks_guest(r->kvm, false);
 	hash_del_rcu(&r->node);
 	mutex_unlock(&replicas_lock);
 	mutex_unlock(&r->cmd);
@@ -457,6 +458,7 @@ int ftkvm_replica_attach(const char *name, int vm_fd, char *why, size_t size)
 		/* ours: another command, or its QEMU's end, may let go of it at once */
 		refcount_inc(&r->ref);
 		hash_add_rcu(replicas, &r->node, (unsigned long)kvm);
+		ftkvm_hooks_guest(kvm, true);
 	}
 	mutex_unlock(&replicas_lock);
 	if (ret)

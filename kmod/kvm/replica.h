@@ -535,6 +535,7 @@ void ftkvm_env_value(struct ftkvm_replica *r, u8 kind, void *val, u32 len);
 void ftkvm_go_live(struct ftkvm_replica *r);
 
 /* ---- hooks.c: the interposition engine ---- */
+void ftkvm_hooks_guest(struct kvm *kvm, bool in_care);
 int ftkvm_hooks_get(void);
 void ftkvm_hooks_put(void);
 

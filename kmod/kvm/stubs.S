@@ -2,6 +2,12 @@
 /*
  * The assembly of the interposition seam.
  *
+ * ftkvm_hooks_entry: what ftrace has the redirected functions call first, with
+ * nothing saved: their arguments are in place, and only what a function may
+ * change at its begin is changed. For a guest that is not in care it returns
+ * to them; others go to ftkvm_hook_<function>, again by a return, as this call
+ * was predicted to have one.
+ *
  * ftkvm_orig_<function>: the unhooked function. It begins behind the ftrace
  * call site, so the hook is not entered again. A return reaches it, as that
  * needs no ENDBR at the target (kernel IBT; most targets have none). It is a
@@ -26,6 +32,7 @@
 	call	.Lgo\@_\name
 	int3
 .Lgo\@_\name:
+	CALL_DEPTH_ACCOUNT
 	movq	%r11, (%rsp)
 	UNWIND_HINT_FUNC	/* as if the target had called */
 	RET
@@ -67,6 +74,64 @@ SYM_FUNC_END(ftkvm_hook_\name)
 .endm
 
 	.text
+/* Only guests of which ftkvm_hooks_care knows: for functions whose first argument is a vCPU. */
+.macro FTKVM_IF_IN_CARE
+	movq	(%rdi), %r10		/* its kvm */
+	shrq	$12, %r10
+	movzbl	%r10b, %r10d
+	cmpw	$0, ftkvm_hooks_care(,%r10,2)
+	je	.Lnot_ours
+.endm
+
+.macro FTKVM_IF_AT name:req
+	cmpq	ftkvm_cont_\name(%rip), %r11
+	jne	.Lnot_\name
+.endm
+
+.macro FTKVM_GO_TO name:req
+	leaq	ftkvm_hook_\name(%rip), %r10
+	jmp	.Lours
+.Lnot_\name:
+.endm
+
+.macro FTKVM_VCPU name:req
+	FTKVM_IF_AT \name
+	FTKVM_IF_IN_CARE
+	FTKVM_GO_TO \name
+.endm
+
+.macro FTKVM_ANY name:req
+	FTKVM_IF_AT \name
+	FTKVM_GO_TO \name
+.endm
+
+SYM_FUNC_START(ftkvm_hooks_entry)
+	ANNOTATE_NOENDBR
+	CALL_DEPTH_ACCOUNT	/* nobody did, for that call */
+	movq	(%rsp), %r11
+	/* the frequent ones first */
+	FTKVM_VCPU svm_vcpu_run
+	FTKVM_VCPU svm_handle_exit
+	FTKVM_VCPU emulator_pio_in_out
+	FTKVM_VCPU complete_emulator_pio_in
+	FTKVM_VCPU vcpu_run
+	FTKVM_ANY kvm_vcpu_ioctl
+	FTKVM_VCPU kvm_io_bus_write
+	FTKVM_ANY __apic_accept_irq
+	FTKVM_VCPU kvm_vcpu_halt
+	FTKVM_VCPU kvm_vcpu_check_block
+	FTKVM_VCPU vcpu_mmio_read
+	FTKVM_VCPU complete_emulated_mmio
+	FTKVM_VCPU kvm_inject_nmi
+	FTKVM_ANY kvm_vcpu_release
+.Lnot_ours:
+	RET
+.Lours:
+	movq	%r10, (%rsp)
+	UNWIND_HINT_FUNC
+	RET
+SYM_FUNC_END(ftkvm_hooks_entry)
+
 FTKVM_PRE vcpu_run
 FTKVM_PRE kvm_vcpu_ioctl
 FTKVM_PRE kvm_vcpu_halt
