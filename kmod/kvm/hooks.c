@@ -142,8 +142,7 @@ static int hooks_on(void)
 		      register_ftrace_direct(&hooks_ops, (unsigned long)ftkvm_hooks_entry);
 	if (ret) {
 		pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
-		       ret == -EBUSY ? " (a live patch or an fentry program of BPF is at one of them already)" :
-		       "");
+		       ret == -EBUSY ? " (a live patch, or BPF's fentry, is there already)" : "");
 		ftrace_free_filter(&hooks_ops);
 		return ret;
 	}

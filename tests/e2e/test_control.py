@@ -147,6 +147,49 @@ def hooks_only_while_attached(t):
     t.unhooked(t.a)
 
 
+@test()
+def hooks_beside_other_tracers(t):
+    """Others may look at the same functions; nobody can switch ftrace off below a guest in care."""
+    tracing = "/sys/kernel/tracing"
+    pair = t.pair("mixed", append="rounds=100000")
+    pair.join()
+    pair.lockstep()
+    for host in t.hosts:
+        hooks = host.run(f"grep -o '^[a-z_]*' {tracing}/enabled_functions").out.split()
+        need({"svm_vcpu_run", "svm_handle_exit", "vcpu_run"} <= set(hooks), f"redirected are {hooks}")
+        # probes at a function's begin are ftrace's own
+        host.run("".join(f"echo p:beside/{name} {name} >> {tracing}/kprobe_events; " for name in hooks))
+        host.run(f"echo 1 > {tracing}/events/beside/enable")
+    pair.goes_on(t.a, 20)
+    for host in t.hosts:
+        need("svm_vcpu_run:" in host.run(f"head -c 20000 {tracing}/trace").out, f"host {host.name}: nothing was seen")
+        host.run(f"echo 0 > {tracing}/events/beside/enable; echo > {tracing}/kprobe_events")
+    pair.goes_on(t.a, 20)
+    off = t.a.run("echo 0 > /proc/sys/kernel/ftrace_enabled", check=False)
+    need(off.code, "ftrace can be switched off while a guest is in lockstep")
+    pair.goes_on(t.a, 5)
+    pair.one_machine()
+
+
+@test(hosts=1)
+def hooks_without_ftrace(t):
+    """Switched off before: nothing would come to the hooks, so the guest is not attached."""
+    t.up(t.a)
+    t.lone("loop", "rounds=20 work=100")
+    t.a.run("echo 0 > /proc/sys/kernel/ftrace_enabled")
+    try:
+        refused = t.ftctl(t.a, "attach", "one", "--qmp", QMP, check=False)
+        need(refused.code, "attached, and nothing is redirected")
+        need("run: sysctl kernel.ftrace_enabled=1" in t.dmesg(t.a), f"dmesg names no remedy; ftctl said: {refused.err}")
+    finally:
+        t.a.run("echo 1 > /proc/sys/kernel/ftrace_enabled")
+    t.unhooked(t.a)
+    t.ftctl(t.a, "attach", "one", "--qmp", QMP)
+    need(t.hooked(t.a), "no hooks")
+    t.ftctl(t.a, "detach", "one")
+    t.unhooked(t.a)
+
+
 @test(more=1)
 def bystander_is_left_alone(t):
     """Another guest on the same host, not attached, runs while one is protected."""
