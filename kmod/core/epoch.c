@@ -79,19 +79,23 @@ static void ftkvm_epoch_next(struct ftkvm_epoch *e, u64 count, u64 len)
  * ftkvm_epoch_end() - primary: close the epoch and open the next
  * @e: the epoch
  * @count: where it ends
+ * @place: where the primary is
  * @had_inputs: inputs are delivered there
  *
- * The length falls to its minimum when an input was delivered, because more
- * tend to follow, and doubles after every second quiet epoch.
+ * The length falls to its minimum when an input had to wait for the epoch's end,
+ * because more tend to follow, and doubles after every second quiet epoch. Inputs
+ * at a synchronising exit or a halt waited for neither: they change nothing.
  *
  * Context: Any.
  * Return: the new epoch's length, which goes into the END record.
  */
-u64 ftkvm_epoch_end(struct ftkvm_epoch *e, u64 count, bool had_inputs)
+u64 ftkvm_epoch_end(struct ftkvm_epoch *e, u64 count, enum ftkvm_place place, bool had_inputs)
 {
 	u64 len = e->len;
 
-	if (had_inputs) {
+	if (place != FTKVM_PLACE_ASYNC) {
+		/* wherever it is */
+	} else if (had_inputs) {
 		e->quiet = 0;
 		len = e->min;
 	} else if (++e->quiet % 2 == 0) {

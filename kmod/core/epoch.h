@@ -33,15 +33,15 @@ struct ftkvm_epoch {
 	u32 quiet;
 };
 
-/* -ERANGE unless FTKVM_PERIOD_MIN <= min <= max <= FTKVM_PERIOD_MAX */
-int ftkvm_epoch_init(struct ftkvm_epoch *e, u64 min, u64 max);
-
 /* Where the primary is when it asks. */
 enum ftkvm_place {
 	FTKVM_PLACE_ASYNC,	/* an exit of the host's making */
 	FTKVM_PLACE_SYNC,	/* a synchronising exit */
 	FTKVM_PLACE_HALT,	/* the guest is halted */
 };
+
+/* -ERANGE unless FTKVM_PERIOD_MIN <= min <= max <= FTKVM_PERIOD_MAX */
+int ftkvm_epoch_init(struct ftkvm_epoch *e, u64 min, u64 max);
 
 /*
  * Must or may the primary end the epoch here? @fit: the execution point is one
@@ -54,10 +54,10 @@ bool ftkvm_epoch_due(const struct ftkvm_epoch *e, u64 count, enum ftkvm_place pl
 
 /*
  * Close the epoch at @count and open the next: adapts @len (back to @min when
- * an input was delivered, doubling towards @max after every second quiet one).
+ * an input had waited for it, doubling towards @max after every second quiet one).
  * Return: the new epoch's len, which goes into the END record.
  */
-u64 ftkvm_epoch_end(struct ftkvm_epoch *e, u64 count, bool had_inputs);
+u64 ftkvm_epoch_end(struct ftkvm_epoch *e, u64 count, enum ftkvm_place place, bool had_inputs);
 
 /* The backup's side of ftkvm_epoch_end(): the same, with the length it is told. */
 void ftkvm_epoch_follow(struct ftkvm_epoch *e, u64 count, u64 next_len);

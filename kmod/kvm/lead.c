@@ -72,6 +72,13 @@ static int lead_wait_close(struct ftkvm_replica *r)
 	return ftkvm_await_backup(r, lead_close(r), interruptible);
 }
 
+static enum ftkvm_place lead_place(u8 flags)
+{
+	if (flags & FTKVM_RECF_HALT)
+		return FTKVM_PLACE_HALT;
+	return flags & FTKVM_RECF_SNAP ? FTKVM_PLACE_SYNC : FTKVM_PLACE_ASYNC;
+}
+
 /*
  * End the epoch here, with FTKVM_RECF_* @flags, and deliver its inputs; those of devices
  * only where it @may_sleep.
@@ -96,7 +103,7 @@ static void lead_end(struct ftkvm_replica *r, u8 flags, bool may_sleep)
 	rec->flags = flags;
 	if (n)
 		ftkvm_put_base(r, rec);
-	rec->end.next_len = ftkvm_epoch_end(&r->epoch, rec->point.count, n);
+	rec->end.next_len = ftkvm_epoch_end(&r->epoch, rec->point.count, lead_place(flags), n);
 	if (!ftkvm_log_append(r, rec)) {
 		r->st.epochs++;
 		if (flags & FTKVM_RECF_SNAP)

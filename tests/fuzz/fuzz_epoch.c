@@ -50,9 +50,13 @@ static void any_primary(struct feed *f)
 		if (!ftkvm_epoch_due(&e, count, place, fit, inputs))
 			continue;
 		was = e;
-		len = ftkvm_epoch_end(&e, count, inputs);
+		len = ftkvm_epoch_end(&e, count, place, inputs);
 		REQUIRE(e.len == len && len >= lo && len <= hi && e.start == count);
 		REQUIRE(e.nr == was.nr + 1 && e.min == lo && e.max == hi);
+		if (place != FTKVM_PLACE_ASYNC) {
+			REQUIRE(len == was.len);
+			continue;
+		}
 		quiet = inputs ? 0 : quiet + 1;
 		if (inputs)
 			REQUIRE(len == lo);
@@ -184,7 +188,8 @@ static void write_end(struct pair *p, bool halt, bool snap)
 
 	*rec = (struct record) {
 		.end = true, .halt = halt, .snap = snap, .inputs = p->queued, .at = p->lead_at,
-		.next_len = ftkvm_epoch_end(&p->lead, p->lead_at / 2, p->queued),
+		.next_len = ftkvm_epoch_end(&p->lead, p->lead_at / 2, halt ? FTKVM_PLACE_HALT :
+					    snap ? FTKVM_PLACE_SYNC : FTKVM_PLACE_ASYNC, p->queued),
 	};
 	p->queued = false;
 }

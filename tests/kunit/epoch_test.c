@@ -98,13 +98,18 @@ static void epoch_end_adapts(struct kunit *test)
 	static const struct {
 		bool inputs;
 		u64 len;
+		enum ftkvm_place place;
 	} steps[] = {
 		{ false, 1000 }, { false, 2000 }, { false, 2000 }, { false, 4000 },
 		{ false, 4000 }, { false, 5000 }, { false, 5000 }, { false, 5000 },
-		/* an input: short at once, and two quiet epochs to the next doubling */
+		/* an input that waited for nothing */
+		{ true, 5000, FTKVM_PLACE_HALT }, { true, 5000, FTKVM_PLACE_SYNC },
+		/* others: short at once, and two quiet epochs to the next doubling */
 		{ true, 1000 }, { true, 1000 }, { false, 1000 }, { false, 2000 },
 		{ false, 2000 }, { true, 1000 }, { false, 1000 }, { true, 1000 },
-		{ false, 1000 }, { false, 2000 },
+		/* one is quiet, whatever comes at halts meanwhile */
+		{ false, 1000 }, { true, 1000, FTKVM_PLACE_HALT }, { true, 1000, FTKVM_PLACE_SYNC },
+		{ false, 2000 },
 	};
 	struct ftkvm_epoch e;
 	u64 count = 0;
@@ -113,7 +118,8 @@ static void epoch_end_adapts(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, ftkvm_epoch_init(&e, 1000, 5000), 0);
 	for (i = 0; i < ARRAY_SIZE(steps); i++) {
 		count += 1234;
-		KUNIT_EXPECT_EQ_MSG(test, ftkvm_epoch_end(&e, count, steps[i].inputs),
+		KUNIT_EXPECT_EQ_MSG(test, ftkvm_epoch_end(&e, count, steps[i].place,
+							  steps[i].inputs),
 				    steps[i].len, "epoch %d", i);
 		KUNIT_EXPECT_EQ(test, e.nr, i + 1);
 		KUNIT_EXPECT_EQ(test, e.start, count);
@@ -138,7 +144,7 @@ static void epoch_follow(struct kunit *test)
 		u64 len;
 
 		count += prandom_u32_state(&rnd);
-		len = ftkvm_epoch_end(&primary, count, inputs);
+		len = ftkvm_epoch_end(&primary, count, FTKVM_PLACE_ASYNC, inputs);
 		ftkvm_epoch_follow(&backup, count, len);
 		KUNIT_ASSERT_GE(test, len, 1500);
 		KUNIT_ASSERT_LE(test, len, FTKVM_PERIOD_MAX);

@@ -73,13 +73,15 @@ static void log_append(struct kunit *test, struct pair *p, struct ftkvm_rec *rec
 
 static void primary_end(struct kunit *test, struct pair *p, u8 flags)
 {
+	enum ftkvm_place place = flags & FTKVM_RECF_HALT ? FTKVM_PLACE_HALT :
+				 flags & FTKVM_RECF_SNAP ? FTKVM_PLACE_SYNC : FTKVM_PLACE_ASYNC;
 	struct replica *r = &p->primary;
 	struct ftkvm_rec rec = { .type = FTKVM_REC_END, .flags = flags };
 	int i;
 
 	rec.end.ninputs = p->queued;
 	memcpy(rec.end.inputs, p->queue, sizeof(p->queue));
-	rec.end.next_len = ftkvm_epoch_end(&r->epoch, r->cpu.at.count, p->queued);
+	rec.end.next_len = ftkvm_epoch_end(&r->epoch, r->cpu.at.count, place, p->queued);
 	log_append(test, p, &rec);
 	for (i = 0; i < p->queued; i++)
 		sim_input(&p->prog, &r->cpu, p->queue[i].vector);
