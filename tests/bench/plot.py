@@ -6,8 +6,8 @@ from xml.sax.saxutils import escape
 import plan
 import results
 
-WIDTH, HEIGHT = 900, 560
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 60, 70
+WIDTH, HEIGHT = 940, 560
+LEFT, RIGHT, TOP, BOTTOM = 70, 190, 60, 70
 INK, FAINT, GRID = "#222222", "#777777", "#e4e4e4"
 COLOUR = {"cpu": "#1f5fa8", "pio": "#c0562b", "clock": "#2f7d4f"}
 WORDS = {"cpu": "CPU-bound", "pio": "console and port I/O", "clock": "clock reads, timer"}

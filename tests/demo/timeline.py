@@ -14,6 +14,7 @@ LIVE, ALONE, MUTED, WAITS, DEAD = "#2f7d4f", "#9ac27c", "#7f9fc8", "#e0a030", "#
 FILL = {"primary": LIVE, "alone": ALONE, "backup": MUTED, "waits": WAITS, "dead": DEAD, "nothing": None}
 COLOUR = {"a": "#1f5fa8", "b": "#c0562b"}
 CUT, TAKEOVER = "#c01020", "#2f7d4f"
+GAP_S = 3
 
 
 def data(story):
@@ -31,7 +32,7 @@ def data(story):
         "muted": {n: said(story.muted, h) for n, h in hosts.items()},
         "typed": [(at, host) for at, host, what in story.marks if what.startswith("typed")],
         "pages": [when - story.start for when, _ in story.outside.pages],
-        "samples": {n: [point for series in story.samples[n] for point in series] for n in hosts},
+        "samples": {n: story.samples[n] for n in hosts},
     }
 
 
@@ -103,10 +104,10 @@ def _nice(top):
 
 
 def _panel(svg, top, title, series):
-    """series: {host: [(seconds, value)]}."""
-    series = {name: [(at, value) for at, value in points if at >= svg.begin]
-              for name, points in series.items()}
-    highest = _nice(max([v for points in series.values() for _, v in points] + [1]))
+    """series: {host: [[(seconds, value)]]}, each of which is a line of its own."""
+    series = {name: [[(at, value) for at, value in points if at >= svg.begin] for points in lines]
+              for name, lines in series.items()}
+    highest = _nice(max([v for lines in series.values() for points in lines for _, v in points] + [1]))
     right = WIDTH - RIGHT
     for part in (0, 0.5, 1):
         y = top + PANEL_H * (1 - part)
@@ -115,9 +116,10 @@ def _panel(svg, top, title, series):
         svg.text(LEFT - 8, y + 4, f"{value:,.0f}".replace(",", " ") if highest > 1 or not part % 1
                  else f"{value:g}", FAINT, "end", 11)
     svg.text(LEFT, top - 8, title, INK, size=13, bold=True)
-    for name, points in series.items():
-        svg.path([(svg.x(at), top + PANEL_H * (1 - value / highest)) for at, value in points],
-                 COLOUR[name], 3.2 if name == "a" and len(series) > 1 else 1.6)
+    for name, lines in series.items():
+        for points in lines:
+            svg.path([(svg.x(at), top + PANEL_H * (1 - value / highest)) for at, value in points],
+                     COLOUR[name], 3.2 if name == "a" and len(series) > 1 else 1.6)
 
 
 def _axis(svg):
@@ -161,9 +163,22 @@ def _begin(d):
     return max(0.0, 2 * min(said) - d["end"]) if said else 0.0
 
 
+def _lines(points, key):
+    """Nobody counted while the host had no power; and each pairing begins to count anew."""
+    lines, last = [], None
+    for at, stats in points:
+        if key not in stats:
+            continue
+        if not lines or at - last[0] > GAP_S or stats["epochs"] < last[1]:
+            lines.append([])
+        lines[-1].append((at, stats[key]))
+        last = at, stats["epochs"]
+    return lines
+
+
 def _series(d, key):
-    return {name: [(at, stats[key]) for at, stats in points if key in stats]
-            for name, points in d["samples"].items()}
+    return {name: [line for points in series for line in _lines(points, key)]
+            for name, series in d["samples"].items()}
 
 
 def draw(d):
@@ -171,7 +186,7 @@ def draw(d):
     begin = _begin(d)
     svg = Svg(begin, d["end"] + (d["end"] - begin) * 0.01)
     svg.text(LEFT, 32, "One guest, two hosts, two power cuts", size=20, bold=True)
-    lost = ", ".join(f"host {cut.victim.upper()}, the {cut.role}, loses power" for _, cut in d["cuts"])
+    lost = ", then ".join(f"host {cut.victim.upper()}, the {cut.role}, loses power" for _, cut in d["cuts"])
     svg.text(LEFT, 54, f"{lost}; each numbered line of the guest is a tick where it was printed", FAINT)
     _lanes(svg, d)
     _panel(svg, EPOCHS, "epochs completed since it was protected", _series(d, "epochs"))
