@@ -49,6 +49,7 @@ u16 ftkvm_hooks_care[256];
 
 static DEFINE_MUTEX(hooks_lock);
 static unsigned int hooks_users;
+static bool hooks_stuck;	/* they can't be removed any more */
 DEFINE_PER_CPU(long, ftkvm_hooks_inside);
 
 static long hooks_busy(void)
@@ -83,7 +84,9 @@ static int hook_site(const struct ftkvm_hook *h, unsigned long *site)
 	for (skip = 0; skip <= 4; skip += 4) {
 		if (copy_from_kernel_nofault(insn, (void *)(addr + skip), sizeof(insn)))
 			break;
-		if (insn[0] == CALL_INSN_OPCODE || !memcmp(insn, nop5, sizeof(nop5))) {
+		/* the last: it is being changed just now */
+		if (insn[0] == CALL_INSN_OPCODE || !memcmp(insn, nop5, sizeof(nop5)) ||
+		    insn[0] == INT3_INSN_OPCODE) {
 			*site = addr + skip;
 			return 0;
 		}
@@ -93,22 +96,60 @@ static int hook_site(const struct ftkvm_hook *h, unsigned long *site)
 
 static struct ftrace_ops hooks_ops;
 
-/* Do all sites call something? */
-static bool hooks_called(void)
+static void notrace hooks_pin_called(unsigned long ip, unsigned long parent_ip,
+				     struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
-	u8 insn;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(hooks); i++)
-		if (copy_from_kernel_nofault(&insn, (void *)hooks[i].site, sizeof(insn)) ||
-		    insn != CALL_INSN_OPCODE)
-			return false;
-	return true;
 }
 
-static void hooks_remove(void)
+/*
+ * register_ftrace_direct() does not care whether ftrace is switched off (then nothing
+ * would call us), nor does it let itself be told that it must not be from then on. So there
+ * is one beside it that does both, at a function that nobody calls.
+ */
+static struct ftrace_ops hooks_pin;
+
+static noinline void hooks_nobody_calls(void)
 {
-	unregister_ftrace_direct(&hooks_ops, (unsigned long)ftkvm_hooks_entry, true);
+	barrier();
+}
+
+static int hooks_pin_on(void)
+{
+	unsigned long ip = (unsigned long)hooks_nobody_calls;
+	int ret;
+
+	/* ftrace_free_filter() leaves pointers behind in the ops */
+	memset(&hooks_pin, 0, sizeof(hooks_pin));
+	hooks_pin.func = hooks_pin_called;
+	hooks_pin.flags = FTRACE_OPS_FL_PERMANENT;
+	ret = ftrace_set_filter_ips(&hooks_pin, &ip, 1, 0, 1);
+	if (!ret)
+		ret = register_ftrace_function(&hooks_pin);
+	if (!ret)
+		return 0;
+	ftrace_free_filter(&hooks_pin);
+	pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
+	       ret == -EBUSY ? "; run: sysctl kernel.ftrace_enabled=1" : "");
+	return ret;
+}
+
+static void hooks_pin_off(void)
+{
+	unregister_ftrace_function(&hooks_pin);
+	ftrace_free_filter(&hooks_pin);
+}
+
+/*
+ * A task may be between the call and ftkvm_hook_enter(), or behind
+ * ftkvm_hook_leave(): the grace period covers those two; in between it
+ * may sleep, so count.
+ */
+static void hooks_wait(void)
+{
+	synchronize_rcu_tasks();
+	while (hooks_busy())
+		msleep(20);
+	synchronize_rcu_tasks();
 }
 
 /*
@@ -134,45 +175,42 @@ static int hooks_on(void)
 		hooks[i].site = sites[i];
 		WRITE_ONCE(*hooks[i].cont, sites[i] + MCOUNT_INSN_SIZE);
 	}
-	/* ftrace_free_filter() leaves pointers behind in the ops */
+	ret = hooks_pin_on();
+	if (ret)
+		return ret;
 	memset(&hooks_ops, 0, sizeof(hooks_ops));
 	ret = ftrace_set_filter_ips(&hooks_ops, sites, ARRAY_SIZE(sites), 0, 1);
 	if (!ret)
 		ret = ftkvm_fault(FTKVM_FAULT_HOOKS_REGISTER) ?:
 		      register_ftrace_direct(&hooks_ops, (unsigned long)ftkvm_hooks_entry);
-	if (ret) {
-		pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
-		       ret == -EBUSY ? " (a live patch, or BPF's fentry, is there already)" : "");
-		ftrace_free_filter(&hooks_ops);
-		return ret;
-	}
-	/*
-	 * sysctl kernel.ftrace_enabled=0 is refused from here on. It may have come
-	 * first: then nothing calls us.
-	 */
-	hooks_ops.flags |= FTRACE_OPS_FL_PERMANENT;
-	if (!hooks_called()) {
-		pr_err("KVM's functions can't be redirected: run: sysctl kernel.ftrace_enabled=1\n");
-		hooks_remove();
-		return -EBUSY;
-	}
-	return 0;
+	if (!ret)
+		return 0;
+	pr_err("KVM's functions can't be redirected: error %d%s\n", ret,
+	       ret == -EBUSY ? " (a live patch, or BPF's fentry, is there already)" : "");
+	ftrace_free_filter(&hooks_ops);
+	/* they may have been called for a moment */
+	hooks_wait();
+	hooks_pin_off();
+	return ret;
 }
 
 static void hooks_off(void)
 {
+	int ret;
+
 	ftkvm_fault(FTKVM_FAULT_HOOKS_OFF);
-	hooks_remove();
+	if (hooks_stuck)
+		return;
+	ret = unregister_ftrace_direct(&hooks_ops, (unsigned long)ftkvm_hooks_entry, true);
+	/* ftrace has given up, after a bug of anybody's, and KVM goes on to call us */
+	if (WARN_ON(ret)) {
+		__module_get(THIS_MODULE);
+		hooks_stuck = true;
+		return;
+	}
 	ftkvm_fault(FTKVM_FAULT_HOOKS_BUSY);
-	/*
-	 * A task may be between the call and ftkvm_hook_enter(), or behind
-	 * ftkvm_hook_leave(): the grace period covers those two; in between it
-	 * may sleep, so count.
-	 */
-	synchronize_rcu_tasks();
-	while (hooks_busy())
-		msleep(20);
-	synchronize_rcu_tasks();
+	hooks_wait();
+	hooks_pin_off();
 }
 
 /**
@@ -206,7 +244,7 @@ int ftkvm_hooks_get(void)
 	int ret = 0;
 
 	mutex_lock(&hooks_lock);
-	if (!hooks_users)
+	if (!hooks_users && !hooks_stuck)
 		ret = ftkvm_fault(FTKVM_FAULT_HOOKS_GET) ?: hooks_on();
 	if (!ret)
 		hooks_users++;
