@@ -82,9 +82,10 @@ static void ftkvm_epoch_next(struct ftkvm_epoch *e, u64 count, u64 len)
  * @place: where the primary is
  * @had_inputs: inputs are delivered there
  *
- * The length falls to its minimum when an input had to wait for the epoch's end,
- * because more tend to follow, and doubles after every second quiet epoch. Inputs
- * at a synchronising exit or a halt waited for neither: they change nothing.
+ * The length falls to its minimum when an input may have waited longer than that,
+ * because more tend to follow, and doubles after every second quiet epoch. One for
+ * which a halted guest was woken did not wait, nor did one at a synchronising exit
+ * before the minimum: they change nothing.
  *
  * Context: Any.
  * Return: the new epoch's length, which goes into the END record.
@@ -93,8 +94,9 @@ u64 ftkvm_epoch_end(struct ftkvm_epoch *e, u64 count, enum ftkvm_place place, bo
 {
 	u64 len = e->len;
 
-	if (place != FTKVM_PLACE_ASYNC) {
-		/* wherever it is */
+	if (place == FTKVM_PLACE_HALT ||
+	    (place == FTKVM_PLACE_SYNC && (!had_inputs || count < add_sat(e->start, e->min)))) {
+		/* as it is */
 	} else if (had_inputs) {
 		e->quiet = 0;
 		len = e->min;

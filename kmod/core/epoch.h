@@ -36,8 +36,8 @@ struct ftkvm_epoch {
 /* Where the primary is when it asks. */
 enum ftkvm_place {
 	FTKVM_PLACE_ASYNC,	/* an exit of the host's making */
-	FTKVM_PLACE_SYNC,	/* a synchronising exit */
-	FTKVM_PLACE_HALT,	/* the guest is halted */
+	FTKVM_PLACE_SYNC,	/* a synchronising exit, or the guest comes to a halt */
+	FTKVM_PLACE_HALT,	/* the guest is halted, and had nothing to do */
 };
 
 /* -ERANGE unless FTKVM_PERIOD_MIN <= min <= max <= FTKVM_PERIOD_MAX */
@@ -54,7 +54,7 @@ bool ftkvm_epoch_due(const struct ftkvm_epoch *e, u64 count, enum ftkvm_place pl
 
 /*
  * Close the epoch at @count and open the next: adapts @len (back to @min when
- * an input had waited for it, doubling towards @max after every second quiet one).
+ * an input may have waited so long, doubling towards @max after every second quiet one).
  * Return: the new epoch's len, which goes into the END record.
  */
 u64 ftkvm_epoch_end(struct ftkvm_epoch *e, u64 count, enum ftkvm_place place, bool had_inputs);

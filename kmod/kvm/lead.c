@@ -72,10 +72,10 @@ static int lead_wait_close(struct ftkvm_replica *r)
 	return ftkvm_await_backup(r, lead_close(r), interruptible);
 }
 
-static enum ftkvm_place lead_place(u8 flags)
+static enum ftkvm_place lead_place(const struct ftkvm_replica *r, u8 flags)
 {
 	if (flags & FTKVM_RECF_HALT)
-		return FTKVM_PLACE_HALT;
+		return r->slept ? FTKVM_PLACE_HALT : FTKVM_PLACE_SYNC;
 	return flags & FTKVM_RECF_SNAP ? FTKVM_PLACE_SYNC : FTKVM_PLACE_ASYNC;
 }
 
@@ -103,7 +103,8 @@ static void lead_end(struct ftkvm_replica *r, u8 flags, bool may_sleep)
 	rec->flags = flags;
 	if (n)
 		ftkvm_put_base(r, rec);
-	rec->end.next_len = ftkvm_epoch_end(&r->epoch, rec->point.count, lead_place(flags), n);
+	rec->end.next_len = ftkvm_epoch_end(&r->epoch, rec->point.count, lead_place(r, flags),
+					    n);
 	if (!ftkvm_log_append(r, rec)) {
 		r->st.epochs++;
 		if (flags & FTKVM_RECF_SNAP)
@@ -377,12 +378,14 @@ bool ftkvm_lead_halt(struct ftkvm_replica *r)
 		ret = ftkvm_log_room(r);
 		if (!ret && ftkvm_mode(r) == FTKVM_MODE_LEAD)
 			lead_end(r, FTKVM_RECF_HALT, true);
+		r->slept = false;
 		kvm_vcpu_srcu_read_unlock(r->vcpu);
 		return true;
 	}
 	/* it may sleep long: the backup need not wait for what is written */
 	ftkvm_log_send(r);
 	ftkvm_fault(FTKVM_FAULT_LEAD_HALT);
+	r->slept = true;
 	return false;
 }
 

@@ -281,6 +281,7 @@ struct ftkvm_replica {
 	bool out_going;				/* ... and does: ftkvm_lead_stopped() */
 	u64 out_off;				/* log offset behind the OUT record */
 	bool snap_after;			/* END follows when the instruction is done */
+	bool slept;				/* the primary's guest is halted, and had nothing to do */
 	struct ftkvm_point env_point;
 	u32 env_digest;
 	u8 env_hash[FTKVM_NREGS];

@@ -99,16 +99,20 @@ static void epoch_end_adapts(struct kunit *test)
 		bool inputs;
 		u64 len;
 		enum ftkvm_place place;
+		u64 after;
 	} steps[] = {
 		{ false, 1000 }, { false, 2000 }, { false, 2000 }, { false, 4000 },
 		{ false, 4000 }, { false, 5000 }, { false, 5000 }, { false, 5000 },
-		/* an input that waited for nothing */
-		{ true, 5000, FTKVM_PLACE_HALT }, { true, 5000, FTKVM_PLACE_SYNC },
+		/* inputs that did not wait: at a halt, and so soon at an exit */
+		{ true, 5000, FTKVM_PLACE_HALT }, { true, 5000, FTKVM_PLACE_SYNC, 999 },
+		{ false, 5000, FTKVM_PLACE_SYNC },
+		/* one that may have */
+		{ true, 1000, FTKVM_PLACE_SYNC, 1000 }, { false, 1000 }, { false, 2000 },
 		/* others: short at once, and two quiet epochs to the next doubling */
 		{ true, 1000 }, { true, 1000 }, { false, 1000 }, { false, 2000 },
 		{ false, 2000 }, { true, 1000 }, { false, 1000 }, { true, 1000 },
 		/* one is quiet, whatever comes at halts meanwhile */
-		{ false, 1000 }, { true, 1000, FTKVM_PLACE_HALT }, { true, 1000, FTKVM_PLACE_SYNC },
+		{ false, 1000 }, { true, 1000, FTKVM_PLACE_HALT }, { true, 1000, FTKVM_PLACE_SYNC, 999 },
 		{ false, 2000 },
 	};
 	struct ftkvm_epoch e;
@@ -117,7 +121,7 @@ static void epoch_end_adapts(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, ftkvm_epoch_init(&e, 1000, 5000), 0);
 	for (i = 0; i < ARRAY_SIZE(steps); i++) {
-		count += 1234;
+		count += steps[i].after ?: 1234;
 		KUNIT_EXPECT_EQ_MSG(test, ftkvm_epoch_end(&e, count, steps[i].place,
 							  steps[i].inputs),
 				    steps[i].len, "epoch %d", i);
