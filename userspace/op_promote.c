@@ -24,6 +24,7 @@
 #define DRAIN_POLL_MS	10
 #define EARLY_MS	1000	/* all consoles together: then the guest goes live without them */
 #define STOP_MS		1000	/* all consoles together: for so long a live guest is stopped for them */
+#define LATE_TRIES	4
 #define WRITE_MS	5000	/* a tty that does not take a line for so long is left alone */
 #define STOPPED_PATH	(sizeof(((struct op *)0)->state) + FTKVM_NAME_MAX + 16)
 
@@ -50,11 +51,15 @@ static bool drained(struct op *op)
 	return false;
 }
 
-/* Bytes that the shadow devices have printed since the last time, or -errno. */
+/*
+ * Bytes that the shadow devices have printed since the last time, or -errno. One that can't
+ * be read is not to be joined: what it holds would be lost.
+ */
 static ssize_t collect(struct op *op, bool all)
 {
 	struct guest *g = op->guest;
 	ssize_t total = 0;
+	int ret = 0;
 	size_t i;
 
 	for (i = 0; i < g->ncons; i++) {
@@ -63,11 +68,14 @@ static ssize_t collect(struct op *op, bool all)
 		if (g->cons[i].live)
 			continue;
 		n = ftcon_collect(&g->qmp, &g->cons[i], all, &op->err);
-		if (n < 0)
-			return n;
-		total += n;
+		if (n < 0) {
+			ret = n;
+			g->cons[i].ret = ret;
+		} else {
+			total += n;
+		}
 	}
-	return total;
+	return ret ?: total;
 }
 
 static void begin_joining(struct op *op)
@@ -118,6 +126,15 @@ static void join_consoles(struct op *op)
 		if (con->ret)
 			op_warn(op, "%s", err.text);
 	}
+}
+
+static bool consoles_live(const struct op *op)
+{
+	size_t i;
+
+	for (i = 0; i < op->guest->ncons && op->guest->cons[i].live; i++)
+		;
+	return i == op->guest->ncons;
 }
 
 static bool timed_out(const struct op *op)
@@ -192,13 +209,17 @@ static bool stand_still(struct op *op, bool runs, struct fterr *err)
 	return !ftqmp_do(&op->guest->qmp, "stop", NULL, err);
 }
 
+/* False: QEMU does not answer. */
 static bool go_on(struct op *op, struct fterr *err)
 {
-	char path[STOPPED_PATH];
+	char path[STOPPED_PATH], status[32];
 
 	if (!op->guest->held)
 		return true;
-	if (ftqmp_do(&op->guest->qmp, "cont", NULL, err))
+	if (ftqmp_status(&op->guest->qmp, status, sizeof(status), err))
+		return false;
+	/* if it has ended, or crashed, meanwhile, it is not our stop that it stands still for */
+	if (!strcmp(status, "paused") && ftqmp_do(&op->guest->qmp, "cont", NULL, err))
 		return false;
 	stopped_path(op, path, sizeof(path));
 	unlink(path);
@@ -210,14 +231,19 @@ static bool go_on(struct op *op, struct fterr *err)
  * From the reading of what it printed to the change of its console it prints nothing; nor does it end, which would
  * take with it what nobody has read. False: QEMU does not answer.
  */
-static bool join_stopped(struct op *op, bool runs, struct fterr *err)
+static bool join_stopped(struct op *op, struct fterr *err)
 {
-	if (!stand_still(op, runs, err))
+	char status[32];
+
+	if (ftqmp_status(&op->guest->qmp, status, sizeof(status), err) ||
+	    !stand_still(op, !strcmp(status, "running"), err))
 		return false;
 	if (collect(op, true) < 0)
 		op_warn(op, "%s", op->err.text);
 	say_consoles(op, ft_now_ms() + STOP_MS);
+	op->guest->qmp.until = ft_now_ms() + STOP_MS;
 	join_consoles(op);
+	op->guest->qmp.until = 0;
 	return go_on(op, err);
 }
 
@@ -228,34 +254,24 @@ static bool join_stopped(struct op *op, bool runs, struct fterr *err)
  */
 static void join_consoles_late(struct op *op)
 {
-	struct ftqmp *q = &op->guest->qmp;
-	char status[32];
 	struct fterr err;
-	bool runs;
-	int ret;
+	int tries, ret;
 
-	/* one may have been joined when nobody waited for that any more */
-	ret = consoles_look(op, true, &err);
-	if (!ret || ret == -ENODEV)
-		ret = ftqmp_status(q, status, sizeof(status), &err);
-	if (ret) {
-		join_again(op, &err);
-		return;
-	}
 	op->guest->held |= stopped_noted(op);
-	runs = op->guest->held || !strcmp(status, "running");
-	begin_joining(op);
-	if (!join_stopped(op, runs, &err)) {
-		join_again(op, &err);
-		return;
-	}
-	/* one that QEMU was slow to change may be by now */
-	if (timed_out(op) && consoles_look(op, true, &err))
-		op_warn(op, "%s", err.text);
-	/* what takes long is said while it runs; then there is little left */
-	if (timed_out(op)) {
+	for (tries = 0; tries < LATE_TRIES; tries++) {
+		/* one may have been joined when nobody waited for that any more */
+		ret = consoles_look(op, true, &err);
+		if (ret && ret != -ENODEV) {
+			join_again(op, &err);
+			return;
+		}
+		if (tries && !timed_out(op))
+			break;
 		begin_joining(op);
-		if (say_consoles(op, 0) && !join_stopped(op, runs, &err)) {
+		/* what takes long is said while it runs; the next time there is less of it */
+		if (tries && !say_consoles(op, 0))
+			break;
+		if ((op->guest->held || !consoles_live(op)) && !join_stopped(op, &err)) {
 			join_again(op, &err);
 			return;
 		}
@@ -363,11 +379,8 @@ void promote_resume(struct op *op)
 	struct guest *g = op->guest;
 	struct ftreplica r = { 0 };
 	struct fterr err;
-	size_t i;
 
-	for (i = 0; i < g->ncons && g->cons[i].live; i++)
-		;
-	if (i == g->ncons && !g->held && !stopped_noted(op)) {
+	if (consoles_live(op) && !g->held && !stopped_noted(op)) {
 		g->unjoined = false;
 		return;
 	}
@@ -376,6 +389,10 @@ void promote_resume(struct op *op)
 		usleep(DRAIN_POLL_MS * 1000);
 	if (r.role != FTKVM_UAPI_ROLE_BACKUP || r.state != FTKVM_UAPI_STATE_SOLO) {
 		g->unjoined = r.state == FTKVM_UAPI_STATE_TAKEOVER;
+		/* it is something else by now, for which its consoles are another's affair */
+		g->held |= stopped_noted(op);
+		if (!g->unjoined && !go_on(op, &err))
+			join_again(op, &err);
 		return;
 	}
 	if (!g->unjoined)

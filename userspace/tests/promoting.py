@@ -24,13 +24,14 @@ def state(name):
 class Promoted:
     """A QEMU whose guest has printed, behind a monitor that can be lost; ftd, and a module that says that it went live."""
 
-    def __init__(self, w, console, runs=True, printed="one\ntwo\nthe last"):
+    def __init__(self, w, console, runs=True, printed="one\ntwo\nthe last", extra=()):
         self.w, self.console = w, console
         self.orders, self.breaks = [], None
-        self.path, self.other = w.qemu("-chardev", "ringbuf,id=con0,size=65536", "-serial", "chardev:con0", monitors=2)
+        self.path, self.other = w.qemu("-chardev", "ringbuf,id=con0,size=65536", "-serial", "chardev:con0", *extra, monitors=2)
         self.qmp("ringbuf-write", device="con0", data=printed)
-        if runs:
-            self.qmp("cont")
+        self.qmp("cont")
+        if not runs:
+            self.qmp("stop")
         self.monitor = w.server("proxy", self.talk)
         self.module = Devices(w)
         self.module.module("guests", "")
@@ -128,6 +129,20 @@ def console_that_takes_long(w):
     reader.join(30)
     need(got.decode() == printed, f"it got {len(got)} of {len(printed)} bytes, the last {bytes(got[-40:])}")
     need(p.orders.count("stop") == 2 == p.orders.count("cont") and p.runs(), f"the orders: {p.orders}")
+
+
+@test
+def console_of_a_guest_that_ended(w):
+    """An ftd that was killed had stopped it, it says; but it has ended, and can't go on."""
+    path = w.path("console")
+    p = Promoted(w, f"file:{path}", extra=("-no-shutdown", "-action", "reboot=shutdown"))
+    p.qmp("system_reset")
+    wait_for(lambda: not p.runs(), "it has ended")
+    with open(f"{p.module.ftd.control}.guests.web.stopped", "w", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    p.attach()
+    p.joined(path)
+    need("cont" not in p.orders and not p.runs(), f"the orders: {p.orders}")
 
 
 @test
