@@ -112,6 +112,9 @@ static json_t *guest_json(const struct guest *g)
 		json_object_set_new(json, "second", json_string(g->second));
 	if (g->again)
 		json_object_set_new(json, "again", again_json(g));
+	if (*g->still && !g->ended)
+		json_object_set_new(json, "still", json_pack("{s:s, s:s, s:I}", "qemu", g->still, "by", g->still_by,
+							     "since_ns", (json_int_t)g->still_since));
 	if (g->busy) {
 		/* The rest is the operation's. */
 		json_object_set_new(json, "busy", json_string(g->busy));

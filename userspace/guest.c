@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "journal.h"
 #include "op.h"
 
 #define RETRY_US	2000000		/* between tries to reach QEMU again */
@@ -89,22 +90,89 @@ void guest_note_final(struct guest *g)
 	g->final = r;
 }
 
-static void on_qmp_event(const char *event, void *arg)
+/* What is to stand behind the line; NULL: it is not to be logged, there was enough of that. */
+static const char *may_say(struct guest *g)
 {
-	struct guest *g = arg;
-
 	int64_t now = ft_now_ms();
 
-	if (strcmp(event, "SHUTDOWN") && strcmp(event, "GUEST_PANICKED") && strcmp(event, "RESET") &&
-	    strcmp(event, "WATCHDOG"))
-		return;
 	if (!g->said || now - g->said_since > 60000) {
 		g->said_since = now;
 		g->said = 0;
 	}
-	if (++g->said <= SAYS_PER_MINUTE)
-		ft_log(SD_NOTICE, "guest %s: QEMU says %s%s", g->name, event,
-		       g->said == SAYS_PER_MINUTE ? "; more of it is not logged in this minute" : "");
+	if (++g->said > SAYS_PER_MINUTE)
+		return NULL;
+	return g->said == SAYS_PER_MINUTE ? "; more of it is not logged in this minute" : "";
+}
+
+static void on_qmp_event(const char *event, void *arg)
+{
+	struct guest *g = arg;
+	const char *more;
+
+	if (strcmp(event, "SHUTDOWN") && strcmp(event, "GUEST_PANICKED") && strcmp(event, "RESET") &&
+	    strcmp(event, "WATCHDOG"))
+		return;
+	more = may_say(g);
+	if (more)
+		ft_log(SD_NOTICE, "guest %s: QEMU says %s%s", g->name, event, more);
+}
+
+/* --- does its QEMU run it? --------------------------------------------------- */
+
+/* One that was never let go, and one that sleeps, do as they are to. */
+static bool stands_still(const char *status)
+{
+	static const char *const others[] = { "running", "prelaunch", "inmigrate", "suspended" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		if (!strcmp(status, others[i]))
+			return false;
+	return true;
+}
+
+static const char *stopper_name(const struct guest *g)
+{
+	static const char *const names[] = {
+		[FT_OTHERS] = "others", [FT_OPERATOR] = "ftctl-pause", [FT_FAILED_PAIR] = "failed-pairing",
+		[FT_OPERATION] = "operation",
+	};
+
+	return names[g->held || g->moving != FT_STAYS ? FT_OPERATION : strcmp(g->still, "paused") ? FT_OTHERS : g->stopper];
+}
+
+/* QEMU has told what it does with it, and no operation is at it. */
+static void note_status(struct guest *g)
+{
+	const char *status = g->qmp.status, *more;
+	bool still = stands_still(status), same = !strcmp(g->still, still ? status : "");
+
+	g->still_known = true;
+	/* where it did not stand still before, that is yet to come */
+	if (!still && !same)
+		g->stopper = FT_OTHERS;
+	snprintf(g->still, sizeof(g->still), "%s", still ? status : "");
+	g->still_by = stopper_name(g);
+	if (same)
+		return;
+	g->still_since = still ? g->qmp.stop_ns : 0;
+	more = may_say(g);
+	if (!more)
+		return;
+	if (still)
+		ftjournal_say(strcmp(g->still_by, "others") ? SD_NOTICE : SD_WARNING, FTMSG_STILL, g->name,
+			      "guest %s stands still: QEMU says \"%s\" (by: %s)%s", g->name, status, g->still_by, more);
+	else
+		ftjournal_say(SD_NOTICE, FTMSG_MOVES, g->name, "guest %s does not stand still any more: QEMU says \"%s\"%s",
+			      g->name, status, more);
+}
+
+/* What an operation did with it is over by now. */
+static void look_at_status(struct guest *g)
+{
+	if (ftqmp_known(&g->qmp))
+		note_status(g);
+	ftqmp_look(&g->qmp);
 }
 
 static int on_qmp(sd_event_source *s, int fd, uint32_t revents, void *arg)
@@ -115,8 +183,10 @@ static int on_qmp(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	(void)s;
 	(void)fd;
 	(void)revents;
-	if (!ret)
+	if (!ret) {
+		look_at_status(g);
 		return 0;
+	}
 	/* before its descriptor is closed, of which a child may have a copy */
 	guest_unwatch(g);
 	ftqmp_close(&g->qmp);
@@ -197,6 +267,8 @@ void guest_watch(struct guest *g)
 		op_stop_guest(g);
 	else
 		sd_event_add_io(ftd_loop, &g->qmp_source, g->qmp.fd, EPOLLIN, on_qmp, g);
+	if (g->qmp_source)
+		look_at_status(g);
 	if (g->unjoined && !g->busy)
 		later(g, RETRY_US);
 }
@@ -227,14 +299,14 @@ void guests_save(void)
 			ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
 			json_array_append_new(cons, json_string(text));
 		}
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:b, s:s, s:b, s:s, s:b, s:s, s:s, s:b}", "name",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:b, s:s, s:b, s:s, s:b, s:s, s:s, s:b, s:i}", "name",
 						      g->name, "qmp", g->qmp_path, "consoles", cons, "session", g->session,
 						      "leads", g->leads, "pid", (int)g->attached_pid,
 						      "moving", (int)g->moving, "peer_guest", g->peer_guest,
 						      "again", g->again, "alone", g->alone, "again_peer", g->again_peer,
 						      "fresh", g->fresh, "second", g->second, "tries", g->tries,
 						      "was_peer_guest", g->was.peer_guest, "was_second", g->was.second,
-						      "going", g->going));
+						      "going", g->going, "stopper", (int)g->stopper));
 	}
 	snprintf(path, sizeof(path), "%s.new", ftd_state_path);
 	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path))

@@ -13,6 +13,9 @@ enum ftverdict { FT_NONE, FT_WON, FT_LOST };
 
 enum ftmoving { FT_STAYS, FT_LEAVES, FT_ARRIVES };
 
+/* Who had its QEMU pause it: somebody else or QEMU itself, ftctl pause, ftd as its pairing failed, or for an operation. */
+enum ftstopper { FT_OTHERS, FT_OPERATOR, FT_FAILED_PAIR, FT_OPERATION };
+
 /* How far a long operation is: which step, and how many bytes of how many. */
 struct ftprogress {
 	_Atomic(const char *) step;
@@ -66,6 +69,8 @@ struct op;
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
  * @said: so many of its QEMU's events were logged since @said_since (ft_now_ms())
+ * @still: its QEMU's word for why it does not run it, or ""; @still_known: it has told; @still_since: CLOCK_BOOTTIME,
+ *	0: not known; @still_by: whose doing that is, as -j prints it; @stopper: who wanted it so, if it says "paused"; saved
  * @unjoined: it went live, and ftd is to look after its consoles again (promote_resume())
  * @held: ... for which ftd has stopped it
  * @gone: forget it as soon as it is not busy
@@ -107,6 +112,11 @@ struct guest {
 	int64_t second_at;
 	unsigned int said;
 	int64_t said_since;
+	char still[32];
+	bool still_known;
+	uint64_t still_since;
+	const char *still_by;
+	enum ftstopper stopper;
 
 	char qmp_path[108];
 	struct ftqmp qmp;

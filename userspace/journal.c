@@ -33,6 +33,8 @@ static const char *const ids[FTMSG_END] = {
 	[FTMSG_FORGOTTEN] = "c54ad087f9874453b7cd18a9c8335629",
 	[FTMSG_TWICE] = "68f09cc2a5a9476b897a1738f72079b5",
 	[FTMSG_HOOK] = "61202747131640e399377050f860748a",
+	[FTMSG_STILL] = "d1bf92d9526642e9b58eb1069d02825c",
+	[FTMSG_MOVES] = "86b66028c0ac423a92598cb2bd47f2fa",
 };
 
 const char *ftjournal_id(unsigned int msg)

@@ -194,6 +194,19 @@ static void print_guests(const struct ftmetrics *m, FILE *to)
 	}
 }
 
+static void print_stills(const struct ftmetrics *m, FILE *to)
+{
+	size_t i;
+
+	if (!m->n_stills)
+		return;
+	head(to, "ftkvm_guest_still", "gauge", "1: the guest stands still, as its QEMU on this host does not run it.");
+	for (i = 0; i < m->n_stills; i++) {
+		begin(to, "ftkvm_guest_still", m->stills[i].guest);
+		fprintf(to, "} %d\n", m->stills[i].still);
+	}
+}
+
 static void print_arbiter(const struct ftmetrics *m, FILE *to)
 {
 	bool begun = false;
@@ -239,6 +252,7 @@ void ftmetrics_print(const struct ftmetrics *m, FILE *to)
 	}
 	print_arbiter(m, to);
 	print_guests(m, to);
+	print_stills(m, to);
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		print_family(&families[i], m, to);
 }

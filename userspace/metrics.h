@@ -16,6 +16,12 @@ struct ftmetrics_session {
 	enum ftheard_what heard;
 };
 
+/* ... of a guest whose QEMU has told what it does. */
+struct ftmetrics_still {
+	char guest[FTKVM_NAME_MAX + 1];
+	bool still;
+};
+
 /**
  * struct ftmetrics - all that is told
  * @module: the module answered
@@ -24,6 +30,7 @@ struct ftmetrics_session {
  * @arbiter: its type
  * @decides: it is one that is asked
  * @sessions, @n_sessions: of paired guests
+ * @stills, @n_stills: which guests stand still, and which do not
  */
 struct ftmetrics {
 	bool module;
@@ -34,6 +41,8 @@ struct ftmetrics {
 	bool decides;
 	struct ftmetrics_session *sessions;
 	size_t n_sessions;
+	struct ftmetrics_still *stills;
+	size_t n_stills;
 };
 
 /**

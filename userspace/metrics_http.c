@@ -39,12 +39,20 @@ static void fill(struct ftmetrics *m)
 	size_t n = 0;
 
 	free(m->sessions);
+	free(m->stills);
 	memset(m, 0, sizeof(*m));
 	for (g = ftd_guests; g; g = g->next)
 		n++;
 	m->sessions = calloc(n + 1, sizeof(*m->sessions));
-	if (!m->sessions)
+	m->stills = calloc(n + 1, sizeof(*m->stills));
+	if (!m->sessions || !m->stills)
 		return;
+	for (g = ftd_guests; g; g = g->next) {
+		if (!g->still_known || g->gone || g->ended)
+			continue;
+		strcpy(m->stills[m->n_stills].guest, g->name);
+		m->stills[m->n_stills++].still = *g->still;
+	}
 	for (g = ftd_guests; g; g = g->next) {
 		if (!*g->session || g->gone)
 			continue;
@@ -143,6 +151,7 @@ static enum MHD_Result metrics(struct MHD_Connection *c)
 	}
 	free(m.list);
 	free(m.sessions);
+	free(m.stills);
 	if (!text)
 		return say(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
 	return answer(c, MHD_HTTP_OK, text, size, MHD_RESPMEM_MUST_FREE,
@@ -248,6 +257,7 @@ void metrics_close(void)
 	kick_source = sd_event_source_disable_unref(kick_source);
 	close(kick);
 	free(shared.sessions);
+	free(shared.stills);
 	if (*unix_path)
 		unlink(unix_path);
 }

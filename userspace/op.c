@@ -353,7 +353,8 @@ static void stop_work(struct op *op)
 	struct ftreplica r;
 
 	/* By now it may be paired again. */
-	if (ftnl_get(op->name, &r, &op->err) || r.state != FTKVM_UAPI_STATE_IDLE)
+	op->next = ftnl_get(op->name, &r, &op->err) || r.state != FTKVM_UAPI_STATE_IDLE;
+	if (op->next)
 		return;
 	op->ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
 	if (!op->ret)
@@ -361,8 +362,16 @@ static void stop_work(struct op *op)
 		       "run here as well as on the other host", op->name);
 }
 
+static void stop_settle(struct op *op)
+{
+	if (op->ret || op->next)
+		return;
+	op->guest->stopper = FT_FAILED_PAIR;
+	guests_save();
+}
+
 void op_stop_guest(struct guest *g)
 {
 	g->must_stop = false;
-	op_own(g, "stop", stop_work, NULL);
+	op_own(g, "stop", stop_work, stop_settle);
 }

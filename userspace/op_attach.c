@@ -157,6 +157,7 @@ void attach_settle(struct op *op)
 		op->guest->fresh = false;
 		op->guest->tries = false;
 		op->guest->going = false;
+		op->guest->stopper = FT_OTHERS;
 	}
 	if (op->work == attach_work)
 		protect_mend(op->guest);
@@ -256,6 +257,10 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
 		restore_text(op->guest->second, sizeof(op->guest->second), request, "second");
 		op->guest->going = json_is_true(json_object_get(request, "going"));
+		if (json_integer_value(json_object_get(request, "stopper")) == FT_OPERATOR)
+			op->guest->stopper = FT_OPERATOR;
+		else if (json_integer_value(json_object_get(request, "stopper")) == FT_FAILED_PAIR)
+			op->guest->stopper = FT_FAILED_PAIR;
 		/* where nothing is left to be mended its peer is the one that it has */
 		op->guest->tries = op->guest->moving == FT_LEAVES && json_is_true(json_object_get(request, "tries"));
 		restore_text(op->guest->was.peer_guest, sizeof(op->guest->was.peer_guest), request, "was_peer_guest");

@@ -127,9 +127,18 @@ static void pause_work(struct op *op)
 	op->ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
 }
 
+/* Unless it stood still before, which is not by that. */
+static void pause_settle(struct op *op)
+{
+	if (op->ret || *op->guest->still)
+		return;
+	op->guest->stopper = FT_OPERATOR;
+	guests_save();
+}
+
 int op_pause(struct client *client, json_t *request, struct fterr *err)
 {
-	return op_simple(client, request, "pause", pause_work, NULL, true, err);
+	return op_simple(client, request, "pause", pause_work, pause_settle, true, err);
 }
 
 static void resume_work(struct op *op)
@@ -137,7 +146,13 @@ static void resume_work(struct op *op)
 	op->ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
 }
 
+static void resume_settle(struct op *op)
+{
+	if (!op->ret)
+		op->guest->stopper = FT_OTHERS;
+}
+
 int op_resume(struct client *client, json_t *request, struct fterr *err)
 {
-	return op_simple(client, request, "resume", resume_work, NULL, true, err);
+	return op_simple(client, request, "resume", resume_work, resume_settle, true, err);
 }

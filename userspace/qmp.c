@@ -74,13 +74,31 @@ static void drop_line(struct ftqmp *q, size_t used)
 	memmove(q->buf, q->buf + used, q->have);
 }
 
-/* What it says unasked, also where nobody listens for it. NULL: it was asked. */
+static void note_status(struct ftqmp *q, json_t *answer)
+{
+	const char *text = json_string_value(json_object_get(answer, "status"));
+
+	snprintf(q->status, sizeof(q->status), "%s", text ? text : "");
+}
+
+/* What it says unasked, also where nobody listens for it; and the answer to ftqmp_look(). NULL: it was asked. */
 static const char *event_of(struct ftqmp *q, const json_t *message)
 {
 	const char *event = json_string_value(json_object_get(message, "event"));
 
-	if (event && !strcmp(event, "RESET"))
+	if (!event) {
+		if (q->looks && json_integer_value(json_object_get(message, "id")) == q->looks) {
+			q->looks = 0;
+			note_status(q, json_object_get(message, "return"));
+		}
+	} else if (!strcmp(event, "RESET")) {
 		q->reset_ns = ft_boottime_ns();
+	} else if (!strcmp(event, "STOP")) {
+		q->stop_ns = ft_boottime_ns();
+		q->moved = true;
+	} else if (!strcmp(event, "RESUME")) {
+		q->moved = true;
+	}
 	return event;
 }
 
@@ -219,15 +237,30 @@ int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *e
 
 int ftqmp_status(struct ftqmp *q, char *status, size_t size, struct fterr *err)
 {
-	json_t *answer = ftqmp_run(q, "query-status", NULL, err);
-	const char *text = NULL;
+	json_t *answer;
 
-	if (!answer)
+	q->moved = false;
+	answer = ftqmp_run(q, "query-status", NULL, err);
+	if (!answer) {
+		q->moved = true;
 		return err->code;
-	json_unpack(answer, "{s:s}", "status", &text);
-	snprintf(status, size, "%s", text ? text : "");
+	}
+	note_status(q, answer);
+	snprintf(status, size, "%s", q->status);
 	json_decref(answer);
 	return *status ? 0 : ft_fail(err, -EBADMSG, "QEMU does not tell what it does");
+}
+
+void ftqmp_look(struct ftqmp *q)
+{
+	/* what is in the buffer is read with the answer */
+	if (q->fd < 0 || q->looks || !(q->moved || q->have))
+		return;
+	/* one that takes nothing is asked another time */
+	if (ft_send_json(q->fd, json_pack("{s:s, s:i}", "execute", "query-status", "id", ++q->id), ft_now_ms()))
+		return;
+	q->looks = q->id;
+	q->moved = false;
 }
 
 static int greet(struct ftqmp *q, const char *path, struct fterr *err)
@@ -301,6 +334,8 @@ void ftqmp_close(struct ftqmp *q)
 	q->buf = NULL;
 	q->have = 0;
 	q->size = 0;
+	q->looks = 0;
+	q->moved = true;
 }
 
 int ftqmp_read_events(struct ftqmp *q, void (*fn)(const char *event, void *arg), void *arg)

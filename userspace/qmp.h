@@ -16,12 +16,16 @@ struct ftqmp {
 	unsigned int id;
 	int64_t until;		/* no command is waited for any longer: ft_now_ms(), 0: as long as it may take */
 	uint64_t reset_ns;	/* when it said last that it reset its guest; CLOCK_BOOTTIME, 0: never */
+	uint64_t stop_ns;	/* ... that it stopped it, if that was so since this was opened */
+	char status[32];	/* what it does, as ftqmp_status() has it; good if ftqmp_known() */
+	unsigned int looks;	/* the ID of ftqmp_look()'s question, until it is answered */
+	bool moved;		/* it may do something else by now */
 	char *buf;
 	size_t have, size;
 };
 
 /* An unconnected one; ftqmp_close() is harmless on it. */
-#define FTQMP_INIT	{ .fd = -1 }
+#define FTQMP_INIT	{ .fd = -1, .moved = true }
 
 /**
  * ftqmp_open() - connect to QEMU's monitor and greet it
@@ -48,6 +52,19 @@ int ftqmp_do(struct ftqmp *q, const char *command, json_t *args, struct fterr *e
  * Return: 0 or -errno with a text
  */
 int ftqmp_status(struct ftqmp *q, char *status, size_t size, struct fterr *err);
+
+/**
+ * ftqmp_look() - ask for that without waiting, if it may be another by now
+ *
+ * The answer is read by whatever reads next: ftqmp_read_events(), or a command.
+ */
+void ftqmp_look(struct ftqmp *q);
+
+/* Is q->status what it does, as far as QEMU has told? */
+static inline bool ftqmp_known(const struct ftqmp *q)
+{
+	return *q->status && !q->moved && !q->looks;
+}
 
 /* Give QEMU a copy of a descriptor, which it knows as @name then. 0 or -errno. */
 int ftqmp_give(struct ftqmp *q, int fd, const char *name, struct fterr *err);

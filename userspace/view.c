@@ -182,6 +182,12 @@ void ftviews_free(struct ftviews *v)
 	memset(v, 0, sizeof(*v));
 }
 
+/* QEMU does not run it. Of a replica that is never to run again that is no news. */
+static bool stands_still(const struct ftview *v)
+{
+	return json_object_get(v->info, "still") && !v->ended && v->r.state != FTKVM_UAPI_STATE_STOPPED;
+}
+
 json_t *ftview_json(const struct ftview *v)
 {
 	json_t *json = ft_replica_json(&v->r), *consoles = json_object_get(v->info, "consoles");
@@ -208,6 +214,8 @@ json_t *ftview_json(const struct ftview *v)
 		json_object_set(json, "arbiter", arbiter);
 	if (again)
 		json_object_set(json, "again", again);
+	if (stands_still(v))
+		json_object_set(json, "still", json_object_get(v->info, "still"));
 	ft_next_step(&v->r, v->ended, text, sizeof(text));
 	json_object_set_new(json, "next_step", json_string(text));
 	return json;
@@ -369,6 +377,45 @@ static void print_again(const struct ftview *v, FILE *to)
 	fputc('\n', to);
 }
 
+/* Its QEMU does not run it: why, and what is to be done about that. */
+static void print_still(const struct ftview *v, FILE *to)
+{
+	static const char resume[] = "if it is to go on: ftctl resume ";
+	static const char reset[] = "it can't go on from there: reset it by QEMU's monitor, or end its QEMU";
+	static const struct {
+		const char *qemu, *by, *words, *next;
+	} all[] = {
+		{ "paused", "ftctl-pause", "ftctl pause", resume },
+		{ "paused", "failed-pairing", "ftd stopped it, as its pairing failed before it began", "start it anew" },
+		{ "paused", "others", "not ftd: somebody has told QEMU to pause it, or QEMU did so at an error", resume },
+		{ "io-error", "others", "QEMU stopped it as a disk failed", resume },
+		{ "guest-panicked", "others", "it has panicked, and QEMU is told to pause it then", reset },
+		{ "shutdown", "others", "it has shut down, and QEMU is told to stay then (-no-shutdown)", reset },
+		{ "watchdog", "others", "its watchdog has expired, and QEMU is told to pause it then", resume },
+		{ "internal-error", "others", "QEMU, or KVM, can't run it on", reset },
+		{ "postmigrate", "others", "somebody has migrated it away", "see that it does not run elsewhere before it goes on" },
+	};
+	json_t *json = json_object_get(v->info, "still");
+	const char *qemu = json_string_value(json_object_get(json, "qemu"));
+	const char *by = json_string_value(json_object_get(json, "by"));
+	uint64_t since = json_integer_value(json_object_get(json, "since_ns")), now = ft_boottime_ns();
+	char age[32];
+	size_t i;
+
+	if (!qemu || !by || !stands_still(v))
+		return;
+	for (i = 0; i < ARRAY_SIZE(all) && (strcmp(all[i].qemu, qemu) || strcmp(all[i].by, by)); i++)
+		;
+	fprintf(to, "    STILL    the guest STANDS STILL, as its QEMU here is \"%s\"", qemu);
+	if (since && since <= now)
+		fprintf(to, " for %s", ft_format_age((now - since) / 1000000, age, sizeof(age)));
+	if (i < ARRAY_SIZE(all))
+		fprintf(to, ": %s; %s%s", all[i].words, all[i].next, all[i].next == resume ? v->r.name : "");
+	else if (!strcmp(by, "operation"))
+		fprintf(to, ": ftd does that, for what it is at; it tries on");
+	fputc('\n', to);
+}
+
 void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 {
 	const char *busy = json_string_value(json_object_get(v->info, "busy"));
@@ -377,6 +424,7 @@ void ftview_print(const struct ftview *v, bool ftd_runs, FILE *to)
 	fprintf(to, "%s: %s\n", v->r.name, v->ended ? "ended" : ft_state_words(v->r.state));
 	if (busy)
 		fprintf(to, "    ftd      is busy with it: %s\n", busy);
+	print_still(v, to);
 	print_why(&v->r, to);
 	print_since(v, to);
 	print_link(&v->r, to);

@@ -185,6 +185,8 @@ def metrics_format(w):
     need(sample(samples, "ftkvm_guest_protected", guest="web") == "1", "protected")
     need(sample(samples, "ftkvm_guest_protected", guest="empty") == "0", "protected")
     need(sample(samples, "ftkvm_module_info", version='1"2', protocol="0") == "1", "versions")
+    need(sample(samples, "ftkvm_guest_still", guest="web") == "0", "it runs")
+    need(sample(samples, "ftkvm_guest_still", guest=r"half\xc3") == "1", "it stands still")
     # what has no statistics has its state only
     need({n for n, labels in samples if ("guest", "empty") in labels} ==
          {"ftkvm_guest_state", "ftkvm_guest_protected", "ftkvm_arbiter_session"}, "of a guest without statistics")

@@ -99,6 +99,9 @@ def console_joined_late(w):
     p.attach()
     p.joined(path)
     need(p.orders.count("stop") == 1 == p.orders.count("cont") and p.runs(), f"the orders: {p.orders}")
+    # that was ftd itself, for a moment
+    need("still" not in p.module.ftd.ask(cmd="info")["guests"][0], "it stands still")
+    need("stands still" not in p.module.ftd.log, "it is told that it stood still")
 
 
 @test

@@ -7,7 +7,7 @@
  * unless it is "vm" that is refused.
  * If there is a file "guests", any guest can be attached, and as long as there is one
  * "slow" the module does not answer what is asked of a guest; "idle": each guest is idle.
- * ".replicas" is what it tells of all of them, as ftctl -j status does.
+ * ".replicas" is what it tells of all of them, or of one of them, as ftctl -j status does.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -91,12 +91,31 @@ int __wrap_ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr
 	return there("guests") ? 0 : __real_ft_guest_problems(q, p, err);
 }
 
+static bool told(const char *name, struct ftreplica *r)
+{
+	struct ftreplica *list = NULL;
+	struct fterr ignored;
+	bool it = false;
+	size_t n = 0, i;
+
+	if (!there(".replicas") || __wrap_ftnl_dump(&list, &n, &ignored))
+		return false;
+	for (i = 0; i < n && !it; i++) {
+		it = !strcmp(list[i].name, name);
+		*r = list[i];
+	}
+	free(list);
+	return it;
+}
+
 int __wrap_ftnl_attach(const char *name, int vm_fd, struct fterr *err)
 {
+	struct ftreplica r;
+
 	if (!there("guests"))
 		return ft_fail(err, -ENOENT, "no guests");
 	ft_log(SD_NOTICE, "module: attach %s pid %d", name, vm_pid[vm_fd]);
-	return there("promoted") ? -EEXIST : 0;
+	return there("promoted") || (told(name, &r) && (pid_t)r.pid == vm_pid[vm_fd]) ? -EEXIST : 0;
 }
 
 /* A replica that was a backup: its process and its state are in a file. */
@@ -123,7 +142,7 @@ int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
 		*r = (struct ftreplica){ .state = FTKVM_UAPI_STATE_IDLE };
 		return 0;
 	}
-	return promoted(r) ? 0 : __real_ftnl_get(name, r, err);
+	return promoted(r) || told(name, r) ? 0 : __real_ftnl_get(name, r, err);
 }
 
 int __wrap_ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err)

@@ -15,10 +15,11 @@ int unit_metrics(void)
 		{ "web", FT_KNOWN }, { "a\"quote\\and\nline", FT_NO_ANSWER }, { "half\303", FT_FORGOTTEN },
 		{ "half\304", FT_DECIDED }, { "empty", FT_UNHEARD },
 	};
+	struct ftmetrics_still stills[] = { { "web", false }, { "half\303", true } };
 	struct ftreplica list[ARRAY_SIZE(names)] = { 0 };
 	struct ftmetrics m = {
 		.module = true, .list = list, .n = ARRAY_SIZE(list), .ftd = true, .arbiter = "etcd",
-		.decides = true, .sessions = sessions, .n_sessions = ARRAY_SIZE(sessions),
+		.stills = stills, .n_stills = ARRAY_SIZE(stills), .decides = true, .sessions = sessions, .n_sessions = ARRAY_SIZE(sessions),
 	};
 	unsigned int i, k;
 

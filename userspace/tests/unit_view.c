@@ -269,12 +269,53 @@ static void again_words(void)
 	ftviews_free(&v);
 }
 
+/* Whether @what is said of a guest whose QEMU says @qemu; NULL: nothing is, by -j neither. */
+static bool still_says(uint32_t state, const char *qemu, const char *by, const char *what)
+{
+	struct ftviews v = { 0 };
+	json_t *json;
+	char *text;
+	bool good;
+
+	replica(&v, "web", state);
+	ftviews_merge(&v, json_pack("{s:[{s:s, s:{s:s, s:s, s:i}}]}", "guests", "name", "web", "still", "qemu", qemu, "by", by,
+				    "since_ns", 0));
+	text = printed(v.list, true);
+	json = ftview_json(v.list);
+	good = what ? strstr(text, what) && json_object_get(json, "still") :
+		      !strstr(text, "STILL") && !json_object_get(json, "still");
+	if (!good)
+		printf("  no \"%s\" in: %s", what ? what : "(nothing)", text);
+	json_decref(json);
+	free(text);
+	ftviews_free(&v);
+	return good;
+}
+
+static void still_words(void)
+{
+	const uint32_t primary = FTKVM_UAPI_STATE_PRIMARY;
+
+	CHECK(still_says(primary, "paused", "others", "STANDS STILL, as its QEMU here is \"paused\": not ftd: somebody"));
+	CHECK(still_says(FTKVM_UAPI_STATE_BACKUP, "paused", "others", "if it is to go on: ftctl resume web\n"));
+	CHECK(still_says(primary, "paused", "ftctl-pause", "\"paused\": ftctl pause; if it is to go on: ftctl resume web\n"));
+	CHECK(still_says(FTKVM_UAPI_STATE_IDLE, "paused", "failed-pairing", "its pairing failed"));
+	CHECK(still_says(primary, "io-error", "others", "as a disk failed; if it is to go on: ftctl resume web\n"));
+	CHECK(still_says(primary, "guest-panicked", "others", "it can't go on from there"));
+	CHECK(still_says(primary, "paused", "operation", "ftd does that"));
+	CHECK(still_says(primary, "finish-migrate", "operation", "ftd does that"));
+	/* one of which nothing is known here, as another QEMU may have it */
+	CHECK(still_says(primary, "colo", "others", "is \"colo\"\n"));
+	CHECK(still_says(FTKVM_UAPI_STATE_STOPPED, "paused", "others", NULL));
+}
+
 const struct unit_test unit_view_tests[] = {
 	{ "order", order },
 	{ "orphan_words", orphan_words },
 	{ "every_trouble_has_a_next_step", every_trouble_has_a_next_step },
 	{ "arbiter_words", arbiter_words },
 	{ "again_words", again_words },
+	{ "still_words", still_words },
 	{ "merge", merge },
 	{ "merge_stale_event", merge_stale_event },
 	{ "replica_there_and_back", replica_there_and_back },
