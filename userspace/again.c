@@ -44,8 +44,24 @@ void again_wanted(struct guest *g)
 void again_dismiss(struct guest *g)
 {
 	g->again = false;
+	g->again_waits = false;
 	g->alone = true;
 	guests_save();
+}
+
+/*
+ * Are so many others at it, or before it in the queue, that it has to wait? Each copies disks and memory, to
+ * one host in the end. Who has waited for longest comes first; one that fails has to get in line again.
+ */
+static bool has_to_wait(const struct guest *g, const struct ftconfig *c)
+{
+	const struct guest *h;
+	unsigned int n = 0;
+
+	for (h = ftd_guests; h; h = h->next)
+		n += op_protects_by_itself(h) || (h != g && h->again_waits && !h->busy && !h->gone && !h->ended &&
+						  h->again_at < g->again_at);
+	return n >= c->guests.at_once;
 }
 
 /* Is that standby one that is not in the list before: the last peer, or one of those before it? */
@@ -121,8 +137,8 @@ json_t *again_json(const struct guest *g)
 
 	if (!g->again)
 		return NULL;
-	json = json_pack("{s:s, s:I, s:i}", "host", next_host(g, ftd_config()), "in_ms",
-			 (json_int_t)(left > 0 ? left : 0), "tries", (int)g->again_tries);
+	json = json_pack("{s:s, s:I, s:i, s:b}", "host", next_host(g, ftd_config()), "in_ms",
+			 (json_int_t)(left > 0 ? left : 0), "tries", (int)g->again_tries, "waits", g->again_waits);
 	why = json_string(g->again_why);
 	json_object_set_new(json, "error", why ? why : json_string("(not UTF-8)"));
 	return json;
@@ -156,6 +172,16 @@ static bool lost_peer(const struct guest *g, const struct ftreplica *r)
 	}
 }
 
+/* May it be tried now? */
+static bool is_due(const struct guest *g, const struct ftreplica *r)
+{
+	/* the arbiter is told of the last pairing's end first */
+	if (!g->again || g->busy || g->ended || !g->attached || *g->session || ft_now_ms() < g->again_at)
+		return false;
+	/* it may be on its way there */
+	return r->state == FTKVM_UAPI_STATE_SOLO || r->state == FTKVM_UAPI_STATE_IDLE;
+}
+
 static void look_at(struct guest *g, const struct ftreplica *r)
 {
 	const struct ftconfig *c = ftd_config();
@@ -169,14 +195,14 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
 		again_wanted(g);
 	}
-	/* the arbiter is told of the last pairing's end first */
-	if (!g->again || g->busy || g->ended || !g->attached || *g->session || ft_now_ms() < g->again_at)
-		return;
-	/* it may be on its way there */
-	if (r->state != FTKVM_UAPI_STATE_SOLO && r->state != FTKVM_UAPI_STATE_IDLE)
+	g->again_waits = is_due(g, r);
+	if (!g->again_waits)
 		return;
 	if (!*g->again_peer)
 		snprintf(g->again_peer, sizeof(g->again_peer), "%s", r->peer);
+	g->again_waits = has_to_wait(g, c);
+	if (g->again_waits)
+		return;
 	g->again_turn = turn_of(g, c);
 	if (protect_again(g, next_host(g, c), r->on_loss, &err))
 		again_failed(g, err.text, false);

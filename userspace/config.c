@@ -15,6 +15,7 @@
 #define LEASE_S		86400
 #define HOOK_S		30
 #define STANDBY_S	30
+#define AT_ONCE		2
 
 /* --- keys ------------------------------------------------------------------ */
 
@@ -54,6 +55,7 @@ static const struct key keys[] = {
 	{ "guests", "protect-again", config_put_yes_no, AT(guests.protect_again) },
 	{ "guests", "standby", config_put_standby, 0, 0, 0 },
 	{ "guests", "standby-after-s", config_put_number, AT(guests.standby_after_s), .min = 0, .max = 86400 },
+	{ "guests", "protect-again-at-once", config_put_number, AT(guests.at_once), .min = 1, .max = 1000 },
 	{ "ftd", "control", config_put_path, AT(control) },
 	{ "ftd", "listen", config_put_listen, AT(listen) },
 	{ "ftd", "state", config_put_path, AT(state) },
@@ -347,6 +349,7 @@ int ftconfig_read(const char *path, struct ftconfig **config,
 	r.c->arbiter.lease_s = LEASE_S;
 	r.c->fence.timeout_s = HOOK_S;
 	r.c->guests.standby_after_s = STANDBY_S;
+	r.c->guests.at_once = AT_ONCE;
 
 	file = fopen(r.c->file, "re");
 	if (file) {

@@ -41,7 +41,7 @@ enum ftlink_security {
  * @fence: [fence]; @hook is NULL if there is none; @shared_unfenced: a backup whose disks both hosts
  *	share goes live by itself without one
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby,
- *	@standby_after_s: again.h
+ *	@standby_after_s, @at_once: again.h
  * @metrics: [metrics]; @listen is NULL where none are served
  * @devices: a list of all [device NAME], each as device_config() has it; the main loop's
  * @link: [link]; what belongs to another security is NULL, and so is what was not said;
@@ -72,7 +72,7 @@ struct ftconfig {
 		bool start, protect_again;
 		char **standby;
 		size_t n_standby;
-		unsigned int standby_after_s;
+		unsigned int standby_after_s, at_once;
 	} guests;
 	struct {
 		char *listen;

@@ -59,6 +59,7 @@ struct op;
  * @again: it is to be protected again; @again_tries times that did not work, and at
  *	@again_at (ft_now_ms()) it is tried next, first with @again_peer; @again_turn: which host's
  *	turn it is; @again_since: it is wanted; @again_good: when it last worked;
+ *	@again_waits: for others, of which there are enough just now;
  *	@again_why: why the last try failed, @again_said: hashes of what was logged of that, by turns
  * @going: it is to go on here, by a switchover; saved: where its ftd was killed meanwhile the next one sees to
  *	that, until @going_until where it is a backup still
@@ -96,7 +97,7 @@ struct guest {
 	struct ftprogress progress;
 	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
-	bool again, alone, fresh, going;
+	bool again, again_waits, alone, fresh, going;
 	int64_t going_until;
 	unsigned int again_tries, again_turn;
 	int64_t again_at, again_since, again_good;

@@ -372,6 +372,8 @@ static void print_again(const struct ftview *v, FILE *to)
 	fprintf(to, "    again    ftd is to protect it by host %s", host);
 	if (ms)
 		fprintf(to, ", in %s", ft_format_age(ms, text, sizeof(text)));
+	else if (json_is_true(json_object_get(json, "waits")))
+		fprintf(to, ", when others are done (protect-again-at-once)");
 	if (error && *error)
 		fprintf(to, "; the last try failed: %s", error);
 	fputc('\n', to);

@@ -49,7 +49,7 @@ static int show(const struct ftconfig *c)
 
 	for (i = 0; i < c->arbiter.n_endpoints; i++)
 		json_array_append_new(endpoints, json_string(c->arbiter.endpoints[i]));
-	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si sb} s{sb sb so si} s{ss*} s{si ss*} sO}",
+	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si sb} s{sb sb so si si} s{ss*} s{si ss*} sO}",
 			       "ftd", "control", c->control, "listen", c->listen, "state", c->state,
 			       "arbiter", "type", c->arbiter.type, "path", c->arbiter.path, "endpoints", endpoints,
 			       "ca", c->arbiter.ca, "cert", c->arbiter.cert, "key", c->arbiter.key,
@@ -60,6 +60,7 @@ static int show(const struct ftconfig *c)
 			       "shared-unfenced", c->fence.shared_unfenced,
 			       "guests", "start", c->guests.start, "protect-again", c->guests.protect_again,
 			       "standby", standby, "standby-after-s", c->guests.standby_after_s,
+			       "protect-again-at-once", c->guests.at_once,
 			       "metrics", "listen", c->metrics.listen,
 			       "link", "timeout-ms", c->link.timeout_ms, "second", c->link.second,
 			       "devices", c->devices));

@@ -22,7 +22,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
     return w.path(name)
 
 
-DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30, "shared-unfenced": False}, "guests": {"start": False, "protect-again": False, "standby": [], "standby-after-s": 30},
+DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30, "shared-unfenced": False}, "guests": {"start": False, "protect-again": False, "standby": [], "standby-after-s": 30, "protect-again-at-once": 2},
             "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
 DEVICE = {"guest": "web", "readonly": False, "discard": False, "shared": False, "configured": True}
 
@@ -49,8 +49,8 @@ def configuration_taken(w):
             ("[metrics]\nlisten = unix:/run/m.sock", {"metrics": {"listen": "unix:/run/m.sock"}}),
             ("[arbiter]\ntype = manual\npath = /for/later\nwhen-unreachable = freeze",
              {"arbiter": {"path": "/for/later"}}),
-            ("[guests]\nstart = yes\nprotect-again = no\nstandby = b, [::1]:70 ,c:7\nstandby-after-s = 0",
-             {"guests": {"start": True, "standby": ["b", "[::1]:70", "c:7"], "standby-after-s": 0}}),
+            ("[guests]\nstart = yes\nprotect-again = no\nstandby = b, [::1]:70 ,c:7\nstandby-after-s = 0\nprotect-again-at-once = 1000",
+             {"guests": {"start": True, "standby": ["b", "[::1]:70", "c:7"], "standby-after-s": 0, "protect-again-at-once": 1000}}),
             ("[link]\ntimeout-ms = 200\n[arbiter]\ntimeout-ms = 300",
              {"link": {"timeout-ms": 200}, "arbiter": {"timeout-ms": 300}}),
             ("[link]\nsecond = [::1]:70", {"link": {"timeout-ms": 0, "second": "[::1]:70"}}),
@@ -140,6 +140,7 @@ def configuration_refused(w):
             ("[guests]\nstart = maybe", 2, "start = maybe is no choice; say yes or no"),
             ("[guests]\nstandby = a,,b", 2, '"" is no host; say'),
             ("[guests]\nstandby = :70", 2, "is no host; say"),
+            ("[guests]\nprotect-again-at-once = 0", 2, "give a number from 1 to 1000"),
             ("[guests]\nstandby-after-s = 86401", 2, "give a number from 0 to 86400"),
             ("[fence]\nhook = sh", 2, "not an absolute path"),
             (f"[fence]\nhook = {w.dir}", 2, "is no file"),

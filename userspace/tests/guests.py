@@ -163,3 +163,61 @@ def guest_that_is_slow_to_say(w):
         monitor.status = "paused"
     still(guests, "paused", "others")
     need(monitor.orders.count("query-status") < 20, f"it is asked at each event: {len(monitor.orders)}")
+
+
+# --- protected again ----------------------------------------------------------------
+
+class Peer:
+    """The other host's ftd: takes connections, and says nothing until it is told to hang up."""
+
+    def __init__(self):
+        self.open, self.names, self.most = {}, [], 0
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.sock.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            client, _ = self.sock.accept()
+            with client.makefile("rb") as file:
+                line = json.loads(file.readline())
+            self.names.append(line["guest"])
+            self.open[line["guest"]] = client
+            self.most = max(self.most, len(self.open))
+
+    def refuse(self, name):
+        with self.open.pop(name) as client:
+            client.sendall(b'{"error": "not today"}\n')
+
+
+@test
+def protected_again_so_many_at_once(w):
+    """The others wait, and say so; whoever failed gets in line behind them."""
+    names, peer = [f"g{i}" for i in range(6)], Peer()
+    with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
+        file.write("[link]\nsecurity = plain\n[guests]\nprotect-again = yes\nprotect-again-at-once = 2\n")
+    guests = Guests(w, "--config", w.path("ftd.conf"))
+    for name in names:
+        guests.attach(name, Monitor(w, name + ".qmp").path)
+    replicas(guests.dir, *({"name": name, "state": "solo", "reason": "peer-silent", "peer": peer.address} for name in names))
+
+    def waiting():
+        return [g["name"] for g in guests.ftd.ask(cmd="info")["guests"] if g.get("again", {}).get("waits")]
+    wait_for(lambda: len(waiting()) == 4, "four wait")
+    need_match(r"again    ftd is to protect it by host 127\S+, when others are done", guests.status(waiting()[0])[0])
+    wait_for(lambda: len(peer.names) == 2, "two are tried")
+    while len(set(peer.names)) < len(names):
+        seen = len(peer.names)
+        peer.refuse(next(iter(peer.open)))
+        wait_for(lambda: len(peer.names) > seen, "the next one is tried")
+    need(len(peer.names) == len(names), f"some were tried again before others had their turn: {peer.names}")
+    need(peer.most == 2, f"{peer.most} were tried at once")
+    # who is called off is in nobody's way
+    guests.ftctl("unpair", next(name for name in names if name not in peer.open))
+    for _ in range(len(names)):
+        seen = len(peer.names)
+        peer.refuse(next(iter(peer.open)))
+        wait_for(lambda: len(peer.names) > seen, "the next one is tried")
+    need(peer.most == 2, f"{peer.most} were tried at once")
+    for name in list(peer.open):
+        peer.refuse(name)

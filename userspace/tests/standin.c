@@ -5,7 +5,7 @@
  * "refuse" there names the command that is refused, "busy" makes DEV_DEL so.
  * The linker puts these in the place of nl_dev.c's, and a QEMU under TCG has a VM,
  * unless it is "vm" that is refused.
- * If there is a file "guests", any guest can be attached, and as long as there is one
+ * If there is a file "guests", any guest can be attached and paired, and as long as there is one
  * "slow" the module does not answer what is asked of a guest; "idle": each guest is idle.
  * ".replicas" is what it tells of all of them, or of one of them, as ftctl -j status does.
  */
@@ -34,6 +34,12 @@ int __wrap_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
 int __real_ftnl_get(const char *name, struct ftreplica *r, struct fterr *err);
 int __wrap_ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err);
 int __real_ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err);
+int __wrap_ftnl_pair(const char *name, uint32_t role, int fd, const char *peer, const char *peer_name,
+		     const struct ftsettings *set, struct fterr *err);
+int __real_ftnl_pair(const char *name, uint32_t role, int fd, const char *peer, const char *peer_name,
+		     const struct ftsettings *set, struct fterr *err);
+int __wrap_ftnl_unpair(const char *name, struct fterr *err);
+int __real_ftnl_unpair(const char *name, struct fterr *err);
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err);
 int __wrap_ftnl_dev_del(const char *name, struct fterr *err);
 int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_queue *q,
@@ -160,6 +166,30 @@ int __wrap_ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err)
 	json_array_foreach(json, i, one)
 		*n += ft_replica_from_json(one, *list + *n);
 	json_decref(json);
+	return 0;
+}
+
+int __wrap_ftnl_pair(const char *name, uint32_t role, int fd, const char *peer, const char *peer_name,
+		     const struct ftsettings *set, struct fterr *err)
+{
+	if (!there("guests"))
+		return __real_ftnl_pair(name, role, fd, peer, peer_name, set, err);
+	if (refuse("pair", err))
+		return err->code;
+	ft_log(SD_NOTICE, "module: pair %s role %u peer %s name \"%s\" on-loss %u%s", name, role, peer, peer_name,
+	       set->on_loss, set->token ? " second" : "");
+	return 0;
+}
+
+int __wrap_ftnl_unpair(const char *name, struct fterr *err)
+{
+	struct ftreplica r;
+
+	if (!there("guests"))
+		return __real_ftnl_unpair(name, err);
+	if (told(name, &r) && (r.state == FTKVM_UAPI_STATE_IDLE || r.state == FTKVM_UAPI_STATE_SOLO))
+		return ft_fail(err, -EINVAL, "guest %s is not paired", name);
+	ft_log(SD_NOTICE, "module: unpair %s", name);
 	return 0;
 }
 

@@ -266,6 +266,8 @@ static void again_words(void)
 	json_object_set_new(again, "in_ms", json_integer(0));
 	json_object_set_new(again, "error", json_string(""));
 	CHECK(prints(v.list, true, "by host hostc\n"));
+	json_object_set_new(again, "waits", json_true());
+	CHECK(prints(v.list, true, "by host hostc, when others are done (protect-again-at-once)\n"));
 	ftviews_free(&v);
 }
 
