@@ -28,6 +28,8 @@ json_t *pair_request(const struct op *op)
 	if (*op->peer_name)
 		json_object_set_new(json, "pair", json_string(op->name));
 	json_object_set_new(json, "port", json_integer(peer_port()));
+	if (!strcmp(op->second, SECOND_NONE))
+		json_object_set_new(json, "one_path", json_true());
 	failover_tell(op->session, json);
 	return json;
 }
@@ -384,8 +386,8 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 	if (ret)
 		return ret;
 	op->guest->leads = false;
-	/* it is heard of when the primary calls by it */
-	know_peer(op, "");
+	/* it is heard of when the primary calls by it; but that there is to be none holds here, too, where this one is the primary */
+	know_peer(op, json_is_true(json_object_get(request, "one_path")) ? SECOND_NONE : "");
 	failover_set(op->guest, session);
 	return 0;
 }

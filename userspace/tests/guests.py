@@ -56,6 +56,12 @@ class Guests(Devices):
         return self.ftctl("status", name)[1], json.loads(self.ftctl("-j", "status", name)[1])[0]
 
 
+def configured(w, text):
+    with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
+        file.write(text)
+    return Guests(w, "--config", w.path("ftd.conf"))
+
+
 # --- one that stands still ----------------------------------------------------------
 
 def still(guests, *what):
@@ -69,9 +75,7 @@ def still(guests, *what):
 @test
 def guest_that_its_qemu_paused(w):
     """By whoever it is: status, -j, the journal and the metrics say so, until it goes on."""
-    with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
-        file.write(f"[metrics]\nlisten = unix:{w.path('metrics')}\n")
-    guests = Guests(w, "--config", w.path("ftd.conf"))
+    guests = configured(w, f"[metrics]\nlisten = unix:{w.path('metrics')}\n")
     replicas(guests.dir, {})
     monitor, other = w.qemu("-no-reboot", "-no-shutdown", monitors=2)
     guests.attach("web", monitor)
@@ -171,7 +175,7 @@ class Peer:
     """The other host's ftd: takes connections, and says nothing until it is told to hang up."""
 
     def __init__(self):
-        self.open, self.names, self.most = {}, [], 0
+        self.open, self.lines, self.names, self.most = {}, [], [], 0
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.sock.getsockname()[1]}"
         threading.Thread(target=self.serve, daemon=True).start()
@@ -181,6 +185,7 @@ class Peer:
             client, _ = self.sock.accept()
             with client.makefile("rb") as file:
                 line = json.loads(file.readline())
+            self.lines.append(line)
             self.names.append(line["guest"])
             self.open[line["guest"]] = client
             self.most = max(self.most, len(self.open))
@@ -194,9 +199,7 @@ class Peer:
 def protected_again_so_many_at_once(w):
     """The others wait, and say so; whoever failed gets in line behind them."""
     names, peer = [f"g{i}" for i in range(6)], Peer()
-    with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
-        file.write("[link]\nsecurity = plain\n[guests]\nprotect-again = yes\nprotect-again-at-once = 2\n")
-    guests = Guests(w, "--config", w.path("ftd.conf"))
+    guests = configured(w, "[guests]\nprotect-again = yes\nprotect-again-at-once = 2\n")
     for name in names:
         guests.attach(name, Monitor(w, name + ".qmp").path)
     replicas(guests.dir, *({"name": name, "state": "solo", "reason": "peer-silent", "peer": peer.address} for name in names))
@@ -221,3 +224,41 @@ def protected_again_so_many_at_once(w):
     need(peer.most == 2, f"{peer.most} were tried at once")
     for name in list(peer.open):
         peer.refuse(name)
+
+
+SECOND = "[guests]\nprotect-again = yes\n[link]\nsecond = 127.0.0.1:1\n"
+
+
+def alone_after(guests, name, peer):
+    """It is the backup of a guest that goes live; what its ftd asks the other host, to be protected again."""
+    replicas(guests.dir, {"name": name, "role": "backup", "state": "solo", "reason": "peer-closed", "peer": peer.address})
+    wait_for(lambda: name in peer.names, "it is to be protected again")
+    peer.refuse(name)
+    return peer.lines[-1]
+
+
+@test
+def no_second_path_whoever_is_primary(w):
+    """--second none: the peer is told, and where it is the primary one day it wants none either."""
+    peer, guests = Peer(), configured(w, SECOND)
+    for name, second in (("none", ("--second", "none")), ("default", ())):
+        monitor = Monitor(w, name + ".qmp", "prelaunch")
+        guests.attach(name, monitor.path)
+        replicas(guests.dir, {"name": name, "state": "idle", "role": "none"})
+        asked = threading.Thread(target=lambda n=name, s=second: w.ftctl("pair", n, "--peer", peer.address, *s, check=1,
+                                                                          control=guests.ftd.control))
+        asked.start()
+        wait_for(lambda n=name: n in peer.open, "the peer is asked")
+        peer.refuse(name)
+        asked.join()
+        told = peer.lines[-1]
+        need(("token" in told) == (not second) and told.get("one_path", False) == bool(second), f"the peer is told {told}")
+        # and now as if it had come from there
+        told.pop("token", None)
+        need(b'"ok"' in guests.ftd.peer(json.dumps(told).encode() + b"\n"), "refused")
+        wait_for(lambda n=name: f"module: pair {n} role 2" in guests.ftd.log, "it is paired")
+        wait_for(lambda n=name: "busy" not in guests.info(n), "... and done")
+        peer.names.clear()
+        monitor.status = "running"
+        asks = alone_after(guests, name, peer)
+        need(("token" in asks) == (not second) and asks.get("one_path", False) == bool(second), f"the next peer is asked {asks}")
