@@ -66,6 +66,8 @@ struct op;
  * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @was: what it had of its last peer, if @tries: it is to have another one, which may come to nothing; saved
+ * @left: the peer of a try that failed when the modules had been told of it, and what it calls the guest: a stopped
+ *	replica may be there, whatever @was is; saved
  * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran: where that fails it must not run after all
  * @heard: what the arbiter said last
@@ -107,6 +109,9 @@ struct guest {
 	struct {
 		char peer_guest[FTKVM_NAME_MAX + 1], second[256];
 	} was;
+	struct {
+		char peer[256], guest[FTKVM_NAME_MAX + 1];
+	} left;
 	bool tries;
 	bool second_calls, second_seen, deferred;
 	unsigned int second_tries;

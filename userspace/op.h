@@ -198,8 +198,8 @@ void pair_session_settle(struct op *op);
 /* Join all consoles to the world; mute them. 0 or -errno. */
 int pair_open_all(struct guest *g, struct fterr *err);
 int pair_mute_all(struct guest *g, struct fterr *err);
-/* Of a try that came to nothing the guest keeps nothing: saved. */
-void pair_forget(struct guest *g);
+/* The main loop's: of a try that came to nothing the guest keeps nothing, but where it may have left something: saved. */
+void pair_forget(struct op *op);
 /* Where the peer's ftd listens: for the operator, and for promoting. */
 void pair_peer_name(struct op *op, const char *from, json_t *request);
 /* What the peer is asked to pair: the line's beginning, a new reference. */

@@ -180,8 +180,15 @@ static void know_peer(struct op *op, const char *second)
 	strcpy(g->second, second);
 }
 
-void pair_forget(struct guest *g)
+void pair_forget(struct op *op)
 {
+	struct guest *g = op->guest;
+
+	/* else it was noted when that try ended */
+	if (op->told && g->tries) {
+		strcpy(g->left.peer, op->peer);
+		strcpy(g->left.guest, g->peer_guest);
+	}
 	if (g->tries) {
 		strcpy(g->peer_guest, g->was.peer_guest);
 		strcpy(g->second, g->was.second);
@@ -195,9 +202,10 @@ void pair_session_settle(struct op *op)
 	if (!op->guest || op->guest->gone)
 		return;
 	if (op->ret && !op->paired) {
-		pair_forget(op->guest);
+		pair_forget(op);
 	} else {
 		op->guest->tries = false;
+		*op->guest->left.peer = '\0';
 		guests_save();
 	}
 	/* the session was for a pairing that was not even begun, and another one is there */

@@ -544,6 +544,8 @@ static void mend_source_work(struct op *op)
 			r.state != FTKVM_UAPI_STATE_ARMED))
 		return;
 	p.armed = r.state == FTKVM_UAPI_STATE_ARMED;
+	op->told = p.armed;
+	strcpy(op->peer, r.peer);
 	if (run_on(op, &p))
 		ft_log(SD_NOTICE, "guest %s was to be protected when ftd ended: it runs on, unprotected", op->name);
 	else
@@ -575,10 +577,11 @@ static void mend_settle(struct op *op)
 	op->guest->moving = FT_STAYS;
 	if (op->next) {
 		op->guest->tries = false;
+		*op->guest->left.peer = '\0';
 		again_succeeded(op->guest);
 		guests_save();
 	} else {
-		pair_forget(op->guest);
+		pair_forget(op);
 	}
 	failover_happened(op->guest);
 	if (op->next)

@@ -53,7 +53,7 @@ static void unprotect_work(struct op *op)
 		return;
 	}
 	strcpy(op->peer, r.peer);
-	strcpy(op->peer_name, op->guest->peer_guest);
+	strcpy(op->peer_name, !strcmp(r.peer, op->guest->left.peer) ? op->guest->left.guest : op->guest->peer_guest);
 	/* one that has lost its peer is alone already, and is not to be protected again; or it never came to be paired */
 	if (r.state != FTKVM_UAPI_STATE_SOLO && (r.state != FTKVM_UAPI_STATE_IDLE || !*r.peer))
 		unpair_work(op);

@@ -15,6 +15,7 @@ class Monitor:
 
     def __init__(self, w, name, status="running"):
         self.status, self.orders, self.client, self.lock = status, [], None, threading.Lock()
+        self.migration = "none"
         self.path = w.server(name, self.talk)
 
     def says(self, status, event):
@@ -26,12 +27,22 @@ class Monitor:
         client.sendall(b'{"QMP": {"version": {}}}\n')
         client.settimeout(None)
         self.client = client
-        with client.makefile("rb") as orders:
-            for line in orders:
-                order = json.loads(line)
+        text = ""
+        while more := client.recv(65536):
+            # an order that has a descriptor with it ends without a newline
+            text = (text + more.decode()).lstrip()
+            while text:
+                try:
+                    order, end = json.JSONDecoder().raw_decode(text)
+                except ValueError:
+                    break
+                text = text[end:].lstrip()
                 with self.lock:
                     self.orders.append(order["execute"])
-                    value = {"status": self.status} if order["execute"] == "query-status" else {}
+                    self.migration = {"migrate": "pre-switchover", "migrate_cancel": "cancelled"}.get(order["execute"],
+                                                                                                      self.migration)
+                    value = {"query-status": {"status": self.status}, "query-migrate": {"status": self.migration}}.get(
+                        order["execute"], {})
                     client.sendall(json.dumps({"id": order["id"], "return": value}).encode() + b"\n")
 
 
@@ -262,3 +273,64 @@ def no_second_path_whoever_is_primary(w):
         monitor.status = "running"
         asks = alone_after(guests, name, peer)
         need(("token" in asks) == (not second) and asks.get("one_path", False) == bool(second), f"the next peer is asked {asks}")
+
+
+class Taker(Peer):
+    """One that takes a guest in, until the modules are paired; and says that what is left of it is gone."""
+
+    def __init__(self):
+        self.over = []
+        super().__init__()
+
+    def serve(self):
+        while True:
+            client, _ = self.sock.accept()
+            threading.Thread(target=self.talk, args=(client,), daemon=True).start()
+
+    def talk(self, client):
+        def say(**line):
+            client.sendall(json.dumps(line).encode() + b"\n")
+        with client, client.makefile("rb") as file:
+            line = json.loads(file.readline())
+            if line.get("over"):
+                self.over.append(line["guest"])
+                say(ok=True)
+            elif line.get("live"):
+                self.names.append(line["guest"])
+                say(ok=True, have=True, version=line["version"])
+                file.readline()
+                say(ok=True, stream="x" * 36)
+                file.readline()		# "arm"
+                say(ok=True)
+            file.read()
+
+
+@test
+def unprotect_after_a_try_that_failed(w):
+    """Its stopped replica is asked for by the name that it has there; that of another host by its own."""
+    peer, guests = Taker(), Guests(w)
+    guests.attach("web", Monitor(w, "web.qmp").path)
+    # as one that was never paired
+    replicas(guests.dir, {"state": "idle", "role": "none", "pid": guests.info()["pid"]})
+    guests.module("refuse", "pair")
+    need_match("the module refuses: pair", guests.ftctl("protect", "web", "--peer", peer.address, "--peer-name", "there",
+                                                        check=1)[2])
+    need(peer.names == ["there"], f"it was asked for {peer.names}")
+    # the real one knows its peer from then on
+    replicas(guests.dir, {"state": "idle", "role": "none", "pid": guests.info()["pid"], "peer": peer.address})
+    guests.ftctl("unprotect", "web")
+    need(peer.over == ["there"], f"it was asked to clear {peer.over}")
+    guests.ftd.process.kill()
+    guests.ftd.process.wait()
+    guests.start()
+    wait_for(lambda: (guests.info() or {}).get("monitor"), "the next one has it")
+    guests.ftctl("unprotect", "web")
+    need(peer.over == ["there"] * 2, f"the next one asks it to clear {peer.over}")
+    # one that failed before the modules heard of it has changed nothing
+    guests.module("refuse", "x")
+    need_match("cannot reach", guests.ftctl("protect", "web", "--peer", "127.0.0.1:1", "--peer-name", "other", check=1)[2])
+    guests.ftctl("unprotect", "web")
+    other = Taker()
+    replicas(guests.dir, {"state": "solo", "role": "primary", "pid": guests.info()["pid"], "peer": other.address})
+    guests.ftctl("unprotect", "web")
+    need(peer.over == ["there"] * 3 and other.over == ["web"], f"they were asked to clear {peer.over} and {other.over}")
