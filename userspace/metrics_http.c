@@ -2,12 +2,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include "failover.h"
@@ -186,31 +184,15 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 
 static int listen_tcp(const char *where, struct fterr *err)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list, *ai;
-	int fd = -1, ret, on = 1;
 	char host[256], port[8];
+	struct fterr cause;
+	int fd;
 
 	if (ft_split_host(where, host, sizeof(host), port, sizeof(port), ""))
 		return ft_fail(err, -EINVAL, "\"%.100s\" is no ADDR:PORT to serve metrics at", where);
-	ret = getaddrinfo(*host ? host : NULL, port, &hints, &list);
-	if (ret)
-		return ft_fail(err, -EINVAL, "cannot serve metrics at %s: %s", where, gai_strerror(ret));
-	for (ai = list, ret = -EADDRNOTAVAIL; ai; ai = ai->ai_next) {
-		fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
-		if (fd < 0) {
-			ret = -errno;
-			continue;
-		}
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (!bind(fd, ai->ai_addr, ai->ai_addrlen) && !listen(fd, CONNECTIONS))
-			break;
-		ret = -errno;
-		close(fd);
-		fd = -1;
-	}
-	freeaddrinfo(list);
-	return fd >= 0 ? fd : ft_fail(err, ret, "cannot serve metrics at %s: %s; correct [metrics] listen in the "
-				      "configuration, or end what listens there", where, strerror(-ret));
+	fd = ft_tcp_listen(host, port, CONNECTIONS, &cause);
+	return fd >= 0 ? fd : ft_fail(err, fd, "cannot serve metrics at %s: %s; correct [metrics] listen in the "
+				      "configuration, or end what listens there", where, cause.text);
 }
 
 int metrics_listen(const char *where, struct fterr *err)

@@ -256,49 +256,15 @@ static int add_listener(struct fterr *err)
 
 int peer_listen(const char *where, struct fterr *err)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list, *ai;
 	struct sockaddr_storage addr;
 	socklen_t len = sizeof(addr);
 	char host[256], port[8];
-	int ret, on = 1, off = 0;
 
 	if (ft_split_host(where, host, sizeof(host), port, sizeof(port), FT_PEER_PORT))
 		return ft_fail(err, -EINVAL, "\"%.100s\" is no ADDR:PORT to listen on", where);
-	if (!*host)
-		hints.ai_family = AF_INET6;	/* takes IPv4 too */
-	ret = getaddrinfo(*host ? host : NULL, port, &hints, &list);
-	if (ret && !*host) {
-		hints.ai_family = AF_INET;
-		ret = getaddrinfo(NULL, port, &hints, &list);
-	}
-	if (ret)
-		return ft_fail(err, -EINVAL, "cannot listen on %s ([ftd] listen): %s", where, gai_strerror(ret));
-again:
-	for (ai = list, ret = -EADDRNOTAVAIL; ai; ai = ai->ai_next) {
-		listen_fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-				   ai->ai_protocol);
-		if (listen_fd < 0) {
-			ret = -errno;
-			continue;
-		}
-		setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (ai->ai_family == AF_INET6)
-			setsockopt(listen_fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-		if (!bind(listen_fd, ai->ai_addr, ai->ai_addrlen) && !listen(listen_fd, PEERS_MAX))
-			break;
-		ret = -errno;
-		close(listen_fd);
-		listen_fd = -1;
-	}
-	freeaddrinfo(list);
-	if (listen_fd < 0 && !*host && hints.ai_family == AF_INET6) {
-		/* a kernel without IPv6 */
-		hints.ai_family = AF_INET;
-		if (!getaddrinfo(NULL, port, &hints, &list))
-			goto again;
-	}
+	listen_fd = ft_tcp_listen(host, port, PEERS_MAX, err);
 	if (listen_fd < 0)
-		return ft_fail(err, ret, "cannot listen on %s ([ftd] listen): %s", where, strerror(-ret));
+		return ft_fail_prefix(err, "cannot listen on %s ([ftd] listen): ", where);
 	if (!getsockname(listen_fd, (struct sockaddr *)&addr, &len))
 		listen_port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port :
 				    ((struct sockaddr_in *)&addr)->sin_port);

@@ -3,6 +3,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -346,6 +348,48 @@ int ft_split_host(const char *text, char *host, size_t host_size,
 	if (!isdigit((unsigned char)*port) || !ft_parse_u64(port, 0, 65535, &number))
 		return -EINVAL;
 	return 0;
+}
+
+/* One address. The socket, or -errno. */
+static int listen_at(const struct addrinfo *ai, int backlog)
+{
+	int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
+	int on = 1, off = 0, ret;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* that for all addresses takes IPv4 too */
+	if (ai->ai_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (!bind(fd, ai->ai_addr, ai->ai_addrlen) && !listen(fd, backlog))
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* The first that can be had of all that @host may be. */
+static int listen_family(const char *host, const char *port, int family, int backlog, struct fterr *err)
+{
+	struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	struct addrinfo *list, *ai;
+	int ret = getaddrinfo(*host ? host : NULL, port, &hints, &list);
+
+	if (ret)
+		return ft_fail(err, -EINVAL, "%s", gai_strerror(ret));
+	for (ai = list, ret = -EADDRNOTAVAIL; ai && ret < 0; ai = ai->ai_next)
+		ret = listen_at(ai, backlog);
+	freeaddrinfo(list);
+	return ret < 0 ? ft_fail(err, ret, "%s", strerror(-ret)) : ret;
+}
+
+int ft_tcp_listen(const char *host, const char *port, int backlog, struct fterr *err)
+{
+	int ret = listen_family(host, port, *host ? AF_UNSPEC : AF_INET6, backlog, err);
+
+	/* or a kernel without IPv6 */
+	return ret < 0 && !*host ? listen_family(host, port, AF_INET, backlog, err) : ret;
 }
 
 int ft_uuid(char *uuid, struct fterr *err)

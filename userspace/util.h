@@ -96,6 +96,14 @@ int ft_unix_listen(const char *path, int backlog, struct fterr *err);
  */
 int ft_unix_give(int fd, uid_t uid, struct fterr *err);
 
+/**
+ * ft_tcp_listen() - listen at a TCP port
+ * @host: an address, IPv4 or IPv6, or a name; "": all addresses of both kinds
+ * @port: its number
+ * Return: the socket, non-blocking, or -errno with the cause as text, for the caller to say of what
+ */
+int ft_tcp_listen(const char *host, const char *port, int backlog, struct fterr *err);
+
 /* A guest's name: letters, digits, '-', '_', '.', not more than FTKVM_NAME_MAX. */
 bool ft_name_ok(const char *name);
 

@@ -294,6 +294,23 @@ def metrics_are_served(w):
 
 
 @test
+def metrics_by_ipv6(w):
+    """At an address of either kind, and at all of both."""
+    replicas(standin(w), {})
+    for where, hosts in (("[::1]", ["[::1]"]), ("", ["[::1]", "127.0.0.1"]), ("[::]", ["[::1]", "127.0.0.1"])):
+        port = free_port()
+        ftd = metrics_ftd(w, f"{where}:{port}")
+        for host in hosts:
+            with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=60) as answer:
+                parse(answer.read().decode())
+        if where == "[::1]":
+            with socket.socket() as sock:
+                need(sock.connect_ex(("127.0.0.1", port)), "one of its addresses is another one")
+        ftd.process.terminate()
+        ftd.process.wait(60)
+
+
+@test
 def metrics_at_a_unix_socket(w):
     replicas(standin(w), {})
     path = w.path("metrics.sock")
