@@ -182,6 +182,17 @@ static bool is_due(const struct guest *g, const struct ftreplica *r)
 	return r->state == FTKVM_UAPI_STATE_SOLO || r->state == FTKVM_UAPI_STATE_IDLE;
 }
 
+/*
+ * What is it to do when its next peer is lost? An operator's word, 0 where there is none: what came with an
+ * arbiter, or is the module's default, is none. ftctl set tells the module, and not ftd.
+ */
+static uint32_t loss_said(const struct guest *g, const struct ftreplica *r)
+{
+	if (g->loss_said)
+		return r->on_loss;
+	return r->on_loss == (g->loss_lent ? FTKVM_UAPI_LOSS_HOLD : FTKVM_UAPI_LOSS_SOLO) ? 0 : r->on_loss;
+}
+
 static void look_at(struct guest *g, const struct ftreplica *r)
 {
 	const struct ftconfig *c = ftd_config();
@@ -204,7 +215,7 @@ static void look_at(struct guest *g, const struct ftreplica *r)
 	if (g->again_waits)
 		return;
 	g->again_turn = turn_of(g, c);
-	if (protect_again(g, next_host(g, c), r->on_loss, &err))
+	if (protect_again(g, next_host(g, c), loss_said(g, r), &err))
 		again_failed(g, err.text, false);
 }
 

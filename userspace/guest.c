@@ -299,7 +299,7 @@ void guests_save(void)
 			ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
 			json_array_append_new(cons, json_string(text));
 		}
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:b, s:s, s:b, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s}", "name",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:b, s:s, s:b, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:b}", "name",
 						      g->name, "qmp", g->qmp_path, "consoles", cons, "session", g->session,
 						      "leads", g->leads, "pid", (int)g->attached_pid,
 						      "moving", (int)g->moving, "peer_guest", g->peer_guest,
@@ -307,7 +307,8 @@ void guests_save(void)
 						      "fresh", g->fresh, "second", g->second, "tries", g->tries,
 						      "was_peer_guest", g->was.peer_guest, "was_second", g->was.second,
 						      "going", g->going, "stopper", (int)g->stopper,
-						      "left_peer", g->left.peer, "left_guest", g->left.guest));
+						      "left_peer", g->left.peer, "left_guest", g->left.guest,
+						      "loss_said", (int)g->loss_said, "loss_lent", g->loss_lent));
 	}
 	snprintf(path, sizeof(path), "%s.new", ftd_state_path);
 	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path))

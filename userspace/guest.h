@@ -66,6 +66,8 @@ struct op;
  * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @was: what it had of its last peer, if @tries: it is to have another one, which may come to nothing; saved
+ * @loss_said: what an operator said that it is to do when its peer is lost, FTKVM_UAPI_LOSS_*, 0: nothing; @loss_lent:
+ *	that it holds is an arbiter's doing, and nobody said so; both of what the module has taken last; saved
  * @left: the peer of a try that failed when the modules had been told of it, and what it calls the guest: a stopped
  *	replica may be there, whatever @was is; saved
  * @deferred: it has been said that the peer's host lives, and is waited for
@@ -109,6 +111,8 @@ struct guest {
 	struct {
 		char peer_guest[FTKVM_NAME_MAX + 1], second[256];
 	} was;
+	uint32_t loss_said;
+	bool loss_lent;
 	struct {
 		char peer[256], guest[FTKVM_NAME_MAX + 1];
 	} left;

@@ -36,6 +36,7 @@ struct disk_sync;
  *	replica, as devices_numbers() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
+ * @taken: this host's has taken the settings: with @loss_said and @loss_lent (struct guest) of these
  * @paired: ... and are, though it failed: nobody knows yet who goes on
  * @refused: it can't be paired, as it is not idle
  * @quiet: that it failed was said before, the last time, or somebody else says it
@@ -68,7 +69,9 @@ struct op {
 	char second[256];
 	struct ftsettings set;
 	char session[FT_SESSION_MAX + 1];
-	bool force, attached, adopted, told, paired, refused, quiet, by_itself, called, stuck, next, have, may_start;
+	uint32_t loss_said;
+	bool loss_lent;
+	bool force, attached, adopted, told, taken, paired, refused, quiet, by_itself, called, stuck, next, have, may_start;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;
@@ -115,7 +118,10 @@ void op_pair_backup(int sock, const char *from, json_t *request);
 void op_receive(int sock, const char *from, json_t *request);
 /* The peer has unpaired its guest, whose replica here may go: as op_pair_backup(). */
 void op_over(int sock, const char *from, json_t *request);
-/* ftd by itself: 0: it is being tried, and again_succeeded() or again_failed() is told; -errno with a text. */
+/*
+ * ftd by itself; @on_loss: FTKVM_UAPI_LOSS_*, 0 where nobody said it. 0: it is being tried, and again_succeeded() or
+ * again_failed() is told; -errno with a text.
+ */
 int protect_again(struct guest *g, const char *peer, uint32_t on_loss, struct fterr *err);
 /* A former ftd was killed as it moved the guest: mend what it left. */
 void protect_mend(struct guest *g);

@@ -158,6 +158,8 @@ void attach_settle(struct op *op)
 		op->guest->tries = false;
 		op->guest->going = false;
 		*op->guest->left.peer = '\0';
+		op->guest->loss_said = 0;
+		op->guest->loss_lent = false;
 		op->guest->stopper = FT_OTHERS;
 	}
 	if (op->work == attach_work)
@@ -266,6 +268,11 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->tries = op->guest->moving == FT_LEAVES && json_is_true(json_object_get(request, "tries"));
 		restore_text(op->guest->was.peer_guest, sizeof(op->guest->was.peer_guest), request, "was_peer_guest");
 		restore_text(op->guest->was.second, sizeof(op->guest->was.second), request, "was_second");
+		if (json_integer_value(json_object_get(request, "loss_said")) == FTKVM_UAPI_LOSS_SOLO)
+			op->guest->loss_said = FTKVM_UAPI_LOSS_SOLO;
+		else if (json_integer_value(json_object_get(request, "loss_said")) == FTKVM_UAPI_LOSS_HOLD)
+			op->guest->loss_said = FTKVM_UAPI_LOSS_HOLD;
+		op->guest->loss_lent = json_is_true(json_object_get(request, "loss_lent"));
 		restore_text(op->guest->left.peer, sizeof(op->guest->left.peer), request, "left_peer");
 		restore_text(op->guest->left.guest, sizeof(op->guest->left.guest), request, "left_guest");
 		restore_text(op->guest->again_peer, sizeof(op->guest->again_peer), request, "again_peer");

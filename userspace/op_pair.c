@@ -30,6 +30,8 @@ json_t *pair_request(const struct op *op)
 	json_object_set_new(json, "port", json_integer(peer_port()));
 	if (!strcmp(op->second, SECOND_NONE))
 		json_object_set_new(json, "one_path", json_true());
+	if (op->loss_said)
+		json_object_set_new(json, "on_loss_said", json_true());
 	failover_tell(op->session, json);
 	return json;
 }
@@ -155,6 +157,7 @@ static void pair_work(struct op *op)
 		op->told = true;
 		op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set,
 				    &op->err);
+		op->taken = !op->ret;
 	}
 	if (op->ret)
 		goto mute;
@@ -201,6 +204,10 @@ void pair_session_settle(struct op *op)
 {
 	if (!op->guest || op->guest->gone)
 		return;
+	if (op->taken) {
+		op->guest->loss_said = op->loss_said;
+		op->guest->loss_lent = op->loss_lent;
+	}
 	if (op->ret && !op->paired) {
 		pair_forget(op);
 	} else {
@@ -251,8 +258,14 @@ static int session_new(struct op *op, struct fterr *err)
 	if (*op->guest->session)
 		return ft_fail(err, -EBUSY, "guest %s is paired, or the arbiter has still to be told that it is not any "
 			       "more: ftctl status %s", op->name, op->name);
-	if (op->set.on_loss == FTKVM_UAPI_LOSS_SOLO || !failover_decides())
+	op->loss_said = op->set.on_loss;
+	if (op->set.on_loss == FTKVM_UAPI_LOSS_SOLO || !failover_decides()) {
+		/* what is not said stays, but what came with an arbiter goes with it */
+		if (!op->set.on_loss && op->guest->loss_lent)
+			op->set.on_loss = FTKVM_UAPI_LOSS_SOLO;
 		return 0;
+	}
+	op->loss_lent = !op->set.on_loss;
 	ret = ft_uuid(session, err);
 	if (ret)
 		return ret;
@@ -367,6 +380,7 @@ static void pair_backup_work(struct op *op)
 	peer_ready(op->sock);
 	op->ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, op->peer_name, &op->set,
 			    &op->err);
+	op->taken = !op->ret;
 	if (op->ret)
 		return;
 	op->ret = set_running(op);
@@ -394,6 +408,10 @@ int pair_session_join(struct op *op, json_t *request, struct fterr *err)
 	if (ret)
 		return ret;
 	op->guest->leads = false;
+	if (json_is_true(json_object_get(request, "on_loss_said")))
+		op->loss_said = op->set.on_loss;
+	else
+		op->loss_lent = op->set.on_loss == FTKVM_UAPI_LOSS_HOLD;
 	/* it is heard of when the primary calls by it; but that there is to be none holds here, too, where this one is the primary */
 	know_peer(op, json_is_true(json_object_get(request, "one_path")) ? SECOND_NONE : "");
 	failover_set(op->guest, session);

@@ -266,7 +266,9 @@ static int arm(struct op *op, struct protect *p)
 	/* whatever comes of it, it is to be undone */
 	p->armed = true;
 	op->told = true;
-	return ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set, &op->err);
+	ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_PRIMARY, op->sock, op->peer, "", &op->set, &op->err);
+	op->taken = !ret;
+	return ret;
 }
 
 /* Both modules compare what they have: reading all memory takes its time. */

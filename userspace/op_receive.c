@@ -263,6 +263,7 @@ static int receive(struct op *op)
 	peer_ready(op->sock);
 	ret = ftnl_pair(op->name, FTKVM_UAPI_ROLE_BACKUP, op->sock, op->peer, op->peer_name, &op->set,
 			&op->err);
+	op->taken = !ret;
 	/* from here on the connection is the modules' */
 	close(op->sock);
 	op->sock = -1;

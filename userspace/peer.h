@@ -4,7 +4,8 @@
  * a peer sends one line:
  *
  *	{"ftd": 1, "version": ..., "guest": NAME, ["pair": NAME], "port": N,
- *	 ["one_path": true], ["period_min", "period_max", "margin", "counter", "timeout", "verify_every"]}
+ *	 ["one_path": true], ["on_loss_said": true], ["period_min", "period_max", "margin", "counter", "timeout", "verify_every",
+ *	  "on_loss"]}
  *
  * or, further on in what another connection is for,
  *
@@ -16,6 +17,7 @@
  * With "live": true the guest runs, and more is said: op_protect.c. With "copy" its disks
  * follow: disk_copy.h. With "over" it was unpaired, and its stopped replica may go: op_unprotect.c.
  * With "one_path" somebody wants no second path for this guest, whatever [link] says.
+ * With "on_loss_said" an operator has said what "on_loss" (among the settings) is, and not an arbiter's being there.
  * "second" is for a pair's second path, which was paired with that "token": second.h.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """Guests that ftd looks after: what it hears of their QEMUs. With a stand-in for the module."""
+import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 
 from devices import Devices
 from observing import http, parse, replicas, sample
 from world import need, need_match, test, wait_for
+
+
+# what a migration comes to by an order
+MIGRATES = {"migrate": "pre-switchover", "migrate_cancel": "cancelled", "migrate-continue": "completed"}
 
 
 class Monitor:
@@ -39,8 +45,7 @@ class Monitor:
                 text = text[end:].lstrip()
                 with self.lock:
                     self.orders.append(order["execute"])
-                    self.migration = {"migrate": "pre-switchover", "migrate_cancel": "cancelled"}.get(order["execute"],
-                                                                                                      self.migration)
+                    self.migration = MIGRATES.get(order["execute"], self.migration)
                     value = {"query-status": {"status": self.status}, "query-migrate": {"status": self.migration}}.get(
                         order["execute"], {})
                     client.sendall(json.dumps({"id": order["id"], "return": value}).encode() + b"\n")
@@ -279,8 +284,13 @@ class Taker(Peer):
     """One that takes a guest in, until the modules are paired; and says that what is left of it is gone."""
 
     def __init__(self):
-        self.over = []
+        self.over, self.armed = [], lambda: None
         super().__init__()
+
+    def asked(self):
+        """To take in a guest, in these words."""
+        wait_for(lambda: self.lines, "the peer is asked")
+        return self.lines.pop()
 
     def serve(self):
         while True:
@@ -290,17 +300,21 @@ class Taker(Peer):
     def talk(self, client):
         def say(**line):
             client.sendall(json.dumps(line).encode() + b"\n")
-        with client, client.makefile("rb") as file:
-            line = json.loads(file.readline())
+        with contextlib.suppress(ConnectionError), client, client.makefile("rb") as file:
+            # an ftd that is killed says nothing
+            line = json.loads(file.readline() or "{}")
             if line.get("over"):
                 self.over.append(line["guest"])
                 say(ok=True)
             elif line.get("live"):
+                self.lines.append(line)
                 self.names.append(line["guest"])
                 say(ok=True, have=True, version=line["version"])
                 file.readline()
                 say(ok=True, stream="x" * 36)
-                file.readline()		# "arm"
+                if not file.readline():
+                    return
+                self.armed()
                 say(ok=True)
             file.read()
 
@@ -334,3 +348,98 @@ def unprotect_after_a_try_that_failed(w):
     replicas(guests.dir, {"state": "solo", "role": "primary", "pid": guests.info()["pid"], "peer": other.address})
     guests.ftctl("unprotect", "web")
     need(peer.over == ["there"] * 3 and other.over == ["web"], f"they were asked to clear {peer.over} and {other.over}")
+
+
+# --- what it does when its peer is lost ----------------------------------------------
+
+class Losing:
+    """A guest that is protected, and loses its peer, while its ftd is told of an arbiter and of none."""
+
+    def __init__(self, w, arbiter):
+        self.w, self.peer = w, Taker()
+        os.mkdir(w.path("arbiter"))
+        self.guests = configured(w, self.text(arbiter))
+        self.monitor = Monitor(w, "web.qmp")
+        self.guests.attach("web", self.monitor.path)
+        self.pid = self.guests.info()["pid"]
+        self.has(state="idle", role="none", on_loss="solo")
+
+    def text(self, arbiter, again=False):
+        return (f"[link]\nsecurity = plain\n[guests]\nprotect-again = {'yes' if again else 'no'}\n" +
+                (f"[arbiter]\ntype = file\npath = {self.w.path('arbiter')}\n" if arbiter else ""))
+
+    def has(self, **replica):
+        replicas(self.guests.dir, {"pid": self.pid, "peer": self.peer.address, **replica})
+
+    def protect(self, *words):
+        """By hand; what the peer is asked for."""
+        self.peer.armed = lambda: self.has(state="primary", stats={"log_bytes": 5})
+        self.guests.ftctl("protect", "web", "--peer", self.peer.address, *words)
+        return self.peer.asked()
+
+    def lose(self, arbiter, on_loss, role="primary"):
+        """It goes on alone, and what there is in the configuration changes; what its next peer is asked for."""
+        self.has(state="solo", role=role, on_loss=on_loss, reason="peer-silent")
+        wait_for(lambda: "session" not in self.guests.info()["arbiter"], "its session is over")
+        with open(self.w.path("ftd.conf"), "w", encoding="utf-8") as file:
+            file.write(self.text(arbiter, again=True))
+        self.guests.ftd.process.send_signal(signal.SIGHUP)
+        asked = self.peer.asked()
+        self.guests.ftd.process.kill()
+        self.guests.ftd.process.wait()
+        return asked
+
+
+def words(asked):
+    """What the peer is to do, whether somebody said so, and whether there is an arbiter."""
+    return asked.get("on_loss"), asked.get("on_loss_said", False), "session" in asked
+
+
+def lost(name, arbiter, said, first, then):
+    """Protected with an arbiter or without, by --on-loss or not; what its peer and the next one, without or with, are told."""
+    def tried(w):
+        it = Losing(w, arbiter)
+        asked = it.protect(*(("--on-loss", said) if said else ()))
+        need(words(asked) == first, f"the peer is told {asked}")
+        asked = it.lose(not arbiter, first[0] or "solo")
+        need(words(asked) == then, f"the next peer is told {asked}")
+    tried.__name__ = f"on_loss_{name}"
+    test(tried)
+
+
+lost("that_an_arbiter_brought", True, None, ("hold", False, True), ("solo", False, False))
+lost("that_nobody_said", False, None, (None, False, False), ("hold", False, True))
+lost("hold_that_was_said", True, "hold", ("hold", True, True), ("hold", True, False))
+lost("solo_that_was_said", False, "solo", ("solo", True, False), ("solo", True, False))
+
+
+def backup(name, said, then):
+    """It is told whose word "hold" was, and asks its own peer accordingly when it is the primary; another ftd, too."""
+    def tried(w):
+        it = Losing(w, False)
+        it.monitor.status = "prelaunch"
+        line = {"ftd": 1, "guest": "web", "port": 1, "on_loss": "hold", **said}
+        need(b'"ok"' in it.guests.ftd.peer(json.dumps(line).encode() + b"\n"), "refused")
+        wait_for(lambda: "module: pair web role 2" in it.guests.ftd.log and "busy" not in it.guests.info(), "it is paired")
+        it.monitor.status = "running"
+        it.guests.ftd.process.kill()
+        it.guests.ftd.process.wait()
+        it.guests.start()
+        wait_for(lambda: (it.guests.info() or {}).get("monitor"), "the next one has it")
+        asked = it.lose(False, "hold", "backup")
+        need(words(asked) == then, f"its peer is told {asked}")
+    tried.__name__ = f"on_loss_at_the_backup_{name}"
+    test(tried)
+
+
+backup("unsaid", {}, ("solo", False, False))
+backup("said", {"on_loss_said": True}, ("hold", True, False))
+
+
+@test
+def on_loss_that_ftctl_set_says(w):
+    """Past ftd, to the module: that is a word, too."""
+    it = Losing(w, True)
+    need(words(it.protect()) == ("hold", False, True), "no arbiter")
+    asked = it.lose(True, "solo")
+    need(words(asked) == ("solo", True, False), f"the next peer is told {asked}")
