@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """One host goes, the guest stays: power cut, QEMU killed, promotion, force, unpairing."""
 import shlex
+import time
 
-from harness import add, console, guests, need, output, pairing, paths, test
+from harness import SLACK, add, console, guests, need, need_match, output, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
 
@@ -321,11 +322,20 @@ def ftd_killed_as_it_joins_consoles(t):
     pairing.start_daemon(t.b)
     pair.wait_taken_up(t.b)
     need(not pair.guests["b"].qmp("query-status")["running"], "what somebody has stopped was let go on")
+    end = time.monotonic() + 10 * SLACK
+    while pair.status(t.b).get("still", {}).get("by") != "others":
+        need(time.monotonic() < end, f"status does not say that it stands still: {pair.status(t.b)}")
+        time.sleep(0.2)
+    need_match("STANDS STILL.*paused", t.ftctl(t.b, "status", pair.label).out, "status for people")
     pairing.kill_daemon(t.b)
     t.b.run(f"pgrep -x qemu-system-x86 > {note}")
     pairing.start_daemon(t.b)
     pair.goes_on(t.b, 10)
     t.b.run(f"[ ! -e {note} ]")
+    end = time.monotonic() + 10 * SLACK
+    while "still" in pair.status(t.b):
+        need(time.monotonic() < end, f"status says that it stands still: {pair.status(t.b)}")
+        time.sleep(0.2)
 
 
 @test()
