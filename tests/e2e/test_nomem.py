@@ -15,12 +15,12 @@ ROUNDS = 30
 
 def _prepare(host):
     """Only what ftkvm asks for, directly or not; sleeping allocations, too."""
+    start = int(host.run("cat /sys/module/ftkvm/sections/.text").out, 16)
+    text = host.run(f"size -A {paths.module()} | sed -n 's/^[.]text  *\\([0-9]*\\).*/\\1/p'").out
     host.run(f"""set -e; cd {FAILSLAB}
-        start=$(cat /sys/module/ftkvm/sections/.text)
-        size=$(size -A {paths.module()} | sed -n 's/^[.]text  *\\([0-9]*\\).*/\\1/p')
         echo N > ignore-gfp-wait; echo N > cache-filter; echo N > task-filter
         echo 1 > verbose; echo 32 > stacktrace-depth; echo 0 > space
-        echo $start > require-start; printf '0x%x' $((start + size)) > require-end""")
+        echo {start:#x} > require-start; echo {start + int(text):#x} > require-end""")
 
 
 def _arm(host, nth):
