@@ -11,31 +11,21 @@
  * there is no "paired" though it renamed it itself: the new name has the role in it, so it
  * looks for that.
  *
- * Storage that does not answer holds whoever asks it, for ever and maybe against all
- * signals. So children ask, and who is not back in time is left behind; if too many are,
- * no more are sent.
+ * Children ask, as the storage may hold them (arbiter_child.h).
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <stdnoreturn.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#include "arbiter_child.h"
 #include "arbiter_engine.h"
 
-#define CHILDREN	64	/* at a time */
-#define STUCK_MAX	8	/* of them that nobody waits for any more */
 #define SWEEP_MAX	64	/* old sessions that a new one takes away */
 
 #define UNDECIDED	"paired"
@@ -78,11 +68,6 @@ struct question {
 	enum arbiter_role role;
 	const char *text;
 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* A place is free (0), or a call's (-1), or has a child that was left behind. */
-static pid_t children[CHILDREN];
 
 /* --- in the child: no memory is allocated, no lock taken ------------------- */
 
@@ -270,109 +255,32 @@ static int ask_end(const struct question *q, int base, struct reply *reply)
 	return ret;
 }
 
-static noreturn void be_child(const struct question *q, int out)
+static void run(const void *arg, void *out)
 {
-	struct reply reply = { 0 };
-	int base;
+	const struct question *q = arg;
+	struct reply *reply = out;
+	int base = open(q->dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* Who is stuck must not hold what is ftd's, such as a guest's VM. */
-	if (out > 3)
-		close_range(3, out - 1, 0);
-	close_range(out + 1, ~0U, 0);
-	base = open(q->dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (base < 0) {
-		reply.ret = failed(&reply, STEP_REACH);
+		reply->ret = failed(reply, STEP_REACH);
 	} else {
-		reply.ret = q->ask(q, base, &reply);
+		reply->ret = q->ask(q, base, reply);
 		close(base);
 	}
-	/* The whole of it, or it died. */
-	if (write(out, &reply, sizeof(reply)) < 0)
-		_exit(1);
-	_exit(0);
 }
 
 /* --- in ftd ---------------------------------------------------------------- */
 
-/* A place for a child, or -EBUSY. */
-static int take_place(void)
-{
-	int i, place = -EBUSY, stuck = 0;
-
-	pthread_mutex_lock(&lock);
-	for (i = 0; i < CHILDREN; i++) {
-		if (children[i] > 0 && waitpid(children[i], NULL, WNOHANG))
-			children[i] = 0;
-		stuck += children[i] > 0;
-		if (!children[i])
-			place = i;
-	}
-	if (stuck >= STUCK_MAX)
-		place = -EBUSY;
-	if (place >= 0)
-		children[place] = -1;
-	pthread_mutex_unlock(&lock);
-	return place;
-}
-
-static void leave_place(int place, pid_t stuck)
-{
-	pthread_mutex_lock(&lock);
-	children[place] = stuck;
-	pthread_mutex_unlock(&lock);
-}
-
-/* Wait for it, but not for ever. */
-static void part_with(int place, pid_t child, bool answered, int64_t deadline)
-{
-	int fd;
-
-	if (!answered)
-		kill(child, SIGKILL);
-	fd = pidfd_open(child, 0);
-	if (fd >= 0) {
-		/* One that was killed goes at once, unless it is stuck. */
-		ft_poll(fd, POLLIN, answered ? deadline : ft_now_ms() + 20);
-		close(fd);
-	}
-	leave_place(place, waitpid(child, NULL, WNOHANG) ? 0 : child);
-}
-
 static int send_child(const struct question *q, struct reply *reply, int64_t deadline, struct fterr *err)
 {
-	int place = take_place(), fds[2], ret;
-	ssize_t len = -1;
-	pid_t child;
+	char place[300];
+	const struct arbiter_errand e = {
+		.run = run, .arg = q, .reply = reply, .size = sizeof(*reply),
+		.place = place, .remedy = "see whether its server is up",
+	};
 
-	if (place < 0)
-		return ft_fail(err, place, "the storage of %s holds too many questions; see whether its server is up",
-			       q->dir->path);
-	if (pipe2(fds, O_CLOEXEC)) {
-		leave_place(place, 0);
-		return ft_fail(err, -errno, "cannot ask the arbiter: no pipe: %s", strerror(errno));
-	}
-	child = fork();
-	if (!child)
-		be_child(q, fds[1]);
-	ret = child < 0 ? -errno : 0;
-	close(fds[1]);
-	if (ret) {
-		leave_place(place, 0);
-		ft_fail(err, ret, "cannot ask the arbiter: no process: %s", strerror(-ret));
-	} else {
-		ret = ft_poll(fds[0], POLLIN, deadline);
-		if (!ret)
-			len = read(fds[0], reply, sizeof(*reply));
-		part_with(place, child, len == sizeof(*reply), deadline);
-		if (ret)
-			ft_fail(err, ret, "the storage of %s does not answer; see whether its server is up",
-				q->dir->path);
-		else if (len != sizeof(*reply))
-			ret = ft_fail(err, -EIO, "who asked for files in %s died; ask again", q->dir->path);
-	}
-	close(fds[0]);
-	return ret;
+	snprintf(place, sizeof(place), "the storage of %s", q->dir->path);
+	return arbiter_child_send(&e, deadline, err);
 }
 
 static int explain(const struct question *q, const struct reply *reply, struct fterr *err)
