@@ -34,6 +34,12 @@ int arbiter_new(const struct ftconfig *c, struct arbiter **arbiter, struct fterr
 	case FTARBITER_ETCD:
 		a->engine = &arbiter_etcd;
 		break;
+	case FTARBITER_SANLOCK:
+#ifdef FTKVM_SANLOCK
+		a->engine = &arbiter_sanlock;
+#endif
+		/* else there is no such configuration */
+		break;
 	}
 	if (a->engine)
 		ret = a->engine->open(c, &a->e, err);

@@ -43,7 +43,7 @@ void arbiter_free(struct arbiter *a);
 /**
  * arbiter_type() - its type, as in the configuration
  * @a: the arbiter
- * Return: "manual", "file" or "etcd"
+ * Return: "manual", "file", "etcd" or "sanlock"
  */
 const char *arbiter_type(const struct arbiter *a);
 

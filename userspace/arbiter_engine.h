@@ -32,7 +32,7 @@ struct arbiter_engine {
 	int (*end)(void *e, const char *session, int64_t deadline, struct fterr *err);
 };
 
-extern const struct arbiter_engine arbiter_file, arbiter_etcd;
+extern const struct arbiter_engine arbiter_file, arbiter_etcd, arbiter_sanlock;
 
 /* "primary", "backup" */
 extern const char *const arbiter_roles[ROLES];

@@ -21,7 +21,7 @@
 
 /* Those of which others, or their lines, are spoken of. */
 enum {
-	TYPE, PATH, ENDPOINTS, CA, CERT, KEY, USER, PASSWORD, HOOK, HOOK_TIME,
+	TYPE, PATH, HOST_ID, ENDPOINTS, CA, CERT, KEY, USER, PASSWORD, HOOK, HOOK_TIME,
 	SHARED_DISKS, SECURITY, LINK_CA, LINK_CERT, LINK_KEY, PEER_NAME, PSK_FILE, NAMED,
 };
 
@@ -30,6 +30,7 @@ enum {
 static const struct key keys[] = {
 	[TYPE] = { "arbiter", "type", config_put_type, 0, 0, 0 },
 	[PATH] = { "arbiter", "path", config_put_path, AT(arbiter.path) },
+	[HOST_ID] = { "arbiter", "host-id", config_put_number, AT(arbiter.host_id), .min = 1, .max = 2000 },
 	[ENDPOINTS] = { "arbiter", "endpoints", config_put_endpoints, 0, 0, 0 },
 	[CA] = { "arbiter", "ca", config_put_readable, AT(arbiter.ca) },
 	[CERT] = { "arbiter", "cert", config_put_readable, AT(arbiter.cert) },
@@ -138,12 +139,12 @@ static void check_together(struct reading *r)
 		int key;
 		enum ftarbiter_type type;
 	} of[] = {
-		{ PATH, FTARBITER_FILE }, { ENDPOINTS, FTARBITER_ETCD }, { CA, FTARBITER_ETCD },
+		{ PATH, FTARBITER_FILE }, { HOST_ID, FTARBITER_SANLOCK }, { ENDPOINTS, FTARBITER_ETCD }, { CA, FTARBITER_ETCD },
 		{ CERT, FTARBITER_ETCD }, { KEY, FTARBITER_ETCD }, { USER, FTARBITER_ETCD },
 		{ PASSWORD, FTARBITER_ETCD },
 	};
 	static const int with[][2] = { { CERT, KEY }, { KEY, CERT }, { USER, PASSWORD }, { PASSWORD, USER } };
-	static const char *const types[] = { "manual", "file", "etcd" };
+	static const char *const types[] = { "manual", "file", "etcd", "sanlock" };
 	enum ftarbiter_type type = r->c->arbiter.type;
 	const int *seen = r->seen;
 	size_t i;
@@ -152,7 +153,13 @@ static void check_together(struct reading *r)
 		config_complain(r, seen[TYPE], "type = file has no path; add path = DIRECTORY that both hosts reach");
 	if (type == FTARBITER_ETCD && !seen[ENDPOINTS])
 		config_complain(r, seen[TYPE], "type = etcd has no endpoints; add endpoints = https://HOST:2379");
+	if (type == FTARBITER_SANLOCK && !seen[PATH])
+		config_complain(r, seen[TYPE], "type = sanlock has no path; add path = DEVICE that both hosts reach");
+	if (type == FTARBITER_SANLOCK && !seen[HOST_ID])
+		config_complain(r, seen[TYPE], "type = sanlock has no host-id; add host-id = NUMBER, another one on each host");
 	for (i = 0; i < ARRAY_SIZE(of); i++) {
+		if (of[i].key == PATH && type == FTARBITER_SANLOCK)
+			continue;
 		/* Who says "manual" may leave the rest there for later. */
 		if (!seen[of[i].key] || of[i].type == type || (seen[TYPE] && type == FTARBITER_MANUAL))
 			continue;

@@ -16,6 +16,7 @@ enum ftarbiter_type {
 	FTARBITER_MANUAL,
 	FTARBITER_FILE,
 	FTARBITER_ETCD,
+	FTARBITER_SANLOCK,
 };
 
 /* What a primary does whose arbiter can't be asked. */
@@ -37,7 +38,8 @@ enum ftlink_security {
  * @file: its name, for messages
  * @there: there is such a file
  * @control, @listen, @state: as ftd's options have them; NULL: not said
- * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question
+ * @arbiter: [arbiter]; @endpoints has no slash at its ends, @timeout_ms is for one question, @host_id
+ *	for sanlock's lockspace
  * @fence: [fence]; @hook is NULL if there is none; @shared_unfenced: a backup whose disks both hosts
  *	share goes live by itself without one
  * @guests: [guests]; @start: a peer may have QEMUs started here; @protect_again, @standby,
@@ -60,7 +62,7 @@ struct ftconfig {
 		char **endpoints;
 		size_t n_endpoints;
 		char *ca, *cert, *key, *user, *password_file;
-		unsigned int timeout_ms, lease_s;
+		unsigned int timeout_ms, lease_s, host_id;
 		enum ftunreachable unreachable;
 	} arbiter;
 	struct {

@@ -151,6 +151,15 @@ void config_put_number(struct reading *r, const struct key *k, const char *value
 		*(unsigned int *)((char *)r->c + k->at) = n;
 }
 
+static void put_sanlock(struct reading *r)
+{
+	r->c->arbiter.type = FTARBITER_SANLOCK;
+#ifndef FTKVM_SANLOCK
+	config_complain(r, r->line, "type = sanlock: this ftd was built without sanlock; build it anew where libsanlock-dev is "
+			"installed, or say another type");
+#endif
+}
+
 void config_put_type(struct reading *r, const struct key *k, const char *value)
 {
 	(void)k;
@@ -160,8 +169,10 @@ void config_put_type(struct reading *r, const struct key *k, const char *value)
 		r->c->arbiter.type = FTARBITER_FILE;
 	else if (!strcmp(value, "etcd"))
 		r->c->arbiter.type = FTARBITER_ETCD;
+	else if (!strcmp(value, "sanlock"))
+		put_sanlock(r);
 	else
-		config_complain(r, r->line, "there is no arbiter of type %s; say manual, file or etcd", value);
+		config_complain(r, r->line, "there is no arbiter of type %s; say manual, file, etcd or sanlock", value);
 }
 
 void config_put_yes_no(struct reading *r, const struct key *k, const char *value)

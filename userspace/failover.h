@@ -32,7 +32,7 @@ void failover_close(void);
 
 /* Is there an arbiter that decides? */
 bool failover_decides(void);
-/* The main loop's: "manual", "file" or "etcd". */
+/* The main loop's: "manual", "file", "etcd" or "sanlock". */
 const char *failover_type(void);
 
 /**

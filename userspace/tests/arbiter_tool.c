@@ -49,12 +49,13 @@ static int show(const struct ftconfig *c)
 
 	for (i = 0; i < c->arbiter.n_endpoints; i++)
 		json_array_append_new(endpoints, json_string(c->arbiter.endpoints[i]));
-	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si sb} s{ss* si sb} s{sb sb so si si} s{ss*} s{si ss*} sO}",
+	return print(json_pack("{s{ss* ss* ss*} s{si ss* so ss* ss* ss* ss* ss* si si si sb} s{ss* si sb} s{sb sb so si si} s{ss*} s{si ss*} sO}",
 			       "ftd", "control", c->control, "listen", c->listen, "state", c->state,
 			       "arbiter", "type", c->arbiter.type, "path", c->arbiter.path, "endpoints", endpoints,
 			       "ca", c->arbiter.ca, "cert", c->arbiter.cert, "key", c->arbiter.key,
 			       "user", c->arbiter.user, "password-file", c->arbiter.password_file,
 			       "timeout-ms", c->arbiter.timeout_ms, "lease-s", c->arbiter.lease_s,
+			       "host-id", c->arbiter.host_id,
 			       "solo", c->arbiter.unreachable == FTUNREACHABLE_SOLO,
 			       "fence", "hook", c->fence.hook, "timeout-s", c->fence.timeout_s,
 			       "shared-unfenced", c->fence.shared_unfenced,

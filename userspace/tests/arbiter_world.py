@@ -32,6 +32,7 @@ class Tool:
     """A process that asks, as ftd does."""
 
     def __init__(self, w, conf, **options):
+        options.setdefault("env", getattr(conf, "env", None))
         with open(w.path("tools.log"), "ab") as log:
             self.process = subprocess.Popen([*w.wrap, os.path.join(w.build, "arbiter-tool"), conf, "-"],
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, **options)
@@ -82,6 +83,7 @@ class Tool:
 
 class Files:
     type, away = "file", "mount that storage"
+    left_out = staticmethod(lambda w: None)
 
     def __init__(self, w):
         self.w, self.dir = w, w.path("arbiter")
@@ -101,23 +103,25 @@ class Files:
         os.rename(self.dir + ".away", self.dir)
 
 
-def etcd_program():
-    """The machine's, or Debian's, unpacked and not installed: that would start a service."""
-    found = shutil.which("etcd")
-    if found:
-        return found
+def unpacked(name, program, package):
+    """A program of Debian's, unpacked in the cache."""
     cache = os.environ.get("FTKVM_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ftkvm")
-    path = os.path.join(cache, "etcd", "usr", "bin", "etcd")
+    path = os.path.join(cache, name, program)
     if not os.path.exists(path):
-        print("  (fetching Debian's etcd-server into the cache)", flush=True)
-        new = os.path.join(cache, f"etcd.{os.getpid()}")
-        script = ('mkdir -p "$1" && "$0" deb bookworm "$1/debs" etcd-server && '
-                  'dpkg -x "$1"/debs/etcd-server_*.deb "$1" && rm -r "$1/debs" && mv -T "$1" "$2"')
+        print(f"  (fetching Debian's {package} into the cache)", flush=True)
+        new = os.path.join(cache, f"{name}.{os.getpid()}")
+        script = ('mkdir -p "$1" && "$0" deb bookworm "$1/debs" "$3" && '
+                  'dpkg -x "$1"/debs/"$3"_*.deb "$1" && rm -r "$1/debs" && mv -T "$1" "$2"')
         done = subprocess.run(["sh", "-c", script, os.path.join(TOP, "tests", "testbed", "fetch"), new,
-                               os.path.join(cache, "etcd")], capture_output=True, text=True, check=False)
-        need(os.path.exists(path), f"no etcd, and none could be fetched: {done.stderr[-1000:]}")
+                               os.path.join(cache, name), package], capture_output=True, text=True, check=False)
+        need(os.path.exists(path), f"no {name}, and none could be fetched: {done.stderr[-1000:]}")
     return path
+
+
+def etcd_program():
+    """The machine's, or Debian's, unpacked and not installed: that would start a service."""
+    return shutil.which("etcd") or unpacked("etcd", "usr/bin/etcd", "etcd-server")
 
 
 def free_port():
@@ -129,6 +133,7 @@ def free_port():
 class Etcd:
     """A cluster of one."""
     type, away = "etcd", r"127\.0\.0\.1:.*see that etcd runs there"
+    left_out = staticmethod(lambda w: None)
 
     def __init__(self, w, tls=False):
         self.w, self.tls, self.program, self.token = w, tls, etcd_program(), None

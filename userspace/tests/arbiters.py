@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The arbiter: of files, and of a real etcd; the same tests for both, and what each has of its own."""
+"""The arbiter: of files, a real etcd or sanlock; the same tests for all, and what each has of its own."""
 import os
 import random
 import shutil
@@ -9,16 +9,18 @@ import time
 
 from arbiter_world import EAGAIN, ENOENT, EEXIST, EALREADY, KNOWN, Etcd, Files, Proxy, Tool, session
 from configuration import write
+from sanlock_world import Sanlock
 from world import TESTS, need, need_match, test, wait_for
 
 ROUNDS = 25
 
 
-def both(function):
+def each(function):
     """A test for each kind of arbiter."""
-    for kind in (Files, Etcd):
+    for kind in (Files, Etcd, Sanlock):
         def run(w, kind=kind):
-            function(w, kind(w))
+            if not kind.left_out(w):
+                function(w, kind(w))
         run.__name__ = f"{function.__name__}_{kind.__name__.lower()}"
         TESTS.append(run)
     return function
@@ -36,7 +38,7 @@ def need_refused(answer, pattern, code=None):
     need("; " in answer["text"], f"no remedy: {answer}")
 
 
-@both
+@each
 def arbiter_session(w, arbiter):
     """What a session goes through, in order."""
     s, other = session(), session()
@@ -66,7 +68,7 @@ def arbiter_session(w, arbiter):
         need(hosta.ask("end", other)["ret"] == 0, "not ended")
 
 
-@both
+@each
 def arbiter_races(w, arbiter):
     """Both sides claim at the same time, from two processes or two threads; maybe it also ends."""
     rng, wins = seeded(), {"primary": 0, "backup": 0, "nobody": 0}
@@ -99,7 +101,7 @@ def arbiter_races(w, arbiter):
     print(f"  {wins}")
 
 
-@both
+@each
 def arbiter_is_away(w, arbiter):
     """What is not there makes no verdict; when it is back, it knows what it knew."""
     s, t = session(), session()

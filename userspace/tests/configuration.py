@@ -23,7 +23,7 @@ def write(w, text, name="ftd.conf", mode=0o644):
 
 
 DEFAULTS = {"ftd": {}, "metrics": {}, "link": {"timeout-ms": 0}, "fence": {"timeout-s": 30, "shared-unfenced": False}, "guests": {"start": False, "protect-again": False, "standby": [], "standby-after-s": 30, "protect-again-at-once": 2},
-            "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "solo": False}}
+            "arbiter": {"type": 0, "endpoints": [], "timeout-ms": 2000, "lease-s": 86400, "host-id": 0, "solo": False}}
 DEVICE = {"guest": "web", "readonly": False, "discard": False, "shared": False, "configured": True}
 
 
@@ -72,6 +72,29 @@ def configuration_taken(w):
 
 
 @test
+def configuration_of_sanlock(w):
+    """Where ftd is built with it; else that is said."""
+    good = "[arbiter]\ntype = sanlock\npath = /dev/disk/by-id/x\nhost-id = 2000\n"
+    code, _, err = run(w, "arbiter-tool", write(w, good))
+    if code:
+        need_match(r"ftd\.conf:2: type = sanlock: this ftd was built without sanlock; build it anew where libsanlock-dev", err)
+        return
+    got = json.loads(run(w, "arbiter-tool", write(w, good))[1])["arbiter"]
+    need(got == {**DEFAULTS["arbiter"], "type": 3, "path": "/dev/disk/by-id/x", "host-id": 2000}, f"{got}")
+    for missing, pattern in (("path = /dev/disk/by-id/x\n", "2: type = sanlock has no path; add path = DEVICE"),
+                             ("host-id = 2000\n", "2: type = sanlock has no host-id; add host-id = NUMBER"),
+                             ("2000", "4: host-id has no value")):
+        code, _, err = run(w, "arbiter-tool", write(w, good.replace(missing, "")))
+        need(code == 1, f"it is taken without {missing}")
+        need_match(r"ftd\.conf:" + pattern, err)
+    for number in ("0", "2001"):
+        _, _, err = run(w, "arbiter-tool", write(w, good.replace("2000", number)))
+        need_match("4: host-id = .*give a number from 1 to 2000", err)
+    code, _, err = run(w, "arbiter-tool", write(w, good + "endpoints = https://a:1\n"))
+    need_match("5: endpoints is not for an arbiter of type sanlock; say type = etcd", err)
+
+
+@test
 def configuration_refused(w):
     """Each error, alone, with its line."""
     hook, plain = write(w, "#!/bin/sh\n", "hook", 0o755), write(w, "x\n", "plain")
@@ -100,13 +123,15 @@ def configuration_refused(w):
             ('[ftd]\nstate = "/c"', 2, "not an absolute path; begin it with a slash, without quotes"),
             ("[ftd]\nlisten = \033[7m", 2, "a control character.*take it out"),
             ("[ftd]\nlisten = \0", 2, "a NUL.*take it out"),
-            ("[arbiter]\ntype = zookeeper", 2, "no arbiter of type zookeeper; say manual, file or etcd"),
+            ("[arbiter]\ntype = zookeeper", 2, "no arbiter of type zookeeper; say manual, file, etcd or sanlock"),
             ("[arbiter]\ntype = file", 2, "has no path; add"),
             ("[arbiter]\ntype = etcd", 2, "has no endpoints; add"),
             ("[arbiter]\npath = /x", 2, "path is not for an arbiter of type manual; say type = file"),
             ("[arbiter]\nendpoints = http://x", 2, "not for an arbiter of type manual; say type = etcd"),
             ("[arbiter]\ntype = file\npath = /x\nendpoints = http://x", 4, "not for an arbiter of type file"),
             (etcd + "path = /x", 4, "path is not for an arbiter of type etcd"),
+            ("[arbiter]\nhost-id = 5", 2, "host-id is not for an arbiter of type manual; say type = sanlock"),
+            (etcd + "host-id = 5", 4, "host-id is not for an arbiter of type etcd; say type = sanlock"),
             (etcd.replace("https", "ftp"), 3, "is no endpoint of etcd; say"),
             (etcd.replace("a:1", "a:1,"), 3, '"" is no endpoint'), (etcd.replace("a:1", "a/v3"), 3, "is no endpoint"),
             (etcd.replace("a:1", "u:p@a"), 3, "is no endpoint"), (etcd.replace("a:1", ""), 3, "is no endpoint"),

@@ -61,6 +61,7 @@ class World:
         self.dir = tempfile.mkdtemp(prefix="ftkvm-")
         self.processes = []
         self.daemons = []
+        self.files = []		# that are not in its directory
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -203,6 +204,9 @@ class World:
             if process.stderr:
                 process.stderr.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+        for path in self.files:
+            if os.path.exists(path):
+                os.unlink(path)
         need(not trouble, "; ".join(trouble))
 
 
