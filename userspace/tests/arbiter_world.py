@@ -103,25 +103,23 @@ class Files:
         os.rename(self.dir + ".away", self.dir)
 
 
-def unpacked(name, program, package):
-    """A program of Debian's, unpacked in the cache."""
-    cache = os.environ.get("FTKVM_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ftkvm")
-    path = os.path.join(cache, name, program)
-    if not os.path.exists(path):
-        print(f"  (fetching Debian's {package} into the cache)", flush=True)
-        new = os.path.join(cache, f"{name}.{os.getpid()}")
-        script = ('mkdir -p "$1" && "$0" deb bookworm "$1/debs" "$3" && '
-                  'dpkg -x "$1"/debs/"$3"_*.deb "$1" && rm -r "$1/debs" && mv -T "$1" "$2"')
-        done = subprocess.run(["sh", "-c", script, os.path.join(TOP, "tests", "testbed", "fetch"), new,
-                               os.path.join(cache, name), package], capture_output=True, text=True, check=False)
-        need(os.path.exists(path), f"no {name}, and none could be fetched: {done.stderr[-1000:]}")
-    return path
-
-
 def etcd_program():
     """The machine's, or Debian's, unpacked and not installed: that would start a service."""
-    return shutil.which("etcd") or unpacked("etcd", "usr/bin/etcd", "etcd-server")
+    found = shutil.which("etcd")
+    if found:
+        return found
+    cache = os.environ.get("FTKVM_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ftkvm")
+    path = os.path.join(cache, "etcd", "usr", "bin", "etcd")
+    if not os.path.exists(path):
+        print("  (fetching Debian's etcd-server into the cache)", flush=True)
+        new = os.path.join(cache, f"etcd.{os.getpid()}")
+        script = ('mkdir -p "$1" && "$0" deb bookworm "$1/debs" etcd-server && '
+                  'dpkg -x "$1"/debs/etcd-server_*.deb "$1" && rm -r "$1/debs" && mv -T "$1" "$2"')
+        done = subprocess.run(["sh", "-c", script, os.path.join(TOP, "tests", "testbed", "fetch"), new,
+                               os.path.join(cache, "etcd")], capture_output=True, text=True, check=False)
+        need(os.path.exists(path), f"no etcd, and none could be fetched: {done.stderr[-1000:]}")
+    return path
 
 
 def free_port():

@@ -95,6 +95,11 @@ def product(name, variable, *places):
     raise SetupError(f"no {name} in {' or '.join(places)}: run make (or set {variable})")
 
 
+def sanlock():
+    """Debian's, which is installed nowhere; fetched when first asked for."""
+    return _last_line([os.path.join(TESTBED, "sanlock", "build")])
+
+
 def module():
     return product("ftkvm.ko", "FTKVM_MODULE", f"build/kmod{_SUFFIX}/ftkvm.ko",
                    *([] if KIND else ["kmod/ftkvm.ko"]))
