@@ -63,14 +63,15 @@ static void be_joiner(const struct arbiter_sanlock *e)
 	_exit(0);
 }
 
-static void join(struct arbiter_sanlock *e)
+/* See what became of the last try to join, and begin another one if it is @wanted. */
+static void join(struct arbiter_sanlock *e, bool wanted)
 {
 	pid_t child;
 
 	pthread_mutex_lock(&e->joins);
 	if (e->joiner && waitpid(e->joiner, NULL, WNOHANG))
 		e->joiner = 0;
-	if (!e->joiner) {
+	if (!e->joiner && wanted) {
 		child = fork();
 		if (!child)
 			be_joiner(e);
@@ -216,8 +217,7 @@ static int ask(struct arbiter_sanlock *e, struct store_question *q, struct store
 		pthread_mutex_unlock(&e->turn);
 	if (ret)
 		return ret;
-	if (reply->fault == STORE_JOIN)
-		join(e);
+	join(e, reply->fault == STORE_JOIN);
 	ret = explain(e, q, reply, err);
 	/* next time it is not in it is another matter */
 	if (!ret)
@@ -256,7 +256,7 @@ static int sanlock_open(const struct ftconfig *c, void **arg, struct fterr *err)
 		return ft_fail(err, -ENOMEM, "no memory for an arbiter");
 	}
 	/* It takes a while; the first question is to find it done. */
-	join(e);
+	join(e, true);
 	*arg = e;
 	return 0;
 }

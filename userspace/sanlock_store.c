@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sanlock.h>
@@ -537,6 +538,8 @@ void store_run(const void *question, void *reply)
 {
 	struct store s = { .q = question, .reply = reply, .fd = -1, .sock = -1 };
 
+	/* sanlock may end any time, and is to be missed with words */
+	signal(SIGPIPE, SIG_IGN);
 	if (open_device(&s) || be_member(&s) || map_table(&s))
 		return;
 	fill_lease(&s);

@@ -2,14 +2,15 @@
 """An arbiter of sanlock's: what it has of its own."""
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
 import time
 
 from arbiter_world import EALREADY, EEXIST, ENOENT, KNOWN, Tool, session
-from arbiters import children, need_refused, seeded
-from sanlock_world import SLOTS, WON, Sanlock, left_out, passed, record
+from arbiters import children, need_refused, seeded, stat_of
+from sanlock_world import PAIRED, SLOTS, WON, Sanlock, left_out, passed, record
 from world import TESTS, need, wait_for
 
 
@@ -169,6 +170,56 @@ def arbiter_sanlock_holder_is_lost(w):
         need(holder.poll() is None, "who has it is not there any more")
         # a minute behind its last sign of life, for its watchdog, and eight of its time-outs
         need(known(tool, "claim", s, "primary", seconds=300)["won"] is True, "not won")
+
+
+def claim_stopped(arbiter, rng, tool, other, host):
+    """Claim, and stop who asks when it has the lease and has not written yet; the session, and who."""
+    for _ in range(400):
+        s = session(rng)
+        need(known(other, "begin", s, "x")["ret"] == 0, "not begun")
+        tool.send("claim", s, "primary")
+        found = []
+        while not found and not select.select([tool.process.stdout], [], [], 0.001)[0]:
+            found.extend(children(tool.process.pid))
+        time.sleep(rng.random() / 8)
+        try:
+            if not found:
+                raise ProcessLookupError("it was too quick")
+            os.kill(found[0], signal.SIGSTOP)
+            wait_for(lambda: stat_of(found[0])[0] in "TZ", "it stands still")
+            if stat_of(found[0])[0] == "T" and arbiter.held(host) and arbiter.state(s) == PAIRED:
+                return s, found[0]
+            os.kill(found[0], signal.SIGCONT)
+        except OSError:
+            pass	# it has ended
+        need(tool.get()["ret"] == 0, "not claimed")
+        need(known(other, "end", s)["ret"] == 0, "not ended")
+    need(False, "it never had the lease")
+    return None
+
+
+@sanlock_test
+def arbiter_sanlock_late_write(w):
+    """Who has the lease stands still until it may be another host's: it writes nothing any more."""
+    arbiter, rng = Sanlock(w), seeded()
+    host_a, host_b = arbiter.hosts
+    with Tool(w, arbiter.conf("timeout-ms = 3000", host=host_a)) as hosta, Tool(w, arbiter.conf(host=host_b)) as hostb:
+        # all of the host does, for as long as an answer may take
+        s, child = claim_stopped(arbiter, rng, hosta, hostb, host_a)
+        hosta.process.send_signal(signal.SIGSTOP)
+        passed(3)
+        os.kill(child, signal.SIGCONT)
+        wait_for(lambda: stat_of(child)[0] == "Z", "it ends")
+        need(arbiter.state(s) == PAIRED, "it has written what is too late")
+        hosta.process.send_signal(signal.SIGCONT)
+        need_refused(hosta.get(), "ask again|does not answer")
+        need(known(hostb, "claim", s, "backup")["won"] is True, "not won")
+        # sanlock has died, and can't kill who has the lease
+        s, child = claim_stopped(arbiter, rng, hosta, hostb, host_a)
+        host_a.kill()
+        os.kill(child, signal.SIGCONT)
+        need_refused(hosta.get(), "sanlock does not answer|sanlock gives no lease|does not answer")
+        need(arbiter.state(s) == PAIRED, "it has written without a lease")
 
 
 @sanlock_test

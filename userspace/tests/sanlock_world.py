@@ -151,15 +151,14 @@ class Sanlock:
         """A process that has the lease."""
         holder = self.w.start([self.program, "client", "command", "-r", f"ftkvm:sessions:{self.store}:{self.align}",
                                "-c", "/bin/sleep", "600"], env=host.env, stdout=subprocess.DEVNULL)
-
-        def held():
-            lease = subprocess.run([self.program, "direct", "read_leader", "-r",
-                                    f"ftkvm:sessions:{self.store}:{self.align}"], capture_output=True, text=True,
-                                   check=True).stdout
-            return re.search(rf"^owner_id {host.number}$", lease, re.MULTILINE) and \
-                re.search("^timestamp [1-9]", lease, re.MULTILINE)
-        wait_for(held, "the lease is held")
+        wait_for(lambda: self.held(host), "the lease is held")
         return holder
+
+    def held(self, host):
+        lease = subprocess.run([self.program, "direct", "read_leader", "-r", f"ftkvm:sessions:{self.store}:{self.align}"],
+                               capture_output=True, text=True, check=True).stdout
+        return bool(re.search(rf"^owner_id {host.number}$", lease, re.MULTILINE) and
+                    re.search("^timestamp [1-9]", lease, re.MULTILINE))
 
     def read(self, slot):
         with open(self.store, "rb") as file:
@@ -174,6 +173,9 @@ class Sanlock:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def state(self, session):
+        return struct.unpack_from("<I", self.read(self.sessions()[session]), 12)[0]
 
     def sessions(self):
         """Slot by session."""
