@@ -17,7 +17,10 @@ static const struct {
 	{ CAP_NET_ADMIN, "CAP_NET_ADMIN", "to talk to the kernel module" },
 	/* pidfd_getfd(), and what /proc says of its descriptors */
 	{ CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to get the KVM machine of a QEMU" },
-	/* and the monitors, consoles and macvtaps that others own, /proc/PID/fd, and keys that are root's alone */
+	/*
+	 * and the monitors, consoles and macvtaps that others own, /proc/PID/fd, keys that are root's alone, and
+	 * sanlock's socket and device
+	 */
 	{ CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "to open monitors and disks of other users" },
 	{ CAP_CHOWN, "CAP_CHOWN", "to give a device's socket to QEMU's user" },
 };

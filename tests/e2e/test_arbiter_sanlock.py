@@ -42,7 +42,7 @@ class _Sanlock(_Arbiter):
         host.run(f"mkdir -p {RUN}; SANLOCK_PRIVILEGED=0 {program} daemon -D -w 0 -h 0 -l 0 -U root -G root "
                  f"-e host-{host.name} >> /run/sanlock.log 2>&1 < /dev/null & echo $! > /run/sanlock.pid; "
                  f"until {program} client status > /run/sanlock.status 2>&1; do sleep 0.05; "
-                 "kill -0 $(cat /run/sanlock.pid); done; "
+                 "kill -0 $(cat /run/sanlock.pid) || { cat /run/sanlock.log >&2; exit 1; }; done; "
                  f"{program} client add_lockspace -s ftkvm:{self.number(host)}:{device}:0 -o {IO_TIMEOUT}", timeout=120)
 
     @staticmethod

@@ -336,6 +336,31 @@ def arbiter_sanlock_refused(w):
 
 
 @sanlock_test
+def arbiter_sanlock_of_another_user(w):
+    """As ftd.service has it: no root, but what is root's can be opened. Without that, what it lacks is said."""
+    if os.geteuid():
+        print("  (left out: only root can be somebody else)")
+        return
+    arbiter, s = Sanlock(w), session()
+    host = arbiter.hosts[0]
+    os.chmod(w.dir, 0o755)
+    os.chmod(arbiter.store, 0o600)
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    plain, w.wrap = w.wrap, [*nobody, "--inh-caps", "+dac_override", "--ambient-caps", "+dac_override", *w.wrap]
+    try:
+        with Tool(w, arbiter.conf(host=host)) as tool:
+            need(tool.ask("begin", s, "x")["ret"] == 0 and tool.ask("keep", s)["ret"] == 0, "not begun, or not kept")
+            need(tool.ask("claim", s, "backup")["won"] is True, "not won")
+        w.wrap = [*nobody, *plain]
+        with Tool(w, arbiter.conf(host=host)) as tool:
+            need_refused(tool.ask("keep", s), "cannot use .*Permission denied; let ftd's user read and write it")
+            os.chmod(arbiter.store, 0o666)
+            need_refused(tool.ask("keep", s), "Permission denied; let ftd's user be in group sanlock")
+    finally:
+        w.wrap = plain
+
+
+@sanlock_test
 def arbiter_sanlock_stands_still(w):
     """sanlock is stopped: who asks it is left behind, a late claim is made or it is not."""
     arbiter, s = Sanlock(w), session()
