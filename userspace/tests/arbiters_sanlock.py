@@ -11,7 +11,7 @@ import time
 from arbiter_world import EALREADY, EEXIST, ENOENT, KNOWN, Tool, session
 from arbiters import children, need_refused, seeded, stat_of
 from sanlock_world import PAIRED, SLOTS, WON, Sanlock, left_out, passed, record
-from world import TESTS, need, wait_for
+from world import TESTS, need, takes_long, wait_for
 
 
 def sanlock_test(function):
@@ -47,6 +47,7 @@ def known(tool, *words, seconds=180):
     return said[-1]
 
 
+@takes_long
 @sanlock_test
 def arbiter_sanlock_is_made_ready(w):
     """A device that is not: ftd leaves it alone, and says by which commands it is; then it joins by itself."""
@@ -156,6 +157,7 @@ def arbiter_sanlock_held(w):
         need(known(tool, "claim", s, "primary")["won"] is True, "the lease of who died is not free")
 
 
+@takes_long
 @sanlock_test
 def arbiter_sanlock_holder_is_lost(w):
     """A host that has the lease falls silent, and maybe lives: nobody gets it before sanlock holds it for dead."""

@@ -18,10 +18,17 @@ os.environ.setdefault("UBSAN_OPTIONS", "exitcode=98:print_stacktrace=1")
 
 
 TESTS = []
+MORE = []	# those of them that are not run unless somebody says so
 
 
 def test(function):
     TESTS.append(function)
+    return function
+
+
+def takes_long(function):
+    """A test that runs only if it is named, or with --more."""
+    MORE.append(function)
     return function
 
 
