@@ -108,18 +108,22 @@ static int explain_join(const struct arbiter_sanlock *e, struct fterr *err)
 		       "tried again", e->path, code_text(code));
 }
 
+#define PATH_SHOWN	60
+
 /* How the device is made ready; it may have been another one's, so ftd does not do that. */
 static int explain_layout(const struct arbiter_sanlock *e, const struct store_reply *r, struct fterr *err)
 {
-	char path[SANLK_PATH_LEN];
 	unsigned int mib = r->align >> 20, n = (STORE_TABLE(r->sector) + r->align - 1) / r->align;
 
-	/* sanlock wants a colon with a backslash */
-	sanlock_path_export(path, e->path, sizeof(path));
+	/* half a command would be worse than none; and sanlock wants a colon with a backslash */
+	if (strlen(e->path) > PATH_SHOWN || strchr(e->path, ':') || strchr(e->path, '\''))
+		return ft_fail(err, -ENOMEDIUM, "%s has no lockspace of ftkvm's, or no lease (%s); if it is for nothing else make it "
+			       "ready, with ftd stopped on all hosts: man ftd says how, under type = sanlock", e->path,
+			       code_text(r->code));
 	return ft_fail(err, -ENOMEDIUM, "%s has no lockspace of ftkvm's, or no lease (%s); if it is for nothing else make it ready, "
-		       "on one host: sanlock direct init -s '" STORE_LOCKSPACE ":0:%s:0'; sanlock direct init -r '"
-		       STORE_LOCKSPACE ":" STORE_RESOURCE ":%s:%u'; dd if=/dev/zero of=%s bs=%uM seek=2 count=%u conv=notrunc,fsync",
-		       e->path, code_text(r->code), path, path, r->align, e->path, mib, n);
+		       "with ftd stopped on all hosts, on one of them: D='%s'; sanlock direct init -s " STORE_LOCKSPACE ":0:\"$D\":0; "
+		       "sanlock direct init -r " STORE_LOCKSPACE ":" STORE_RESOURCE ":\"$D\":%u; dd if=/dev/zero oflag=direct bs=%uM "
+		       "seek=2 count=%u conv=notrunc,fsync of=\"$D\"", e->path, code_text(r->code), e->path, r->align, mib, n);
 }
 
 static int explain(const struct arbiter_sanlock *e, const struct store_question *q, const struct store_reply *r,
@@ -171,9 +175,9 @@ static int explain(const struct arbiter_sanlock *e, const struct store_question 
 		return ft_fail(err, -EIO, "cannot %s %s: %s; see whether the path to that storage is up",
 			       r->fault == STORE_READ ? "read" : "write", path, code);
 	case STORE_DAMAGED:
-		return ft_fail(err, -EBADMSG, "record %u on %s is damaged, and may be this session's; with no guest paired by that arbiter "
-			       "zero it: dd if=/dev/zero of=%s bs=%u seek=%u count=1 conv=notrunc,fsync", r->slot, path, path,
-			       r->sector, 2 * r->align / r->sector + r->slot);
+		return ft_fail(err, -EBADMSG, "record %u on %.200s is damaged, and may be this session's; with no guest paired by that "
+			       "arbiter zero it: dd if=/dev/zero oflag=direct bs=%u seek=%u count=1 conv=notrunc,fsync of=THAT",
+			       r->slot, path, r->sector, 2 * r->align / r->sector + r->slot);
 	case STORE_FULL:
 		return ft_fail(err, -ENOSPC, "all %d records on %s are in use; unpair guests, or wait lease-s for what nobody keeps",
 			       STORE_SLOTS, path);

@@ -403,6 +403,7 @@ static bool same(const char *a, const char *b)
 static bool same_arbiter(const struct ftconfig *a, const struct ftconfig *b)
 {
 	return a->arbiter.type == b->arbiter.type && same(a->arbiter.path, b->arbiter.path) &&
+	       a->arbiter.host_id == b->arbiter.host_id &&
 	       (a->arbiter.type != FTARBITER_ETCD || b->arbiter.n_endpoints);
 }
 

@@ -22,12 +22,15 @@
 #include <time.h>
 #include <unistd.h>
 #include "sanlock_store.h"
+#include "text.h"
 
 #define MAGIC_SESSION	"ftkvmse1"
 #define MAGIC_KEPT	"ftkvmke1"
 #define LOOKS		4	/* at a record that seems to be damaged, as it may be written just then */
 #define LAYOUT		(SANLK_RES_ALIGN1M | SANLK_RES_ALIGN2M | SANLK_RES_ALIGN4M | SANLK_RES_ALIGN8M | \
 			 SANLK_RES_SECTOR512 | SANLK_RES_SECTOR4K)
+#define LEASE_IO_TIMEOUTS 6	/* of sanlock's: 2 less than after which a host is taken for lost */
+#define JUMP_MS		100	/* two clocks are read one after the other */
 #define ANSWER_MS	30	/* for the way back to who asks */
 
 /* On the device, little endian as all of its hosts are; 0 is not paired. */
@@ -56,7 +59,11 @@ struct store {
 	const struct store_question *q;
 	struct store_reply *reply;
 	int fd, sock;
+	/* with a sector behind it, to look at one once more */
 	char *table;
+	/* since the lease was asked for: milliseconds, and by how much the clock that counts suspensions is ahead */
+	int64_t asked, ahead;
+	uint32_t io_timeout_s;
 	/* what sanlock wants to know, each with room for its disk */
 	struct sanlk_lockspace space;
 	struct {
@@ -246,11 +253,19 @@ static void wait_a_little(const struct store *s)
 	nanosleep(&t, NULL);
 }
 
+/* How long it was suspended, but for a constant. */
+static int64_t ahead_ms(void)
+{
+	return (int64_t)(ft_boottime_ns() / 1000000) - ft_now_ms();
+}
+
 static int take_lease(struct store *s)
 {
 	struct sanlk_resource *res = &s->lease.res;
 	int code;
 
+	s->asked = ft_now_ms();
+	s->ahead = ahead_ms();
 	for (;;) {
 		code = sanlock_acquire(s->sock, -1, SANLK_ACQUIRE_OWNER_NOWAIT, 1, &res, NULL);
 		if (code >= 0)
@@ -276,17 +291,25 @@ static void leave_lease(struct store *s)
 }
 
 /*
- * The last look before a record is changed. Who loses the lease is killed by sanlock, unless
- * that has died itself: then its socket has hung up. And a host that stood still for so long
- * that others may have the lease by now is past the deadline.
+ * The last look before record @n is changed, that was @before. Who loses the lease is killed by sanlock,
+ * unless that has died itself: then its socket has hung up. A host that stood still for so long
+ * that others may have the lease by now is past the deadline, or was suspended; or, if it is a virtual
+ * machine that was paused, has no clock that tells, but finds what others have changed.
  */
-static int still_ours(struct store *s)
+static int still_ours(struct store *s, unsigned int n, const struct record *before)
 {
 	struct pollfd pfd = { .fd = s->sock, .events = POLLIN };
+	void *now = sector_at(s, 2 * STORE_SLOTS);
+	int64_t ms = ft_now_ms();
 
 	if (poll(&pfd, 1, 0))
 		return fail(s, STORE_DAEMON, -EPIPE);
-	return ft_now_ms() >= s->q->deadline ? fail(s, STORE_LATE, -ETIMEDOUT) : 0;
+	if (ms >= s->q->deadline || ms - s->asked >= LEASE_IO_TIMEOUTS * 1000LL * s->io_timeout_s ||
+	    ahead_ms() - s->ahead > JUMP_MS)
+		return fail(s, STORE_LATE, -ETIMEDOUT);
+	if (pread(s->fd, now, s->reply->sector, place_of(s, n)) != (ssize_t)s->reply->sector)
+		return fail(s, STORE_READ, -EIO);
+	return memcmp(now, before, sizeof(*before)) ? fail(s, STORE_LATE, -ESTALE) : 0;
 }
 
 /* --- what is asked ----------------------------------------------------------- */
@@ -317,12 +340,12 @@ static int sweep(struct store *s)
 	unsigned int i;
 
 	for (i = 0; i < STORE_SLOTS; i++) {
-		struct record *r = sector_at(s, i);
+		struct record *r = sector_at(s, i), before = *r;
 
 		if (!is_session(r, i) || !is_old(s, i))
 			continue;
 		memset(r, 0, s->reply->sector);
-		if (still_ours(s) || write_sector(s, i))
+		if (still_ours(s, i, &before) || write_sector(s, i))
 			return -1;
 	}
 	return 0;
@@ -330,8 +353,8 @@ static int sweep(struct store *s)
 
 static int do_begin(struct store *s)
 {
+	struct record *r, before;
 	unsigned int slot;
-	struct record *r;
 	int damaged;
 
 	if (slot_of(s, s->q->session, &damaged) < STORE_SLOTS)
@@ -340,13 +363,16 @@ static int do_begin(struct store *s)
 		return -1;
 	for (slot = 0; slot < STORE_SLOTS && !is_zero(sector_at(s, slot)); slot++)
 		;
-	if (slot == STORE_SLOTS)
-		return fail(s, STORE_FULL, -ENOSPC);
+	if (slot == STORE_SLOTS) {
+		s->reply->slot = damaged;
+		return damaged < 0 ? fail(s, STORE_FULL, -ENOSPC) : fail(s, STORE_DAMAGED, -EBADMSG);
+	}
 	r = sector_at(s, slot);
+	before = *r;
 	make_record(s, r, MAGIC_SESSION, slot);
 	r->state = PAIRED;
 	snprintf(r->name, sizeof(r->name), "%s", s->q->text);
-	if (still_ours(s) || put_record(s, slot))
+	if (still_ours(s, slot, &before) || put_record(s, slot))
 		return -1;
 	is_old(s, slot);
 	return 0;
@@ -377,7 +403,7 @@ static int do_keep(struct store *s)
 
 static int do_claim(struct store *s)
 {
-	struct record *r;
+	struct record *r, before;
 	unsigned int slot;
 
 	if (find(s, &slot))
@@ -385,9 +411,10 @@ static int do_claim(struct store *s)
 	if (is_decided(s, slot))
 		return 0;
 	r = sector_at(s, slot);
+	before = *r;
 	r->state = WON + s->q->role;
 	snprintf(r->who, sizeof(r->who), "%s", s->q->text);
-	if (still_ours(s) || put_record(s, slot))
+	if (still_ours(s, slot, &before) || put_record(s, slot))
 		return -1;
 	is_decided(s, slot);
 	return 0;
@@ -395,12 +422,14 @@ static int do_claim(struct store *s)
 
 static int do_end(struct store *s)
 {
+	struct record before;
 	unsigned int slot;
 
 	if (find(s, &slot))
 		return -1;
+	before = *sector_at(s, slot);
 	memset(sector_at(s, slot), 0, s->reply->sector);
-	return still_ours(s) || write_sector(s, slot) ? -1 : 0;
+	return still_ours(s, slot, &before) || write_sector(s, slot) ? -1 : 0;
 }
 
 /*
@@ -419,7 +448,10 @@ static int do_without(struct store *s)
 	case STORE_CLAIM:
 		return find(s, &slot) ? -1 : is_decided(s, slot) ? 0 : 1;
 	case STORE_END:
-		return find(s, &slot) ? -1 : 1;
+		if (!find(s, &slot))
+			return 1;
+		/* if it is the damaged one nobody wins it any more either */
+		return s->reply->fault == STORE_DAMAGED ? fail(s, STORE_NONE, -ENOENT) : -1;
 	}
 	return -1;
 }
@@ -486,7 +518,7 @@ static void fill_space(struct sanlk_lockspace *space, const char *path, unsigned
 static int read_layout(struct store *s)
 {
 	struct sanlk_lockspace *space = &s->space;
-	int code = sanlock_read_lockspace(space, 0, &(uint32_t){ 0 });
+	int code = sanlock_read_lockspace(space, 0, &s->io_timeout_s);
 
 	if (code < 0)
 		return fail(s, is_no_lease(code) ? STORE_FORMAT : STORE_REACH, code);
@@ -516,7 +548,7 @@ static int be_member(struct store *s)
 
 static int map_table(struct store *s)
 {
-	s->table = mmap(NULL, STORE_TABLE(s->reply->sector), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->table = mmap(NULL, STORE_TABLE(s->reply->sector) + s->reply->sector, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (s->table == MAP_FAILED)
 		return fail(s, STORE_READ, -errno);
 	return 0;
