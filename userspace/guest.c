@@ -147,10 +147,12 @@ static void note_status(struct guest *g)
 	const char *status = g->qmp.status, *more;
 	bool still = stands_still(status), same = !strcmp(g->still, still ? status : "");
 
-	g->still_known = true;
 	/* where it did not stand still before, that is yet to come */
-	if (!still && !same)
+	if (!still && (!same || !g->still_known) && g->stopper != FT_OTHERS) {
 		g->stopper = FT_OTHERS;
+		guests_save();
+	}
+	g->still_known = true;
 	snprintf(g->still, sizeof(g->still), "%s", still ? status : "");
 	g->still_by = stopper_name(g);
 	if (same)

@@ -148,8 +148,10 @@ static void resume_work(struct op *op)
 
 static void resume_settle(struct op *op)
 {
-	if (!op->ret)
-		op->guest->stopper = FT_OTHERS;
+	if (op->ret)
+		return;
+	op->guest->stopper = FT_OTHERS;
+	guests_save();
 }
 
 int op_resume(struct client *client, json_t *request, struct fterr *err)
