@@ -59,8 +59,8 @@ static bool has_to_wait(const struct guest *g, const struct ftconfig *c)
 	unsigned int n = 0;
 
 	for (h = ftd_guests; h; h = h->next)
-		n += op_protects_by_itself(h) || (h != g && h->again_waits && !h->busy && !h->gone && !h->ended &&
-						  h->again_at < g->again_at);
+		n += op_protects_by_itself(h) || (h != g && h->again && h->again_waits && h->attached && !h->busy &&
+						  !h->gone && !h->ended && h->again_at < g->again_at);
 	return n >= c->guests.at_once;
 }
 

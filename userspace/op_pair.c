@@ -259,6 +259,9 @@ static int session_new(struct op *op, struct fterr *err)
 		return ft_fail(err, -EBUSY, "guest %s is paired, or the arbiter has still to be told that it is not any "
 			       "more: ftctl status %s", op->name, op->name);
 	op->loss_said = op->set.on_loss;
+	/* what the module keeps is still what somebody said */
+	if (!op->set.on_loss && !failover_decides() && !op->guest->loss_lent)
+		op->loss_said = op->guest->loss_said;
 	if (op->set.on_loss == FTKVM_UAPI_LOSS_SOLO || !failover_decides()) {
 		/* what is not said stays, but what came with an arbiter goes with it */
 		if (!op->set.on_loss && op->guest->loss_lent)
