@@ -197,7 +197,8 @@ def draw(d):
         if cut.spoke:
             on = when + cut.spoke - cut.when
             svg.line(svg.x(on), 74, svg.x(on), AXIS, TAKEOVER, 1.6, "2,2")
-            svg.text(svg.x(on) + 5, 86, f"goes on {on:.1f} s", TAKEOVER, "start", 12, True)
+            # it is some 110 wide, and the picture's end may be nearer than that
+            svg.text(min(svg.x(on) + 5, WIDTH - 115), 86, f"goes on {on:.1f} s", TAKEOVER, "start", 12, True)
     _axis(svg)
     _legend(svg)
     return svg.close()
