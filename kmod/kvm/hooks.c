@@ -22,7 +22,6 @@
 struct ftkvm_hook {
 	const char *name;
 	unsigned long *cont;
-	unsigned long site;
 };
 
 #define HOOK(fn) { .name = #fn, .cont = &ftkvm_cont_##fn }
@@ -172,7 +171,6 @@ static int hooks_on(void)
 			pr_err("function %s can't be looked at (error %d)\n", hooks[i].name, ret);
 			return ret;
 		}
-		hooks[i].site = sites[i];
 		WRITE_ONCE(*hooks[i].cont, sites[i] + MCOUNT_INSN_SIZE);
 	}
 	ret = hooks_pin_on();
