@@ -312,9 +312,7 @@ static bool monitor_answers(struct op *op)
 static bool join_consoles_early(struct op *op, int64_t deadline)
 {
 	struct guest *g = op->guest;
-	bool all = true;
 	int again;
-	size_t i;
 
 	begin_joining(op);
 	/* The last output may be on its way through the device. */
@@ -331,9 +329,7 @@ static bool join_consoles_early(struct op *op, int64_t deadline)
 	g->qmp.until = deadline;
 	join_consoles(op);
 	g->qmp.until = 0;
-	for (i = 0; i < g->ncons; i++)
-		all &= g->cons[i].live || g->cons[i].ret != -ETIMEDOUT;
-	return all;
+	return !timed_out(op);
 }
 
 static void promote_work(struct op *op)
