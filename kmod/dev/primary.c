@@ -456,5 +456,5 @@ void ftkvm_lockstep_logged(struct ftkvm_replica *r)
 	}
 	ftkvm_sums_logged(r, sums, left);
 	if (soon)
-		ftkvm_log_send(r);
+		ftkvm_log_send_next(r);
 }

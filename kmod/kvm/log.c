@@ -96,6 +96,27 @@ void ftkvm_log_send(struct ftkvm_replica *r)
 }
 
 /**
+ * ftkvm_log_send_next() - primary: the same, behind what is on its way
+ * @r: the replica
+ *
+ * For what a device does, which the guest does not wait for. A busy one would have a frame
+ * for each kick, and an acknowledgment. While the backup has yet to answer, what comes
+ * meanwhile waits, and goes together when it does: see pair_ack().
+ * Context: vCPU thread, process context.
+ */
+void ftkvm_log_send_next(struct ftkvm_replica *r)
+{
+	bool under_way;
+
+	spin_lock_irq(&r->flow_lock);
+	WRITE_ONCE(r->next_off, READ_ONCE(r->log.head));
+	under_way = r->flow.sent > r->flow.received;
+	spin_unlock_irq(&r->flow_lock);
+	if (!under_way)
+		ftkvm_log_send(r);
+}
+
+/**
  * ftkvm_log_flush_batch() - primary: the same, once it is worth it
  * @r: the replica
  *

@@ -67,15 +67,15 @@ static int pair_ack(void *priv, u64 received, u64 consumed, u64 epoch)
 		return ret;
 	spin_lock_irqsave(&r->flow_lock, flags);
 	ret = ftkvm_flow_ack(&r->flow, received, consumed, epoch);
-	held_back = READ_ONCE(r->flushed_off) > r->flow.sent;
+	held_back = max(READ_ONCE(r->flushed_off), r->next_off) > r->flow.sent;
 	spin_unlock_irqrestore(&r->flow_lock, flags);
 	if (ret)
 		return ret;
 	ftkvm_fault(FTKVM_FAULT_ACK_TAKEN);
-	/* what the window held back may go now; what waits for a batch may wait on */
-	if (held_back)
-		ftkvm_link_kick(r->link);
 	ftkvm_lockstep_acked(r, received);
+	/* what the window held back may go now, or this; what waits for a batch may wait on */
+	if (held_back)
+		ftkvm_link_push(r->link);
 	wake_up_all(&r->wq);
 	return 0;
 }
@@ -208,6 +208,7 @@ static void pair_reset(struct ftkvm_replica *r)
 	r->flushed_epoch = 0;
 	r->flushed_count = 0;
 	r->flushed_off = 0;
+	r->next_off = 0;
 	ftkvm_lockstep_reset(r);
 	r->last_tsc = 0;
 	r->tsc_ahead = 0;

@@ -266,6 +266,7 @@ struct ftkvm_replica {
 	struct ftkvm_regs lead_regs;
 	/* primary: up to where the send thread was told of the log */
 	u64 flushed_epoch, flushed_count, flushed_off;
+	u64 next_off;				/* @flow_lock: what goes when the backup has answered */
 	bool started;
 	bool armed_vmcb;			/* our intercepts are set */
 	bool in_guest_op;			/* the guest's own instruction is at work */
@@ -439,6 +440,7 @@ int ftkvm_log_wait_killable(struct ftkvm_replica *r);
 int ftkvm_log_wait_nosrcu(struct ftkvm_replica *r);
 void ftkvm_log_flush(struct ftkvm_replica *r);
 void ftkvm_log_send(struct ftkvm_replica *r);
+void ftkvm_log_send_next(struct ftkvm_replica *r);
 void ftkvm_log_flush_batch(struct ftkvm_replica *r);
 
 /* Room for what one trip of the vCPU may write? Any context. */

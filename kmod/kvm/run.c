@@ -29,7 +29,7 @@ int ftkvm_prepare(struct ftkvm_replica *r)
 		/* with all that the exit logged */
 		if (r->dev_soon) {
 			r->dev_soon = false;
-			ftkvm_log_send(r);
+			ftkvm_log_send_next(r);
 		}
 		return ret;
 	case FTKVM_MODE_FOLLOW:
