@@ -30,7 +30,8 @@
 static_assert(PAGES_MAX >= VERIFY_WRITTEN && PAGES_MAX >= VERIFY_SLICE);
 
 /* Legacy and extended region of XSAVE's standard form, SDM volume 1, 13.4. */
-#define XSAVE_FCW	0	/* control, status, tag words */
+#define XSAVE_FCW	0	/* control, status, tag words: 2, 2 and 1 bytes */
+#define XSAVE_FCW_MASK	0xffffffffffull
 #define XSAVE_MXCSR	24
 #define XSAVE_ST	32
 #define XSAVE_XMM	160
@@ -76,7 +77,7 @@ static int verify_fpu(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 		asm volatile("xsave64 (%0)" : : "r" (at), "a" ((u32)mask), "d" ((u32)(mask >> 32))
 			     : "memory");
 		fpregs_unlock();
-		ftkvm_image_word(img, "x87 control", -1, *(u64 *)(at + XSAVE_FCW) & 0xff00ffffffffull);
+		ftkvm_image_word(img, "x87 control", -1, *(u64 *)(at + XSAVE_FCW) & XSAVE_FCW_MASK);
 		ftkvm_image_word(img, "mxcsr", -1, *(u32 *)(at + XSAVE_MXCSR));
 		for (i = 0; i < 8; i++) {
 			ftkvm_image_word(img, "st", i, *(u64 *)(at + XSAVE_ST + 16 * i));

@@ -31,12 +31,12 @@ static void restore(struct image *i)
 		asm volatile("fxrstor64 (%0)" : : "r"(i) : "memory");
 }
 
-/* x87 and XMM registers; not the places of the last x87 instruction. */
+/* x87 (with FCW, FSW, FTW) and XMM registers; not the places of the last x87 instruction. */
 static uint64_t mix_image(uint64_t h, const struct image *i)
 {
 	const uint64_t *p = (const uint64_t *)i->bytes;
 
-	h = mix(h, p[0] & 0x0000000000ffffff);
+	h = mix(h, p[0] & 0xffffffffff);
 	h = mix(h, p[3]);
 	h = mix_words(h, p + 4, 2 * 24);
 	return avx ? mix_words(h, p + 72, 32) : h;
