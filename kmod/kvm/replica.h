@@ -523,6 +523,9 @@ static inline bool ftkvm_verify_is(const struct ftkvm_rec *rec)
 	return rec->type == FTKVM_REC_IMAGE || rec->type == FTKVM_REC_PAGES;
 }
 
+/* ---- verify_regs.c ---- */
+int ftkvm_verify_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img);
+
 /* ---- ../dev/sum.c: the disks' images ---- */
 int ftkvm_sums_begin(struct ftkvm_replica *r, char *why, size_t size);
 void ftkvm_sums_end(struct ftkvm_replica *r);

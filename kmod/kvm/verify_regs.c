@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a verification compares of a vCPU: registers of every kind, but those that are the
+ * vendor's. Documentation/ftkvm/protocol.rst says what is left out, and why.
+ */
+#include <linux/crc32c.h>
+#include <linux/kvm_host.h>
+#include <asm/fpu/api.h>
+#include <asm/fpu/xcr.h>
+#include "../core/digest.h"
+#include "../core/image.h"
+#include "replica.h"
+#include "vendor.h"
+#include "layout.h"
+
+/* Legacy and extended region of XSAVE's standard form, SDM volume 1, 13.4. */
+#define XSAVE_FCW	0	/* control, status, tag words: 2, 2 and 1 bytes */
+#define XSAVE_FCW_MASK	0xffffffffffull
+#define XSAVE_MXCSR	24
+#define XSAVE_ST	32
+#define XSAVE_XMM	160
+#define XSAVE_LEGACY	512
+#define XSAVE_HEADER	64
+#define XSAVE_YMM	(XSAVE_LEGACY + XSAVE_HEADER)	/* upper halves */
+#define XSAVE_YMM_SIZE	256
+#define XSAVE_BLOCK	64	/* bytes of what follows there that make a word here */
+
+static void verify_words(struct ftkvm_image *img, const char *name, const void *data, u32 bytes)
+{
+	const u64 *v = data;
+	int i;
+
+	for (i = 0; i < bytes / sizeof(u64); i++)
+		ftkvm_image_word(img, name, i, v[i]);
+}
+
+/*
+ * The FPU's registers are in the CPU, or where the scheduler has saved them. FIP,
+ * FDP and FOP are left out: AMD's CPUs save and restore them only with an
+ * exception pending, so a switch of tasks on the host loses them (APM volume
+ * 2, 11.4.4).
+ */
+static int verify_fpu(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	u64 mask = vcpu->arch.guest_supported_xcr0 & ~XFEATURE_MASK_PKRU;
+	u32 size = max_t(u32, vcpu->arch.guest_fpu.fpstate->user_size,
+			 XSAVE_YMM + XSAVE_YMM_SIZE), i;
+	u8 *area;
+
+	area = kvzalloc(size + 64, GFP_KERNEL);
+	if (!area)
+		return -ENOMEM;
+	if (cpu_feature_enabled(X86_FEATURE_XSAVE) && mask) {
+		u8 *at = PTR_ALIGN(area, 64);
+
+		fpregs_lock();
+		if (test_thread_flag(TIF_NEED_FPU_LOAD))
+			switch_fpu_return();
+		asm volatile("xsave64 (%0)" : : "r" (at), "a" ((u32)mask), "d" ((u32)(mask >> 32))
+			     : "memory");
+		fpregs_unlock();
+		ftkvm_image_word(img, "x87 control", -1, *(u64 *)(at + XSAVE_FCW) & XSAVE_FCW_MASK);
+		ftkvm_image_word(img, "mxcsr", -1, *(u32 *)(at + XSAVE_MXCSR));
+		for (i = 0; i < 8; i++) {
+			ftkvm_image_word(img, "st", i, *(u64 *)(at + XSAVE_ST + 16 * i));
+			ftkvm_image_word(img, "st exponent", i, *(u16 *)(at + XSAVE_ST + 16 * i + 8));
+		}
+		verify_words(img, "xmm half ", at + XSAVE_XMM, 256);
+		verify_words(img, "ymm upper half ", at + XSAVE_YMM, XSAVE_YMM_SIZE);
+		for (i = XSAVE_YMM + XSAVE_YMM_SIZE; i + XSAVE_BLOCK <= size; i += XSAVE_BLOCK)
+			ftkvm_image_word(img, "extended state at ", i,
+					 crc32c(~0, at + i, XSAVE_BLOCK));
+	}
+	kvfree(area);
+	return 0;
+}
+
+static void verify_lapic(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	const u8 *regs = *(u8 **)((char *)vcpu->arch.apic + FTKVM_OFF_KVM_LAPIC_REGS);
+	int off;
+
+	for (off = 0; off < 0x400; off += 0x10) {
+		/* computed when they are asked for, or when KVM gets round to it */
+		if (off == APIC_PROCPRI || off == APIC_TMCCT || off == APIC_ARBPRI)
+			continue;
+		ftkvm_image_word(img, "local APIC register ", off, *(u32 *)(regs + off));
+	}
+}
+
+static void verify_common(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	const struct kvm_vcpu_arch *a = &vcpu->arch;
+	u64 ram;
+
+	ftkvm_image_word(img, "memory layout", -1, ftkvm_slots_crc(vcpu->kvm, &ram));
+	ftkvm_image_word(img, "mp state", -1, a->mp_state);
+	ftkvm_image_word(img, "xcr0", -1, a->xcr0);
+	ftkvm_image_word(img, "pkru", -1, a->pkru);
+	ftkvm_image_word(img, "apic base", -1, a->apic_base);
+	ftkvm_image_word(img, "misc enable", -1, a->ia32_misc_enable_msr);
+	ftkvm_image_word(img, "pat", -1, a->pat);
+	ftkvm_image_word(img, "smbase", -1, a->smbase);
+	ftkvm_image_word(img, "xss", -1, a->ia32_xss);
+	ftkvm_image_word(img, "mcg status", -1, a->mcg_status);
+	ftkvm_image_word(img, "mcg ctl", -1, a->mcg_ctl);
+	if (a->mce_banks)
+		verify_words(img, "machine check bank word ", a->mce_banks,
+			     (a->mcg_cap & 0xff) * 4 * sizeof(u64));
+	verify_words(img, "mtrr word ", &a->mtrr_state.var, sizeof(a->mtrr_state.var));
+	verify_words(img, "fixed mtrr word ", &a->mtrr_state.fixed_64k,
+		     offsetof(struct kvm_mtrr, deftype) - offsetof(struct kvm_mtrr, fixed_64k));
+	ftkvm_image_word(img, "mtrr deftype", -1, a->mtrr_state.deftype);
+	ftkvm_image_word(img, "hwcr", -1, a->msr_hwcr);
+	verify_words(img, "dr", a->db, sizeof(a->db));
+	ftkvm_image_word(img, "nmi pending", -1, a->nmi_pending);
+	ftkvm_image_word(img, "interrupt pending", -1,
+			 a->pending_external_vector | a->interrupt.injected << 16);
+	ftkvm_image_word(img, "exception pending", -1,
+			 a->exception.pending ? a->exception.vector | BIT(8) : 0);
+	/* in hflags the rest is KVM's bookkeeping */
+	ftkvm_image_word(img, "smm", -1, a->hflags & HF_SMM_MASK);
+}
+
+/**
+ * ftkvm_verify_image() - list the registers of every kind
+ * @vcpu: the vCPU
+ * @img: the list, begun
+ *
+ * Context: vCPU thread, process context, after an exit; kvm->srcu read-held.
+ * Return: 0, -ENOMEM.
+ */
+int ftkvm_verify_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	struct ftkvm_regs regs;
+	int i;
+
+	ftkvm_vendor()->regs(vcpu, &regs);
+	for (i = 0; i < FTKVM_NREGS; i++)
+		ftkvm_image_word(img, ftkvm_reg_name(i), -1,
+				 regs.r[i] & ~(i == FTKVM_REG_RFLAGS ? FTKVM_RFLAGS_IGNORED : 0));
+	ftkvm_vendor()->image(vcpu, img);
+	verify_common(vcpu, img);
+	verify_lapic(vcpu, img);
+	return verify_fpu(vcpu, img);
+}
