@@ -9,7 +9,7 @@
 #include "types.h"
 
 #define FTKVM_IMAGE_MAX		1024	/* words; their checksums fit into a record */
-#define FTKVM_IMAGE_NAME	24
+#define FTKVM_IMAGE_NAME	32
 
 /**
  * struct ftkvm_image - the words of a guest's state, while they are listed

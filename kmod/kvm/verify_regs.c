@@ -23,7 +23,9 @@
 #define XSAVE_HEADER	64
 #define XSAVE_YMM	(XSAVE_LEGACY + XSAVE_HEADER)	/* upper halves */
 #define XSAVE_YMM_SIZE	256
-#define XSAVE_BLOCK	64	/* bytes of what follows there that make a word here */
+#define XSAVE_MORE	3	/* the first component behind YMM: where they are, CPUID tells */
+#define XSAVE_MASK_BITS	63
+#define XSAVE_BLOCK	64	/* bytes of these that make a word here */
 
 static void verify_words(struct ftkvm_image *img, const char *name, const void *data, u32 bytes)
 {
@@ -34,6 +36,46 @@ static void verify_words(struct ftkvm_image *img, const char *name, const void *
 		ftkvm_image_word(img, name, i, v[i]);
 }
 
+/* Where a component of the state is in XSAVE's standard form: what it is, and @at. */
+static u32 verify_xsave_part(unsigned int nr, u32 *at)
+{
+	u32 size, ecx, edx;
+
+	cpuid_count(0xd, nr, &size, at, &ecx, &edx);
+	return size;
+}
+
+static u32 verify_xsave_size(u64 mask)
+{
+	u32 size = XSAVE_YMM + XSAVE_YMM_SIZE, part, at;
+	unsigned int nr;
+
+	for (nr = XSAVE_MORE; nr < XSAVE_MASK_BITS; nr++) {
+		if (!(mask & BIT_ULL(nr)))
+			continue;
+		part = verify_xsave_part(nr, &at);
+		size = max(size, at + part);
+	}
+	return size;
+}
+
+/* What this host's CPU has beyond that, the peer's may not. */
+static void verify_xsave_more(struct ftkvm_image *img, const u8 *area, u64 mask)
+{
+	u32 part, at, i;
+	unsigned int nr;
+
+	for (nr = XSAVE_MORE; nr < XSAVE_MASK_BITS; nr++) {
+		if (!(mask & BIT_ULL(nr)))
+			continue;
+		part = verify_xsave_part(nr, &at);
+		for (i = 0; i < part; i += XSAVE_BLOCK)
+			ftkvm_image_word(img, "extended state at ", at + i,
+					 crc32c(~0, area + at + i,
+						min_t(u32, part - i, XSAVE_BLOCK)));
+	}
+}
+
 /*
  * The FPU's registers are in the CPU, or where the scheduler has saved them. FIP,
  * FDP and FOP are left out: AMD's CPUs save and restore them only with an
@@ -42,35 +84,33 @@ static void verify_words(struct ftkvm_image *img, const char *name, const void *
  */
 static int verify_fpu(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 {
-	u64 mask = vcpu->arch.guest_supported_xcr0 & ~XFEATURE_MASK_PKRU;
-	u32 size = max_t(u32, vcpu->arch.guest_fpu.fpstate->user_size,
-			 XSAVE_YMM + XSAVE_YMM_SIZE), i;
-	u8 *area;
+	/* one that may not use XSAVE has x87 and SSE all the same */
+	u64 mask = (vcpu->arch.guest_supported_xcr0 | XFEATURE_MASK_FPSSE) & ~XFEATURE_MASK_PKRU;
+	u8 *area, *at;
+	int i;
 
-	area = kvzalloc(size + 64, GFP_KERNEL);
+	area = kvzalloc(verify_xsave_size(mask) + 64, GFP_KERNEL);
 	if (!area)
 		return -ENOMEM;
-	if (cpu_feature_enabled(X86_FEATURE_XSAVE) && mask) {
-		u8 *at = PTR_ALIGN(area, 64);
-
-		fpregs_lock();
-		if (test_thread_flag(TIF_NEED_FPU_LOAD))
-			switch_fpu_return();
+	at = PTR_ALIGN(area, 64);
+	fpregs_lock();
+	if (test_thread_flag(TIF_NEED_FPU_LOAD))
+		switch_fpu_return();
+	if (cpu_feature_enabled(X86_FEATURE_XSAVE))
 		asm volatile("xsave64 (%0)" : : "r" (at), "a" ((u32)mask), "d" ((u32)(mask >> 32))
 			     : "memory");
-		fpregs_unlock();
-		ftkvm_image_word(img, "x87 control", -1, *(u64 *)(at + XSAVE_FCW) & XSAVE_FCW_MASK);
-		ftkvm_image_word(img, "mxcsr", -1, *(u32 *)(at + XSAVE_MXCSR));
-		for (i = 0; i < 8; i++) {
-			ftkvm_image_word(img, "st", i, *(u64 *)(at + XSAVE_ST + 16 * i));
-			ftkvm_image_word(img, "st exponent", i, *(u16 *)(at + XSAVE_ST + 16 * i + 8));
-		}
-		verify_words(img, "xmm half ", at + XSAVE_XMM, 256);
-		verify_words(img, "ymm upper half ", at + XSAVE_YMM, XSAVE_YMM_SIZE);
-		for (i = XSAVE_YMM + XSAVE_YMM_SIZE; i + XSAVE_BLOCK <= size; i += XSAVE_BLOCK)
-			ftkvm_image_word(img, "extended state at ", i,
-					 crc32c(~0, at + i, XSAVE_BLOCK));
+	else
+		asm volatile("fxsave64 (%0)" : : "r" (at) : "memory");
+	fpregs_unlock();
+	ftkvm_image_word(img, "x87 control", -1, *(u64 *)(at + XSAVE_FCW) & XSAVE_FCW_MASK);
+	ftkvm_image_word(img, "mxcsr", -1, *(u32 *)(at + XSAVE_MXCSR));
+	for (i = 0; i < 8; i++) {
+		ftkvm_image_word(img, "st", i, *(u64 *)(at + XSAVE_ST + 16 * i));
+		ftkvm_image_word(img, "st exponent ", i, *(u16 *)(at + XSAVE_ST + 16 * i + 8));
 	}
+	verify_words(img, "xmm half ", at + XSAVE_XMM, 256);
+	verify_words(img, "ymm upper half ", at + XSAVE_YMM, XSAVE_YMM_SIZE);
+	verify_xsave_more(img, at, mask);
 	kvfree(area);
 	return 0;
 }
