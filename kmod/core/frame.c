@@ -20,7 +20,7 @@
 /* The wire form: a change is another FTKVM_PROTO_VERSION. */
 static_assert(sizeof(struct ftkvm_frame_hdr) == 24);
 static_assert(sizeof(struct ftkvm_hello) == 168);
-static_assert(sizeof(struct ftkvm_start) == 72);
+static_assert(sizeof(struct ftkvm_start) == 96);
 static_assert(sizeof(struct ftkvm_ack) == 24);
 static_assert(sizeof(struct ftkvm_bye) == 192);
 static_assert(sizeof(struct ftkvm_bulk) == 24);

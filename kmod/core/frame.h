@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define FTKVM_PROTO_VERSION	5
+#define FTKVM_PROTO_VERSION	6
 #define FTKVM_FRAME_MAGIC	0x6d766b66u	/* "fkvm" on the wire */
 #define FTKVM_FRAME_MAX		65536u
 
@@ -52,8 +52,8 @@ struct ftkvm_hello {
 	__le32 devices_crc;		/* what the guest sees of them */
 } __packed;
 
-/* What a CPU has and its KVM does not tell QEMU whole, by the vendor. */
-#define FTKVM_HIDDEN	2
+/* What a CPU has and QEMU does not migrate, or not whole, by the vendor. */
+#define FTKVM_HIDDEN	5
 
 struct ftkvm_start {
 	__le32 regs_digest;

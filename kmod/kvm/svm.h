@@ -20,9 +20,13 @@ static inline struct vmcb *svm_vmcb(struct kvm_vcpu *vcpu)
 	return *(struct vmcb **)((char *)vcpu + FTKVM_OFF_VCPU_SVM_VMCB);
 }
 
+/* A field of struct vcpu_svm, of @type, whose offset is FTKVM_OFF_VCPU_SVM_@name */
+#define svm_field(vcpu, type, name)	\
+	((type *)((char *)(vcpu) + FTKVM_OFF_VCPU_SVM_##name))
+
 static inline u64 svm_tsc_aux(struct kvm_vcpu *vcpu)
 {
-	return *(u64 *)((char *)vcpu + FTKVM_OFF_VCPU_SVM_TSC_AUX);
+	return *svm_field(vcpu, u64, TSC_AUX);
 }
 
 static inline bool svm_icpt(const struct vmcb *b, u32 bit)

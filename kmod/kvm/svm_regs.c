@@ -10,7 +10,7 @@
 
 static bool svm_nmi_singlestep(struct kvm_vcpu *vcpu)
 {
-	return *(bool *)((char *)vcpu + FTKVM_OFF_VCPU_SVM_NMI_SINGLESTEP);
+	return *svm_field(vcpu, bool, NMI_SINGLESTEP);
 }
 
 /**
@@ -65,6 +65,60 @@ static void svm_image_seg(struct ftkvm_image *img, const char *name, const struc
 	ftkvm_image_word(img, name, 3, s->base);
 }
 
+/* What the guest reads there: the VMCB has what it runs with. */
+static void svm_image_control(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	const struct vmcb *b = svm_vmcb(vcpu);
+
+	/* KVM clears CD and NW. What it does not intercept it notes as it handles an exit */
+	ftkvm_image_word(img, "cr0 as it is read", -1,
+			 svm_icpt(b, INTERCEPT_CR0_WRITE) ? vcpu->arch.cr0 : b->save.cr0);
+	ftkvm_image_word(img, "cr4 as it is read", -1, vcpu->arch.cr4);
+}
+
+static void svm_image_msrs(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
+
+	ftkvm_image_word(img, "star", -1, s->star);
+	ftkvm_image_word(img, "lstar", -1, s->lstar);
+	ftkvm_image_word(img, "cstar", -1, s->cstar);
+	ftkvm_image_word(img, "sfmask", -1, s->sfmask);
+	ftkvm_image_word(img, "kernel gs base", -1, s->kernel_gs_base);
+	ftkvm_image_word(img, "sysenter cs", -1, s->sysenter_cs);
+	ftkvm_image_word(img, "sysenter esp", -1, s->sysenter_esp);
+	ftkvm_image_word(img, "sysenter eip", -1, s->sysenter_eip);
+	ftkvm_image_word(img, "tsc aux", -1, svm_tsc_aux(vcpu));
+	ftkvm_image_word(img, "debugctl", -1, s->dbgctl);
+	ftkvm_image_word(img, "spec ctrl", -1, boot_cpu_has(X86_FEATURE_V_SPEC_CTRL) ?
+			 s->spec_ctrl : *svm_field(vcpu, u64, SPEC_CTRL));
+	ftkvm_image_word(img, "virt spec ctrl", -1, *svm_field(vcpu, u64, VIRT_SPEC_CTRL));
+	ftkvm_image_word(img, "de cfg", -1, *svm_field(vcpu, u64, MSR_DECFG));
+	ftkvm_image_word(img, "hsave pa", -1, *svm_field(vcpu, u64, NESTED_HSAVE_MSR));
+	ftkvm_image_word(img, "vm cr", -1, *svm_field(vcpu, u64, NESTED_VM_CR_MSR));
+}
+
+/*
+ * An NMI is queued, pending, then injected as KVM gets ready to enter the guest, which it
+ * may have to do more than once; where the CPU delivers them, it blocks them, too.
+ */
+static void svm_image_nmi(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
+{
+	u32 ctl = svm_vmcb(vcpu)->control.int_ctl;
+	const struct kvm_vcpu_arch *a = &vcpu->arch;
+	u32 there = atomic_read(&a->nmi_queued) + a->nmi_pending + a->nmi_injected;
+	bool blocked;
+
+	if (ctl & V_NMI_ENABLE_MASK) {
+		there += !!(ctl & V_NMI_PENDING_MASK);
+		blocked = ctl & V_NMI_BLOCKING_MASK;
+	} else {
+		blocked = *svm_field(vcpu, bool, NMI_MASKED) && !a->nmi_injected;
+	}
+	ftkvm_image_word(img, "nmis pending", -1, there);
+	ftkvm_image_word(img, "nmi blocked", -1, blocked);
+}
+
 /**
  * ftkvm_svm_image() - the registers that a verification covers beside ftkvm_svm_regs()
  * @vcpu: the vCPU
@@ -76,6 +130,7 @@ void ftkvm_svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 {
 	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
 
+	svm_image_control(vcpu, img);
 	svm_image_seg(img, "cs", &s->cs);
 	svm_image_seg(img, "ds", &s->ds);
 	svm_image_seg(img, "es", &s->es);
@@ -91,26 +146,19 @@ void ftkvm_svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	ftkvm_image_word(img, "cpl", -1, s->cpl);
 	ftkvm_image_word(img, "dr6", -1, s->dr6);
 	ftkvm_image_word(img, "dr7", -1, s->dr7);
-	ftkvm_image_word(img, "star", -1, s->star);
-	ftkvm_image_word(img, "lstar", -1, s->lstar);
-	ftkvm_image_word(img, "cstar", -1, s->cstar);
-	ftkvm_image_word(img, "sfmask", -1, s->sfmask);
-	ftkvm_image_word(img, "kernel gs base", -1, s->kernel_gs_base);
-	ftkvm_image_word(img, "sysenter cs", -1, s->sysenter_cs);
-	ftkvm_image_word(img, "sysenter esp", -1, s->sysenter_esp);
-	ftkvm_image_word(img, "sysenter eip", -1, s->sysenter_eip);
-	ftkvm_image_word(img, "tsc aux", -1, svm_tsc_aux(vcpu));
-	ftkvm_image_word(img, "debugctl", -1, s->dbgctl);
+	svm_image_msrs(vcpu, img);
+	svm_image_nmi(vcpu, img);
 	ftkvm_image_word(img, "interrupt shadow", -1,
 			 svm_vmcb(vcpu)->control.int_state & SVM_INTERRUPT_SHADOW_MASK);
 }
 
 /**
- * ftkvm_svm_hidden() - what QEMU can't read whole, and so does not migrate
+ * ftkvm_svm_hidden() - what QEMU can't read whole, or does not, and so does not migrate
  * @vcpu: the vCPU
  * @words: FTKVM_HIDDEN of them, which it gets
  *
- * KVM tells and takes 32 bits of these, unless the guest's CPU is Intel's.
+ * Of SYSENTER's KVM tells and takes 32 bits, unless the guest's CPU is Intel's. The others
+ * QEMU does not know; Linux writes the first of them as it boots.
  * Context: as ftkvm_svm_regs().
  */
 void ftkvm_svm_hidden(struct kvm_vcpu *vcpu, __le64 *words)
@@ -119,6 +167,10 @@ void ftkvm_svm_hidden(struct kvm_vcpu *vcpu, __le64 *words)
 
 	words[0] = cpu_to_le64(s->sysenter_esp);
 	words[1] = cpu_to_le64(s->sysenter_eip);
+	words[2] = cpu_to_le64(*svm_field(vcpu, u64, MSR_DECFG));
+	words[3] = cpu_to_le64(vcpu->arch.msr_misc_features_enables);
+	words[4] = cpu_to_le64(vcpu->arch.msr_ia32_power_ctl);
+	static_assert(FTKVM_HIDDEN == 5);
 }
 
 /**
@@ -134,6 +186,9 @@ void ftkvm_svm_set_hidden(struct kvm_vcpu *vcpu, const __le64 *words)
 
 	s->sysenter_esp = le64_to_cpu(words[0]);
 	s->sysenter_eip = le64_to_cpu(words[1]);
+	*svm_field(vcpu, u64, MSR_DECFG) = le64_to_cpu(words[2]);
+	vcpu->arch.msr_misc_features_enables = le64_to_cpu(words[3]);
+	vcpu->arch.msr_ia32_power_ctl = le64_to_cpu(words[4]);
 }
 
 /**

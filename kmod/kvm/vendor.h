@@ -21,8 +21,7 @@
  * @base: the code segment's base, 0 in 64-bit mode. As @regs
  * @image: list the registers that a verification covers beside @regs and what
  *	   KVM keeps in common code. As @regs
- * @hidden: FTKVM_HIDDEN words that QEMU can't read whole, and so does not migrate.
- *	    As @regs
+ * @hidden: FTKVM_HIDDEN words that QEMU does not migrate, or not whole. As @regs
  * @set_hidden: make them so. As @regs
  * @dirty_bit: where a nested page table's entry tells that its page was written;
  *	       0: it does not

@@ -128,6 +128,28 @@ static void verify_lapic(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	}
 }
 
+/*
+ * Events that wait, or are half delivered. What is pending becomes injected as KVM gets
+ * ready to enter the guest, which it may have to do more than once: both are one here.
+ * An instruction's own (INT3, INTO, INTn) goes on as that instruction, executed again;
+ * QEMU does not migrate it.
+ */
+static void verify_events(const struct kvm_vcpu_arch *a, struct ftkvm_image *img)
+{
+	const struct kvm_queued_exception *e = &a->exception;
+	bool there = (e->pending || e->injected) && e->vector != BP_VECTOR &&
+		     e->vector != OF_VECTOR;
+
+	ftkvm_image_word(img, "8259's vector", -1, a->pending_external_vector);
+	ftkvm_image_word(img, "interrupt injected", -1,
+			 a->interrupt.injected && !a->interrupt.soft ?
+			 a->interrupt.nr | BIT(8) : 0);
+	ftkvm_image_word(img, "exception", -1, there ? e->vector | BIT(8) : 0);
+	ftkvm_image_word(img, "exception's error code", -1,
+			 there && e->has_error_code ? e->error_code | BIT_ULL(32) : 0);
+	ftkvm_image_word(img, "smi pending", -1, a->smi_pending);
+}
+
 static void verify_common(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 {
 	const struct kvm_vcpu_arch *a = &vcpu->arch;
@@ -144,22 +166,25 @@ static void verify_common(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	ftkvm_image_word(img, "xss", -1, a->ia32_xss);
 	ftkvm_image_word(img, "mcg status", -1, a->mcg_status);
 	ftkvm_image_word(img, "mcg ctl", -1, a->mcg_ctl);
+	ftkvm_image_word(img, "mcg ext ctl", -1, a->mcg_ext_ctl);
 	if (a->mce_banks)
 		verify_words(img, "machine check bank word ", a->mce_banks,
 			     (a->mcg_cap & 0xff) * 4 * sizeof(u64));
+	if (a->mci_ctl2_banks)
+		verify_words(img, "machine check ctl2 ", a->mci_ctl2_banks,
+			     (a->mcg_cap & 0xff) * sizeof(u64));
 	verify_words(img, "mtrr word ", &a->mtrr_state.var, sizeof(a->mtrr_state.var));
 	verify_words(img, "fixed mtrr word ", &a->mtrr_state.fixed_64k,
 		     offsetof(struct kvm_mtrr, deftype) - offsetof(struct kvm_mtrr, fixed_64k));
 	ftkvm_image_word(img, "mtrr deftype", -1, a->mtrr_state.deftype);
 	ftkvm_image_word(img, "hwcr", -1, a->msr_hwcr);
+	ftkvm_image_word(img, "misc features enables", -1, a->msr_misc_features_enables);
+	ftkvm_image_word(img, "power ctl", -1, a->msr_ia32_power_ctl);
 	verify_words(img, "dr", a->db, sizeof(a->db));
-	ftkvm_image_word(img, "nmi pending", -1, a->nmi_pending);
-	ftkvm_image_word(img, "interrupt pending", -1,
-			 a->pending_external_vector | a->interrupt.injected << 16);
-	ftkvm_image_word(img, "exception pending", -1,
-			 a->exception.pending ? a->exception.vector | BIT(8) : 0);
+	verify_events(a, img);
 	/* in hflags the rest is KVM's bookkeeping */
-	ftkvm_image_word(img, "smm", -1, a->hflags & HF_SMM_MASK);
+	ftkvm_image_word(img, "smm", -1, a->hflags & (HF_SMM_MASK | HF_SMM_INSIDE_NMI_MASK));
+	ftkvm_image_word(img, "smi count", -1, a->smi_count);
 }
 
 /**
