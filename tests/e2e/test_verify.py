@@ -92,9 +92,15 @@ def _spoiled(t, host, **options):
     pair = t.pair("loop", append=LONG)
     pair.join(**options)
     pair.lockstep()
-    pid = int(host.run("pidof qemu-system-x86_64").out)
-    t.tool(host, "poke", pid, 100, "0x10")
+    _spoil(t, host, 100)
     return pair
+
+
+def _spoil(t, host, *places):
+    """A bit in a page at each, in MiB"""
+    pid = int(host.run("pidof qemu-system-x86_64").out)
+    for place in places:
+        t.tool(host, "poke", pid, place, "0x10")
 
 
 def _found(t, pair):
@@ -108,8 +114,9 @@ def _found(t, pair):
 
 @test()
 def verify_finds_a_spoiled_backup(t):
-    """One bit of the backup's memory: the page is named, the primary goes on."""
+    """A bit in each of three pages of the backup's: the first is named, the primary goes on."""
     pair = _spoiled(t, t.b)
+    _spoil(t, t.b, 120, 101)
     text = t.refused(t.a, "verify", pair.label, cause="not the same", remedy="page at 0x6400000")
     need("diverged" not in text or "0x6400000" in text, text)
     _found(t, pair)
