@@ -10,7 +10,8 @@
  *		that lags; SILENCE, a peer that falls silent; GONE, a QEMU that
  *		ends; DISK is RUN of a guest with a disk, NET of one with a card;
  *		SECOND is RUN with a second path, and then a link that is cut;
- *		HELD, a primary without its backup that waits to be let go on
+ *		HELD, a primary without its backup that waits to be let go on; VERIFY is RUN
+ *		with verifications in the background
  * side		A: at the primary, B: at the backup
  * context	SLEEP: a thread may sleep there; ATOMIC
  * can		what it can do besides what all can (fault.c): FAIL returns an
@@ -133,11 +134,15 @@ P(LOG_ENV, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "ENV: to be logged")		\
 P(LOG_TSC, RUN, A, ATOMIC, FAIL | FLIP, ENOSPC, "TSC: to be logged")		\
 P(LOG_OUT, RUN, A, SLEEP, FAIL | FLIP, ENOSPC, "OUT: to be logged")		\
 P(LOG_STOP, GONE, A, SLEEP, FAIL | FLIP, ENOSPC, "STOP: to be logged")		\
+P(LOG_IMAGE, VERIFY, A, SLEEP, FAIL | FLIP, ENOSPC, "IMAGE: to be logged")	\
+P(LOG_PAGES, VERIFY, A, SLEEP, FAIL | FLIP, ENOSPC, "PAGES: to be logged")	\
 P(LOGGED_END, RUN, A, SLEEP, 0, 0, "END: logged")				\
 P(LOGGED_ENV, RUN, A, SLEEP, 0, 0, "ENV: logged")				\
 P(LOGGED_TSC, RUN, A, ATOMIC, 0, 0, "TSC: logged")				\
 P(LOGGED_OUT, RUN, A, SLEEP, 0, 0, "OUT: logged")				\
 P(LOGGED_STOP, GONE, A, SLEEP, 0, 0, "STOP: logged")				\
+P(LOGGED_IMAGE, VERIFY, A, SLEEP, 0, 0, "IMAGE: logged")			\
+P(LOGGED_PAGES, VERIFY, A, SLEEP, 0, 0, "PAGES: logged")			\
 P(PULL, RUN, A, SLEEP, 0, 0, "log bytes are about to be pulled")		\
 P(PULLED, RUN, A, SLEEP, FLIP, 0, "log bytes are pulled, not sealed")		\
 P(DATA_TAKE, RUN, B, SLEEP, FAIL | FLIP, EBADMSG, "log bytes came")		\
@@ -182,6 +187,11 @@ P(LAND_SET, RUN, B, ATOMIC, 0, 0, "landing: the breakpoint is set")		\
 P(LAND_HIT, RUN, B, ATOMIC, 0, 0, "landing: the breakpoint was hit")		\
 P(LANDED, RUN, B, ATOMIC, 0, 0, "landing: there, registers not compared")	\
 P(LAND_EQUAL, RUN, B, ATOMIC, 0, 0, "landing: registers agree")			\
+/* ---- verification: what is compared is wrong, not a copy, but for the FPU's ---- */ \
+P(VERIFY_VMCB, VERIFY, B, SLEEP, FLIP, 0, "verification: what the CPU keeps of its guest") \
+P(VERIFY_LAPIC, VERIFY, B, SLEEP, FLIP, 0, "verification: the local APIC's registers") \
+P(VERIFY_FPU, VERIFY, B, SLEEP, FLIP, 0, "verification: the FPU's registers")	\
+P(VERIFY_AGREES, VERIFY, B, SLEEP, 0, 0, "verification: agrees, not consumed")	\
 /* ---- either ---- */								\
 P(KVM_RUN, RUN, A | B, SLEEP, 0, 0, "KVM_RUN, nothing is planned yet")		\
 P(ENTRY, RUN, A | B, ATOMIC, 0, 0, "the guest is about to be entered")		\

@@ -28,7 +28,7 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	int ret = len;
 
 	if (len > 0)
-		ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_LOG_END, FTKVM_FAULT_LOG_STOP,
+		ret = ftkvm_fault_data(ftkvm_fault_typed(FTKVM_FAULT_LOG_END, FTKVM_FAULT_LOG_PAGES,
 							 rec->type), buf, len);
 	if (!ret && !room)
 		ret = ftkvm_ring_write(&r->log, buf, len);
@@ -45,7 +45,8 @@ int ftkvm_log_append(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 		ftkvm_ring_wrote(&r->log, len);
 	trace_ftkvm_log(r->epoch.nr, rec);
 	r->st.records++;
-	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_LOGGED_END, FTKVM_FAULT_LOGGED_STOP, rec->type));
+	ftkvm_fault(ftkvm_fault_typed(FTKVM_FAULT_LOGGED_END, FTKVM_FAULT_LOGGED_PAGES,
+				      rec->type));
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <asm/debugreg.h>
 #include "../core/digest.h"
 #include "../core/image.h"
+#include "../fault/fault.h"
 #include "svm.h"
 
 static bool svm_nmi_singlestep(struct kvm_vcpu *vcpu)
@@ -128,8 +129,9 @@ static void svm_image_nmi(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
  */
 void ftkvm_svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 {
-	const struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
+	struct vmcb_save_area *s = &svm_vmcb(vcpu)->save;
 
+	ftkvm_fault_data(FTKVM_FAULT_VERIFY_VMCB, s, sizeof(*s));
 	svm_image_control(vcpu, img);
 	svm_image_seg(img, "cs", &s->cs);
 	svm_image_seg(img, "ds", &s->ds);

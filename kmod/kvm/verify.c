@@ -13,6 +13,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/sched/signal.h>
+#include "../fault/fault.h"
 #include "hooks.h"
 #include "replica.h"
 #include "trace.h"
@@ -324,6 +325,7 @@ int ftkvm_verify_follow(struct ftkvm_replica *r, const struct ftkvm_rec *rec)
 	srcu_read_unlock(&r->kvm->srcu, idx);
 	if (ret)
 		return -ESTALE;
+	ftkvm_fault(FTKVM_FAULT_VERIFY_AGREES);
 	/* pages come with all but the first one of a pairing */
 	if (rec->type == FTKVM_REC_PAGES && !v->left)
 		trace_ftkvm_verify_end(r, v->whole);

@@ -9,6 +9,7 @@
 #include <asm/fpu/xcr.h>
 #include "../core/digest.h"
 #include "../core/image.h"
+#include "../fault/fault.h"
 #include "replica.h"
 #include "vendor.h"
 #include "layout.h"
@@ -26,6 +27,8 @@
 #define XSAVE_MORE	3	/* the first component behind YMM: where they are, CPUID tells */
 #define XSAVE_MASK_BITS	63
 #define XSAVE_BLOCK	64	/* bytes of these that make a word here */
+
+#define APIC_REGS_END	0x400	/* of its page */
 
 static void verify_words(struct ftkvm_image *img, const char *name, const void *data, u32 bytes)
 {
@@ -102,6 +105,7 @@ static int verify_fpu(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	else
 		asm volatile("fxsave64 (%0)" : : "r" (at) : "memory");
 	fpregs_unlock();
+	ftkvm_fault_data(FTKVM_FAULT_VERIFY_FPU, at, XSAVE_YMM + XSAVE_YMM_SIZE);
 	ftkvm_image_word(img, "x87 control", -1, *(u64 *)(at + XSAVE_FCW) & XSAVE_FCW_MASK);
 	ftkvm_image_word(img, "mxcsr", -1, *(u32 *)(at + XSAVE_MXCSR));
 	for (i = 0; i < 8; i++) {
@@ -117,10 +121,11 @@ static int verify_fpu(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 
 static void verify_lapic(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 {
-	const u8 *regs = *(u8 **)((char *)vcpu->arch.apic + FTKVM_OFF_KVM_LAPIC_REGS);
+	u8 *regs = *(u8 **)((char *)vcpu->arch.apic + FTKVM_OFF_KVM_LAPIC_REGS);
 	int off;
 
-	for (off = 0; off < 0x400; off += 0x10) {
+	ftkvm_fault_data(FTKVM_FAULT_VERIFY_LAPIC, regs, APIC_REGS_END);
+	for (off = 0; off < APIC_REGS_END; off += 0x10) {
 		/* computed when they are asked for, or when KVM gets round to it */
 		if (off == APIC_PROCPRI || off == APIC_TMCCT || off == APIC_ARBPRI)
 			continue;

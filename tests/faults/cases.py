@@ -36,7 +36,18 @@ NET = "net every=1"
 SECOND_MADE = {"SECOND_OPEN", "SECOND_THREAD"}
 
 # A phase's guests are paired so.
-SETTINGS = {"second": ("--second", f"{SECOND['b']}:{pairing.PORT}"), "held": ("--on-loss", "hold")}
+SETTINGS = {"second": ("--second", f"{SECOND['b']}:{pairing.PORT}"), "held": ("--on-loss", "hold"),
+            "verify": ("--verify-every", "2")}
+
+# What is wrong when a bit is (the byte it is in), of the VMCB's save area, the local APIC's page
+# and XSAVE's standard form: a verification must find it, and say so.
+WRONG = {
+    "VERIFY_VMCB": {"gs3": 0x58, "idtr limit": 0x84, "dr7": 0x160, "lstar": 0x20f,
+                    "sysenter eip": 0x238},
+    "VERIFY_LAPIC": {"local APIC register 128": 0x80, "local APIC register 1008": 0x3f3},
+    "VERIFY_FPU": {"x87 control": 4, "mxcsr": 25, "st7": 144, "st exponent 7": 153,
+                   "xmm half 0": 160, "xmm half 7": 223, "ymm upper half 31": 831},
+}
 
 # Actions behind which hosts and pair are as before, as a rule: they come first.
 SOFT = {"hold", "stall", "vcpu", "short", "blip", "late", "storm"}
@@ -59,13 +70,14 @@ class Case:
         self.silent = rng.random() < 0.5
         self.append = ""
         self.settings = SETTINGS.get(phase, ())
+        self.wrong = ""		# what a verification must call it
         self.outcome = None
         if point.name.endswith("_HALT"):
             self.append = "period=20000000"		# so long that it halts in each round
         if phase in ("disk", "net"):
             self.append = DISK if phase == "disk" else NET
             self.nth = rng.randint(1, 12)
-        if phase == "second" and point.name not in SECOND_MADE:
+        if phase == "verify" or (phase == "second" and point.name not in SECOND_MADE):
             self.nth = rng.randint(1, 3)
         if phase == "lag":
             self.append = "bulk=120 period=50000000 halt=0" if point.name == "ROOM_WAIT" else ""
@@ -160,12 +172,12 @@ def _none(point, side):
 ACTIONS = {"init": _none, "exit": _none, "attach": _attach, "pair": _pair, "run": _run,
            "lag": _lag, "silence": _silence, "takeover": _takeover, "fence": _fence,
            "unpair": _unpair, "gone": _gone, "detach": _detach, "disk": _device, "net": _device,
-           "second": _second, "held": _held}
+           "second": _second, "held": _held, "verify": _run}
 
 
 def _may_cut(phase, side, point):
     """Whether the other host survives a power cut here."""
-    if phase in ("pair", "run", "lag", "silence", "disk", "net"):
+    if phase in ("pair", "run", "lag", "silence", "disk", "net", "verify"):
         return True
     if phase == "attach":
         return side == "a"
@@ -189,8 +201,13 @@ def _of_point(phase, side, point, seed):
             case = Case(phase, side, point, "fail", seed, f"E{error}")
             case.error = error
             yield case
+    for wrong, byte in WRONG.get(point.name, {}).items():
+        case = Case(phase, side, point, "flip", seed, wrong.replace(" ", "_"))
+        case.wrong, case.bit = wrong, 8 * byte + case.bit % 8
+        yield case
     # a log that is spoilt where its only other copy dies is a second fault
-    if "flip" in point.can and not (phase == "gone" and point.name == "LOG_STOP"):
+    if "flip" in point.can and point.name not in WRONG and \
+       not (phase == "gone" and point.name == "LOG_STOP"):
         for what in ("", "again") if phase == "run" else ("",):
             yield Case(phase, side, point, "flip", seed, what)
     if "short" in point.can:

@@ -161,6 +161,15 @@ def run(session, case):
     finish(session, case, session.settle(marks))
 
 
+def verify(session, case):
+    """Both replicas run, and are compared all the while: what is wrong at B is named."""
+    run(session, case)
+    if case.wrong:
+        need(case.outcome == "a", f"{case.wrong} is wrong, and the outcome is {case.outcome}")
+        need(f"{case.wrong} differs" in session.detail,
+             f"{case.wrong} is wrong, and what is said is {session.detail!r}")
+
+
 def disk(session, case):
     """The same, with a disk; its guest then reads back whatever it was told is written."""
     run(session, case)
@@ -417,11 +426,12 @@ def leave(session, case):
 
 PHASES = {"disk": disk, "net": net, "init": init, "exit": leave, "attach": attach, "pair": pair,
           "run": run, "lag": lag, "silence": silence, "takeover": takeover, "fence": fence,
-          "unpair": unpair, "gone": gone, "detach": detach, "second": second, "held": held}
+          "unpair": unpair, "gone": gone, "detach": detach, "second": second, "held": held,
+          "verify": verify}
 
 # Where a session must be, at the latest, for a phase to begin.
 STAGES = {"disk": ("fresh",), "net": ("fresh",), "init": ("fresh",), "exit": ("fresh",),
-          "attach": ("fresh",), "second": ("fresh",), "held": ("fresh",),
+          "attach": ("fresh",), "second": ("fresh",), "held": ("fresh",), "verify": ("fresh",),
           "pair": ("fresh", "attached"), "detach": ("fresh", "attached", "lockstep", "alone")}
 EARLIER = ("fresh", "attached", "lockstep")
 
