@@ -3,7 +3,6 @@
  * AMD SVM: what the guest's registers are, and what may happen where they are so. KVM
  * keeps most of them in the VMCB.
  */
-#include <asm/debugreg.h>
 #include "../core/digest.h"
 #include "../core/image.h"
 #include "../fault/fault.h"
@@ -18,7 +17,7 @@ static bool svm_nmi_singlestep(struct kvm_vcpu *vcpu)
  * ftkvm_svm_ready() - what QEMU has set is where ftkvm_svm_regs() and ftkvm_svm_image() look
  * @vcpu: the vCPU
  *
- * KVM writes these as it enters the guest.
+ * KVM writes CR3 as it enters the guest.
  * Context: vCPU thread, before an entry.
  */
 void ftkvm_svm_ready(struct kvm_vcpu *vcpu)
@@ -26,9 +25,7 @@ void ftkvm_svm_ready(struct kvm_vcpu *vcpu)
 	struct vmcb *b = svm_vmcb(vcpu);
 
 	b->save.cr3 = vcpu->arch.cr3;
-	if (!(vcpu->arch.switch_db_regs & KVM_DEBUGREG_WONT_EXIT))
-		b->save.dr6 = DR6_ACTIVE_LOW;
-	b->control.clean &= ~(SVM_CLEAN_CR | SVM_CLEAN_DR);
+	b->control.clean &= ~SVM_CLEAN_CR;
 }
 
 /**
@@ -146,7 +143,7 @@ void ftkvm_svm_image(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	ftkvm_image_word(img, "idtr limit", -1, s->idtr.limit);
 	ftkvm_image_word(img, "idtr base", -1, s->idtr.base);
 	ftkvm_image_word(img, "cpl", -1, s->cpl);
-	ftkvm_image_word(img, "dr6", -1, s->dr6);
+	/* not DR6: KVM has the guest's, see verify_regs.c */
 	ftkvm_image_word(img, "dr7", -1, s->dr7);
 	svm_image_msrs(vcpu, img);
 	svm_image_nmi(vcpu, img);

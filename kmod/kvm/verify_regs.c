@@ -5,6 +5,7 @@
  */
 #include <linux/crc32c.h>
 #include <linux/kvm_host.h>
+#include <asm/debugreg.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/xcr.h>
 #include "../core/digest.h"
@@ -155,6 +156,23 @@ static void verify_events(const struct kvm_vcpu_arch *a, struct ftkvm_image *img
 	ftkvm_image_word(img, "smi pending", -1, a->smi_pending);
 }
 
+/*
+ * As the guest reads it. What a debug exception that is pending will set there, KVM does as
+ * it gets ready to enter the guest, which is no different to the guest.
+ */
+static u64 verify_dr6(const struct kvm_vcpu_arch *a)
+{
+	const struct kvm_queued_exception *e = &a->exception;
+	u64 dr6 = a->dr6;
+
+	if (!e->pending || !e->has_payload || e->vector != DB_VECTOR)
+		return dr6;
+	dr6 = ((dr6 & ~DR_TRAP_BITS) | DR6_ACTIVE_LOW | e->payload) ^
+	      (e->payload & DR6_ACTIVE_LOW);
+	/* "pending debug exceptions" of Intel's: no bit of DR6 */
+	return dr6 & ~BIT_ULL(12);
+}
+
 static void verify_common(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 {
 	const struct kvm_vcpu_arch *a = &vcpu->arch;
@@ -186,6 +204,8 @@ static void verify_common(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	ftkvm_image_word(img, "misc features enables", -1, a->msr_misc_features_enables);
 	ftkvm_image_word(img, "power ctl", -1, a->msr_ia32_power_ctl);
 	verify_words(img, "dr", a->db, sizeof(a->db));
+	ftkvm_image_word(img, "dr6", -1, verify_dr6(a));
+	ftkvm_image_word(img, "dr7 as it is read", -1, a->dr7);
 	verify_events(a, img);
 	/* in hflags the rest is KVM's bookkeeping */
 	ftkvm_image_word(img, "smm", -1, a->hflags & (HF_SMM_MASK | HF_SMM_INSIDE_NMI_MASK));
