@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Verification: all registers and all memory of both replicas, at one point."""
-from harness import need, need_match, pairing, test
+from harness import add, guests, need, need_match, pairing, test
 
 LONG = "rounds=100000 work=150"
 RAM_PAGES = 128 * 256	# QEMU's default
@@ -138,6 +138,27 @@ def verify_refused(t):
     pair.wait_state(t.a, "solo")
     t.refused(t.a, "verify", pair.label, cause="is solo", remedy="no replica")
     t.refused(t.a, "verify", "nobody", cause="no guest named|no replica")
+
+
+def _torture(name):
+    """Events that are pending, blocked or half delivered are the same where epochs end."""
+    def run(t):
+        entry = guests.table()[name]
+        pair = t.pair(name, append=f"ticks=1000000000 {entry.append}",
+                      machine=entry.machines[0])
+        pair.join(verify_every="20", period="2000")
+        pair.lockstep(1)
+        end = t.hosts.now() + 100
+        while pair.stats(t.b)["verify_pages"] < 50 * 128:	# fifty times, or less
+            need(t.hosts.now() < end, f"only {pair.stats(t.b)['verify_pages']} pages so far")
+        pair.wait_state(t.a, "primary")
+        pair.wait_state(t.b, "backup")
+        pair.one_machine()
+    return run
+
+
+for _name in ("except", "dbreg1", "dbdetect", "tfstep", "selfnmi", "sse", "tprx"):
+    add(f"verify_{_name}", _torture(_name), timeout=150, more=1)
 
 
 @test(kills=True, more=1)
