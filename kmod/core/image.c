@@ -14,6 +14,7 @@
 #define PAGE_BYTES	4096
 #define PTE_PRESENT	BIT_ULL(0)
 #define PTE_MARKS	(BIT_ULL(5) | BIT_ULL(6))	/* accessed, dirty */
+#define PTE_HALF	32	/* bits of an entry, of two in a word */
 
 static u32 image_sum(const void *data, size_t len)
 {
@@ -93,17 +94,21 @@ bool ftkvm_image_agrees(struct ftkvm_image *img)
  * ftkvm_page_sum() - a page in short
  * @sum: filled in
  * @page: the page, in a buffer of the caller's that is changed
+ * @half: entries of page tables have 4 bytes, not 8
  *
  * Context: process context: crc32c() borrows the FPU for so much.
  */
-void ftkvm_page_sum(struct ftkvm_page_sum *sum, u64 *page)
+void ftkvm_page_sum(struct ftkvm_page_sum *sum, u64 *page, bool half)
 {
 	int i;
 
 	sum->whole = cpu_to_le32(image_sum(page, PAGE_BYTES));
-	for (i = 0; i < PAGE_BYTES / sizeof(u64); i++)
+	for (i = 0; i < PAGE_BYTES / sizeof(u64); i++) {
 		if (page[i] & PTE_PRESENT)
 			page[i] &= ~PTE_MARKS;
+		if (half && (page[i] & PTE_PRESENT << PTE_HALF))
+			page[i] &= ~(PTE_MARKS << PTE_HALF);
+	}
 	sum->core = cpu_to_le32(image_sum(page, PAGE_BYTES));
 }
 

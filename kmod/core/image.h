@@ -62,10 +62,10 @@ enum ftkvm_page_verdict {
 };
 
 /*
- * @page: 4 KiB; its accessed and dirty bits are gone afterwards. Borrows the FPU
- * (see digest.c): process context.
+ * @page: 4 KiB; its accessed and dirty bits are gone afterwards. @half: entries have 4
+ * bytes. Borrows the FPU (see digest.c): process context.
  */
-void ftkvm_page_sum(struct ftkvm_page_sum *sum, u64 *page);
+void ftkvm_page_sum(struct ftkvm_page_sum *sum, u64 *page, bool half);
 enum ftkvm_page_verdict ftkvm_page_compare(const struct ftkvm_page_sum *a,
 					   const struct ftkvm_page_sum *b);
 

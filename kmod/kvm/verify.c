@@ -57,12 +57,14 @@ static gfn_t verify_gfn(struct kvm *kvm, u64 page)
 /* 0, -EFAULT */
 static int verify_page(struct ftkvm_replica *r, u64 page, struct ftkvm_page_sum *sum, gfn_t *gfn)
 {
+	/* the registers, which come first, are the same on both */
+	bool half = !(r->vcpu->arch.cr4 & X86_CR4_PAE);
 	int ret;
 
 	*gfn = verify_gfn(r->kvm, page);
 	ret = kvm_read_guest_page(r->kvm, *gfn, r->verify.page, 0, PAGE_SIZE);
 	if (!ret)
-		ftkvm_page_sum(sum, r->verify.page);
+		ftkvm_page_sum(sum, r->verify.page, half);
 	cond_resched();
 	return ret;
 }

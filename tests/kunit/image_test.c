@@ -115,16 +115,21 @@ static void image_without_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(sums[3]), 0x5a5a5a5a);
 }
 
-static struct ftkvm_page_sum sum_of(struct kunit *test, const u64 *page)
+static struct ftkvm_page_sum sum_by(struct kunit *test, const u64 *page, bool half)
 {
 	u64 *copy = kunit_kmalloc(test, 4096, GFP_KERNEL);
 	struct ftkvm_page_sum sum;
 
 	KUNIT_ASSERT_NOT_NULL(test, copy);
 	memcpy(copy, page, 4096);
-	ftkvm_page_sum(&sum, copy);
+	ftkvm_page_sum(&sum, copy, half);
 	kunit_kfree(test, copy);
 	return sum;
+}
+
+static struct ftkvm_page_sum sum_of(struct kunit *test, const u64 *page)
+{
+	return sum_by(test, page, false);
 }
 
 static u64 *a_page(struct kunit *test)
@@ -160,6 +165,27 @@ static void pages_that_differ(struct kunit *test)
 	}
 }
 
+/* Without PAE there are two entries in a word. */
+static void pages_of_small_entries(struct kunit *test)
+{
+	u64 *page = a_page(test);
+	struct ftkvm_page_sum was = sum_by(test, page, true), now;
+	enum ftkvm_page_verdict want;
+	int i, bit;
+
+	for (i = 0; i < 512; i += 31) {
+		for (bit = 0; bit < 64; bit++) {
+			want = (bit % 32 == 5 || bit % 32 == 6) &&
+			       (page[i] >> bit / 32 * 32 & 1) ? FTKVM_PAGE_MARKED :
+			       FTKVM_PAGE_DIFFERS;
+			page[i] ^= BIT_ULL(bit);
+			now = sum_by(test, page, true);
+			KUNIT_ASSERT_EQ(test, (int)ftkvm_page_compare(&was, &now), (int)want);
+			page[i] ^= BIT_ULL(bit);
+		}
+	}
+}
+
 static void page_of_marks_and_more(struct kunit *test)
 {
 	u64 *page = a_page(test);
@@ -182,6 +208,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_of_another_length),
 	KUNIT_CASE(image_without_room),
 	KUNIT_CASE(pages_that_differ),
+	KUNIT_CASE(pages_of_small_entries),
 	KUNIT_CASE(page_of_marks_and_more),
 	{}
 };
