@@ -10,7 +10,7 @@ the guests' random numbers.
 import os
 import re
 
-from harness import add, guests, need
+from harness import add, guests, need, paths
 
 SEED = int(os.environ.get("SEED") or 1)
 BRANCHES = "0xd1"
@@ -44,7 +44,7 @@ def _torture(name, machine, period, counter, seed):
         append = f"{entry.append} {entry.branches if counter else ''} seed={seed}".strip()
         alone = t.run(name, append=append, machine=machine, unpaired=True)
         pair = t.run(name, append=append, machine=machine, period=period, counter=counter,
-                     grace=20)
+                     grace=20 * paths.SLOWNESS)
         need(pair["same_output"], "not the same output")
         one, two = (_timeless(v["consoles"]["a"]["live"]) for v in (alone, pair))
         differ = [(a, b) for a, b in zip(one, two) if a != b]
