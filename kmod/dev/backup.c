@@ -83,7 +83,9 @@ static int bulk_take(struct ftkvm_devq *q, const struct ftkvm_bulk *b, const voi
 	if (!off) {
 		if (total > FTKVM_VBLK_BYTES)
 			return -EBADMSG;
-		new = kvmalloc(struct_size(new, data, total), GFP_KERNEL_ACCOUNT);
+		new = ftkvm_fault_alloc(ALLOC_ANSWER,
+					kvmalloc(struct_size(new, data, total),
+						 GFP_KERNEL_ACCOUNT));
 		if (!new)
 			return -ENOMEM;
 		new->seq = seq;
@@ -159,6 +161,7 @@ static struct ftkvm_devq *follow_queue(struct ftkvm_replica *r, const struct ftk
 	long _left;								\
 										\
 	kvm_vcpu_srcu_read_unlock(_v);						\
+	ftkvm_fault(FTKVM_FAULT_DEV_WAIT);					\
 	_left = wait_event_interruptible_timeout((r)->wq,			\
 			(cond) || ftkvm_mode(r) != FTKVM_MODE_FOLLOW ||		\
 			READ_ONCE((r)->detaching),				\

@@ -6,6 +6,7 @@
 #include <linux/file.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include "../fault/fault.h"
 #include "../kvm/hooks.h"
 #include "../kvm/replica.h"
 #include "../netlink/netlink.h"
@@ -425,7 +426,10 @@ int ftkvm_dev_info_nr(unsigned int nr, struct ftkvm_dev_info *info)
 int ftkvm_devs_init(void)
 {
 	/* in sysfs, where an operator says on which CPUs, and the benchmark on which one */
-	ftkvm_dev_work = alloc_workqueue("ftkvm-dev", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS, 0);
+	ftkvm_dev_work = ftkvm_fault_alloc(INIT_DEVICES,
+					   alloc_workqueue("ftkvm-dev",
+							   WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_SYSFS,
+							   0));
 	return ftkvm_dev_work ? 0 : -ENOMEM;
 }
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The fault points: before and after every step of the protocol, at every
- * allocation, at the socket. tests/faults/run reads this table, too.
+ * The fault points: before and after every step of the protocol, at the
+ * allocations that it makes from attach to takeover, at the socket. Those for
+ * adding a device, for a request and for an answer to "list" are none: the
+ * kernel's failslab fails them (tests/e2e/test_nomem.py). tests/faults/run reads
+ * this table, too.
  *
  *	P(name, when, side, context, can, error, where)
  *
@@ -27,6 +30,7 @@
 #define FTKVM_FAULT_TABLE(P)							\
 /* ---- the module ---- */							\
 P(INIT_WORK, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the workqueue")	\
+P(INIT_DEVICES, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the devices' workqueue") \
 P(INIT_NETLINK, INIT, A, SLEEP, FAIL, ENOMEM, "module load: the netlink family") \
 P(EXIT, EXIT, A, SLEEP, 0, 0, "module unload, commands may still come")		\
 P(NL_REPLY, PAIR | TAKEOVER | HELD, A | B, SLEEP, FAIL, ENOMEM,			\
@@ -41,6 +45,8 @@ P(ALLOC_REPLICA, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate the replica")	\
 P(ALLOC_ENV, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate room for environment reads") \
 P(ALLOC_DECODE, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate room for a decoded record") \
 P(ALLOC_ENCODE, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate room for an encoded record") \
+P(ALLOC_SUMS, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate room for sums of memory") \
+P(ALLOC_PAGE, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate room for a page of memory") \
 P(ALLOC_LOG, ATTACH, A | B, SLEEP, FAIL, ENOMEM, "allocate the log")		\
 P(HOOKS_GET, ATTACH, A | B, SLEEP, FAIL, ENODEV, "hooks: about to be put in place") \
 P(HOOKS_SITE, ATTACH, A | B, SLEEP, FAIL, ENODEV, "hooks: a function's site")	\
@@ -79,6 +85,7 @@ P(PAIR_ARMED, PAIR, A | B, SLEEP, FAIL, EIO, "pair: armed, threads don't run")	\
 P(PAIR_RUNS, PAIR, A | B, SLEEP, 0, 0, "pair: threads run")			\
 P(COUNTER_OPEN, PAIR, A | B, SLEEP, FAIL, EBUSY, "first instruction: the counter") \
 P(START_FILL, PAIR, A | B, SLEEP, FAIL, EFAULT, "first instruction: registers and memory") \
+P(ALLOC_RAM, PAIR, A | B, SLEEP, FAIL, ENOMEM, "first instruction: allocate to read memory") \
 P(START_READY, PAIR, A | B, SLEEP, 0, 0, "first instruction: START is sent")	\
 P(START_WAIT, PAIR, A | B, SLEEP, 0, 0, "first instruction: wait for START")	\
 P(START_GOT, PAIR, A | B, SLEEP, FLIP, 0, "first instruction: both STARTs are there") \
@@ -87,7 +94,8 @@ P(START_DONE, PAIR, A | B, SLEEP, 0, 0, "first instruction: the replica has its 
 /* ---- the link ---- */							\
 P(LINK_ALLOC, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate it")		\
 P(LINK_SOCKET, PAIR, A | B, SLEEP, FAIL, EBADF, "link: take the socket")	\
-P(LINK_BUFFERS, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate its buffers")	\
+P(LINK_TX_BUFFER, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate what frames are sent from") \
+P(LINK_RX_BUFFER, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: allocate what frames are taken to") \
 P(LINK_RX_THREAD, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: create the receive thread") \
 P(LINK_TX_THREAD, PAIR, A | B, SLEEP, FAIL, ENOMEM, "link: create the send thread") \
 P(LINK_RUNS, PAIR, A | B, SLEEP, 0, 0, "link: both threads run")		\
@@ -123,6 +131,7 @@ P(LINK_DOWN, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the log is
 P(LINK_TOLD, SILENCE | GONE | UNPAIR, A | B, SLEEP, 0, 0, "link down: the state has changed") \
 /* ---- the second path ---- */							\
 P(SECOND_OPEN, SECOND, A | B, SLEEP, FAIL, EIO, "second path: opened, nobody beats")	\
+P(SECOND_ALLOC, SECOND, A | B, SLEEP, FAIL, ENOMEM, "second path: allocate it")	\
 P(SECOND_THREAD, SECOND, A | B, SLEEP, FAIL, ENOMEM, "second path: create its thread")	\
 P(SECOND_BEAT, SECOND, A | B, SLEEP, FAIL | FLIP, ECONNRESET, "second path: a beat is to be sent") \
 P(SECOND_SENT, SECOND, A | B, SLEEP, 0, 0, "second path: a beat is sent")		\
@@ -204,7 +213,12 @@ P(INPUT, RUN, A | B, ATOMIC, 0, 0, "an input arrived")				\
 P(ENV_LEAD, RUN, A, SLEEP, FAIL, ENOSPC, "an environment read, to be collected") \
 P(ENV_FOLLOW, RUN, B, SLEEP, 0, 0, "an environment read, to be replaced")	\
 P(ENV_REPLACED, RUN, B, SLEEP, FLIP, 0, "an environment read, replaced")	\
+/* ---- verification ---- */							\
+P(ALLOC_DIRTY, PAIR, A, SLEEP, FAIL, ENOMEM, "verify: allocate which pages are written") \
+P(ALLOC_IMAGE, RUN, A | B, SLEEP, FAIL, ENOMEM, "verify: allocate to read the FPU")	\
 /* ---- disks, cards ---- */							\
+P(ALLOC_ANSWER, DISK | NET, B, SLEEP, FAIL, ENOMEM, "device: allocate what the primary tells") \
+P(DEV_WAIT, DISK | NET, B, SLEEP, 0, 0, "device: the backup waits for its own side")	\
 P(DEV_KICK, DISK | NET, A | B, SLEEP, 0, 0, "device: the guest has kicked")		\
 P(DEV_TAKEN, DISK | NET, A | B, SLEEP, 0, 0, "device: what it asks for is taken")	\
 P(DEV_DO, DISK, A | B, SLEEP, 0, 0, "disk: a request is to be carried out")	\

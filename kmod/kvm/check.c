@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/slab.h>
 #include <asm/kvm_para.h>
+#include "../fault/fault.h"
 #include "private.h"
 #include "replica.h"
 #include "vendor.h"
@@ -316,7 +317,7 @@ int ftkvm_ram_crc(struct kvm *kvm, u32 *crc)
 	struct kvm_memslots *slots = kvm_memslots(kvm);
 	struct kvm_memory_slot *slot;
 	struct rb_node *node;
-	void *page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	void *page = ftkvm_fault_alloc(ALLOC_RAM, kmalloc(PAGE_SIZE, GFP_KERNEL));
 	int ret = 0;
 
 	*crc = ~0u;

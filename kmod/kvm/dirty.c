@@ -13,6 +13,7 @@
 #include <linux/bitmap.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
+#include "../fault/fault.h"
 #include "replica.h"
 #include "vendor.h"
 
@@ -83,8 +84,9 @@ static bool dirty_fits(struct ftkvm_replica *r, u64 total)
 	ftkvm_dirty_free(r);
 	/* asked once: a guest that is too large for it goes without */
 	r->dirty.total = total;
-	r->dirty.map = kvcalloc(BITS_TO_LONGS(total), sizeof(long),
-				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	r->dirty.map = ftkvm_fault_alloc(ALLOC_DIRTY,
+					 kvcalloc(BITS_TO_LONGS(total), sizeof(long),
+						  GFP_KERNEL_ACCOUNT | __GFP_NOWARN));
 	return r->dirty.map;
 }
 

@@ -363,8 +363,9 @@ static struct ftkvm_replica *replica_new(struct kvm *kvm, const char *name)
 	r->env = ftkvm_fault_alloc(ALLOC_ENV, kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT));
 	r->recbuf = ftkvm_fault_alloc(ALLOC_DECODE, kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT));
 	r->encbuf = ftkvm_fault_alloc(ALLOC_ENCODE, kmalloc(FTKVM_REC_MAX, GFP_KERNEL_ACCOUNT));
-	r->verify.sums = kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT);
-	r->verify.page = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	r->verify.sums = ftkvm_fault_alloc(ALLOC_SUMS,
+					   kmalloc(FTKVM_REC_MAX_DATA, GFP_KERNEL_ACCOUNT));
+	r->verify.page = ftkvm_fault_alloc(ALLOC_PAGE, kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT));
 	if (!r->env || !r->recbuf || !r->encbuf || !r->verify.sums || !r->verify.page ||
 	    ftkvm_fault(FTKVM_FAULT_ALLOC_LOG) ||
 	    ftkvm_ring_init(&r->log, FTKVM_LOG_SIZE)) {

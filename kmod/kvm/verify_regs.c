@@ -93,7 +93,8 @@ static int verify_fpu(struct kvm_vcpu *vcpu, struct ftkvm_image *img)
 	u8 *area, *at;
 	int i;
 
-	area = kvzalloc(verify_xsave_size(mask) + 64, GFP_KERNEL);
+	area = ftkvm_fault_alloc(ALLOC_IMAGE,
+				 kvzalloc(verify_xsave_size(mask) + 64, GFP_KERNEL));
 	if (!area)
 		return -ENOMEM;
 	at = PTR_ALIGN(area, 64);

@@ -79,7 +79,7 @@ struct ftkvm_second *ftkvm_second_create(int fd, const struct ftkvm_second_ops *
 					 u64 token, unsigned int timeout_ms, char *why,
 					 size_t size)
 {
-	struct ftkvm_second *s = kzalloc(sizeof(*s), GFP_KERNEL);
+	struct ftkvm_second *s = ftkvm_fault_alloc(SECOND_ALLOC, kzalloc(sizeof(*s), GFP_KERNEL));
 	struct socket *sock;
 
 	if (!s) {

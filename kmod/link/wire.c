@@ -117,8 +117,10 @@ int ftkvm_wire_open(struct ftkvm_wire *w, int fd, char *why, size_t size)
 		goto err_put;
 
 	ret = -ENOMEM;
-	w->tx_frame = kvmalloc(FTKVM_FRAME_MAX + sizeof(struct ftkvm_frame_hdr), GFP_KERNEL);
-	w->rx_buf = ftkvm_fault_alloc(LINK_BUFFERS, kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL));
+	w->tx_frame = ftkvm_fault_alloc(LINK_TX_BUFFER,
+					kvmalloc(FTKVM_FRAME_MAX + sizeof(struct ftkvm_frame_hdr),
+						 GFP_KERNEL));
+	w->rx_buf = ftkvm_fault_alloc(LINK_RX_BUFFER, kvmalloc(FTKVM_FRAME_MAX, GFP_KERNEL));
 	if (!w->tx_frame || !w->rx_buf) {
 		scnprintf(why, size, "out of memory: free some");
 		goto err_free;

@@ -17,11 +17,12 @@ SOCKET_ERRORS = (EAGAIN, EINTR, EPIPE, ECONNRESET, ENOMEM, ENOBUFS, EHOSTUNREACH
 WAITS = {"START_READY", "START_WAIT", "START_EQUAL", "ROOM_WAIT", "COMMIT_WAIT", "FOLLOW_WAIT",
          "WITHIN_WAIT", "LEAD_LAG_WAIT", "LEAD_HALT", "FOLLOW_HALT", "LEAD_OUT_LOGGED",
          "LEAD_LATE", "FOLLOW_SYNC", "FOLLOW_OUT", "LEAD_SYNC", "KVM_RUN", "ENTRY", "EXITED",
-         "EMULATE", "EMULATED", "LIVE", "LIVE_DONE", "LAND_SET", "PULL", "SENT_ACK", "DATA_HELD"}
+         "EMULATE", "EMULATED", "LIVE", "LIVE_DONE", "LAND_SET", "PULL", "SENT_ACK", "DATA_HELD",
+         "DEV_WAIT"}
 # These come seldom.
 SELDOM = {"WITHIN_WAIT", "FOLLOW_SNAP", "LAND_SET", "LAND_HIT", "LANDED", "LAND_EQUAL",
           "ROOM_WAIT", "LEAD_LAG_WAIT", "LEAD_HALT", "FOLLOW_HALT", "LEAD_LATE",
-          "LEAD_LATE_COMMITTED", "FOLLOW_LATE"}
+          "LEAD_LATE_COMMITTED", "FOLLOW_LATE", "DEV_WAIT", "ALLOC_IMAGE"}
 # The peer's way: the other side says good-bye.
 PEER = {"GOT_BYE", "BYE_GOT", "BYE_TAKEN"}
 # Until then nobody has told the primary to stop.
@@ -33,11 +34,14 @@ DISK = "disk rounds=30"
 NET = "net every=1"
 
 # Passed once, as the second path is made; the others are passed at each beat.
-SECOND_MADE = {"SECOND_OPEN", "SECOND_THREAD"}
+SECOND_MADE = {"SECOND_OPEN", "SECOND_ALLOC", "SECOND_THREAD"}
 
 # A phase's guests are paired so.
 SETTINGS = {"second": ("--second", f"{SECOND['b']}:{pairing.PORT}"), "held": ("--on-loss", "hold"),
             "verify": ("--verify-every", "2")}
+# Points that are passed by a guest that is verified, in whatever phase.
+VERIFIED = {"ALLOC_DIRTY", "ALLOC_IMAGE"}
+VERIFY = ("--verify-every", "4")
 
 # What is wrong when a bit is (the byte it is in), of the VMCB's save area, the local APIC's page
 # and XSAVE's standard form: a verification must find it, and say so.
@@ -69,14 +73,14 @@ class Case:
         self.direction = rng.choice(("", "", "a", "b"))
         self.silent = rng.random() < 0.5
         self.append = ""
-        self.settings = SETTINGS.get(phase, ())
+        self.settings = VERIFY if point.name in VERIFIED else SETTINGS.get(phase, ())
         self.wrong = ""		# what a verification must call it
         self.outcome = None
         if point.name.endswith("_HALT"):
             self.append = "period=20000000"		# so long that it halts in each round
         if phase in ("disk", "net"):
             self.append = DISK if phase == "disk" else NET
-            self.nth = rng.randint(1, 12)
+            self.nth = rng.randint(1, 2 if point.name in SELDOM else 12)
         if phase == "verify" or (phase == "second" and point.name not in SECOND_MADE):
             self.nth = rng.randint(1, 3)
         if phase == "lag":
@@ -152,7 +156,10 @@ def _detach(point, side):
 
 
 def _device(point, side):
-    yield from ("hold", "stall", "blip", "part", "die", "qemu", "ftd")
+    yield "hold"
+    if point.name in WAITS:
+        yield "vcpu"
+    yield from ("stall", "blip", "part", "die", "qemu", "ftd")
 
 
 def _second(point, side):
@@ -251,15 +258,22 @@ def _deed(case):
 
 
 def _place(case):
-    return case.point.name if isinstance(case, Case) else case.name
+    return (case.side, case.point.name) if isinstance(case, Case) else case.name
 
 
-def choose(cases, count, seed):
-    """So many of them: each point, then each action in each phase, then by lot."""
+def interrupts(case):
+    """A signal comes to the vCPU thread as it waits."""
+    return case.action == "vcpu" and case.point.name.endswith("_WAIT")
+
+
+def choose(cases, count, seed, first=None):
+    """So many of them: those that are to be first, each action in each phase, each point on
+    each side, then by lot."""
     rng = random.Random(f"{seed}:choose")
     left = list(cases)
     rng.shuffle(left)
-    chosen = []
+    chosen = [c for c in left if first and first(c)][:count]
+    left = [c for c in left if c not in chosen]
     for key in (_deed, _place):
         seen = {key(c) for c in chosen}
         for case in list(left):
