@@ -249,7 +249,7 @@ def randoms(seed, count):
         other = rng.choice(("", "halt=0", "late=0 period=500000", "work=20000"))
         case.append = case.append or other
         period = rng.choice((0, 0, 2000, 20000))
-        case.settings = ("--period", period) if period else ()
+        case.settings += ("--period", period) if period else ()
         yield case
 
 

@@ -49,16 +49,16 @@ class Fault:
     def acted(self):
         return f"fault: {self.case.point.name}\n" in self.host.dmesg.text(self._mark)
 
-    def await_hit(self, job=None, timeout=12):
+    def await_hit(self, job=None, timeout=20):
         """job: a command that passes the point; when it has ended, the point is not far."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + paths.SLOWNESS * timeout
         late = None
         while not self.acted():
             now = time.monotonic()
             if self.case.action == "cut" and not self.host.alive:
                 break
             if job is not None and not job.running and late is None:
-                late = now + 2
+                late = now + 6 * paths.SLOWNESS
             if now > end or (late and now > late):
                 self.rig.disarm(self.host)
                 if self.acted():
@@ -72,7 +72,7 @@ class Fault:
         """The driver's part."""
         getattr(self, "_" + self.case.action, lambda: None)()
 
-    def hit(self, job=None, timeout=12):
+    def hit(self, job=None, timeout=20):
         self.await_hit(job, timeout)
         self.session.say(f"{self.case.side}: acted")
         marks = self.session.marks()

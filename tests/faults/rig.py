@@ -15,7 +15,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
 sys.path[:0] = [os.path.join(TESTS, "e2e"), os.path.join(TESTS, "testbed")]
-from harness import SLACK, TROUBLE, Alarm, Failed, need, replicas	# noqa: E402, F401
+from harness import (SLACK, TROUBLE, Alarm, Failed, leftovers, need,	# noqa: E402, F401
+                     replicas)
 from ftbed import guest as guests	# noqa: E402
 from ftbed import device, pairing, paths	# noqa: E402
 from ftbed.agent import CommandFailed, HostDied	# noqa: E402, F401
@@ -189,16 +190,19 @@ class Rig:
             self.hits[name] = self.hits.get(name, 0) + int(hits)
 
     def leave(self):
-        """The hosts are done with: the module must let itself be unloaded."""
+        """The hosts are done with: no memory is lost, and the module lets itself be unloaded."""
         for host in self.sides():
             spare = self.warm.pop(host.name, None)
             if spare:
                 spare.kill()
             if spare and spare.device:
                 host.run(spare.device.delete)	# else it holds the module
+        left = leftovers(self.hosts)
+        for host in self.sides():
             if host.prepared:
                 self.count_hits(host)
                 self.unload(host)
+        need(not left, "; ".join(left))
 
     def unload(self, host):
         host.run("p=$(cat /run/ftd.pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.05; "
