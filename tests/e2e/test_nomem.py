@@ -6,11 +6,15 @@ their stack, and fails one of them. Whatever was ordered then succeeds, or fails
 with a message and leaves nothing behind: seen by the lists, the hooks, and
 (when the hosts are done with) kmemleak.
 """
+import itertools
+
 from harness import QMP, Failed, need, pairing, paths, replicas, test
+from test_disk import Disks, _pair
 
 FAILSLAB = "/sys/kernel/debug/failslab"
 LONG = "rounds=100000 work=150"
-ROUNDS = 30
+MANY = 300		# nothing that is asked for makes so many allocations
+ENOUGH = 5		# so many pairings in a row that go through: what fails now comes later
 
 
 def _prepare(host):
@@ -50,8 +54,11 @@ if paths.KIND == "debug":
         t.up(t.a)
         t.lone()
         _prepare(t.a)
-        failed = unreached = 0
-        for nth in range(1, ROUNDS + 1):
+        failed, happened = 0, True
+        for nth in itertools.count(1):
+            if not happened:
+                break
+            need(nth < MANY, "it never ends")
             _arm(t.a, nth)
             result = _attach(t, t.a)
             for words in (["check"], ["list"], ["status", pairing.NAME]):
@@ -64,10 +71,8 @@ if paths.KIND == "debug":
                 failed += 1
             elif detached.code:
                 t.ftctl(t.a, "detach", pairing.NAME)
-            unreached += not happened
             _nothing_left(t, t.a)
         need(failed > 2, f"attach failed {failed} times only")
-        need(unreached < ROUNDS / 2, f"{unreached} of {ROUNDS} allocations were never reached")
         t.ftctl(t.a, "attach", pairing.NAME, "--qmp", QMP)
         t.ftctl(t.a, "detach", pairing.NAME)
 
@@ -98,14 +103,64 @@ if paths.KIND == "debug":
             _nothing_left(t, host)
         return refused
 
-    @test(timeout=900)
+    @test(timeout=3600)
     def nomem_pair(t):
-        """Pairing, on either side: refused, and to be had again, or it goes through."""
-        refused = 0
-        for nth in (1, 2, 3, 5, 7, 10):
-            for victim in t.hosts:
+        """Pairing, on either side: refused, and to be had again, or it goes through. A guest in
+        lockstep allocates without end: so until pairing is behind; each takes long, so that of
+        the later allocations some have to do."""
+        for victim in t.hosts:
+            refused = through = nth = 0
+            while through < ENOUGH:
+                nth += max(1, nth // 8)
+                need(nth < MANY, "it never ends")
                 try:
-                    refused += _pair_once(t, nth, victim)
+                    one = _pair_once(t, nth, victim)
                 except Exception as error:	# noqa: BLE001
                     raise Failed(f"allocation {nth} at host {victim.name}: {error}") from error
-        need(refused, "no pairing was refused")
+                refused += one
+                through = 0 if one else through + 1
+            need(refused, f"no pairing was refused for host {victim.name}'s want of memory")
+
+    def _devices_come(t, words):
+        """Adding one, with one allocation after the other failing: it is there, or it is not."""
+        failed, happened = 0, True
+        for nth in itertools.count(1):
+            if not happened:
+                break
+            need(nth < MANY, "it never ends")
+            _arm(t.a, nth)
+            result = t.a.run(words, check=False)
+            happened = _disarm(t.a)
+            if result.code:
+                need(happened, f"no device, and no allocation had failed: {result}")
+                need(result.err.strip(), "adding a device failed without a word")
+                failed += 1
+            else:
+                t.ftctl(t.a, "device", "del", "disk")
+            need(t.json(t.a, "device") == [], "a device is left")
+        need(failed > 2, f"adding a device failed {failed} times only")
+
+    @test(timeout=1800)
+    def nomem_disk(t):
+        """A disk: it is added or not; and in lockstep requests wait, or the backup is lost: the
+        primary's guest reads back all that it has written."""
+        t.up()
+        _prepare(t.a)
+        spare = Disks(t)
+        t.ftctl(t.a, "device", "del", "disk")
+        _devices_come(t, spare.disk.serve)
+        spare.kill(9)
+        t.things.remove(spare)
+        for nth in (1, 10, 100):
+            disks = Disks(t)
+            pair = _pair(t, disks, "rounds=12")
+            pair.join()
+            pair.wait_live(t.a, r"disk: 1: .*\n", timeout=90)
+            _prepare(t.b)
+            _arm(t.b, nth)
+            pair.wait_live(t.a, r"disk: good 12 rounds .*\n", timeout=90)
+            need(_disarm(t.b), f"allocation {nth} at host b did not fail")
+            pair.close()
+            t.things.remove(pair)
+            disks.kill(9)
+            t.things.remove(disks)
