@@ -5,7 +5,8 @@
 #   make                    for the running kernel (needs its headers)
 #   make KREL=6.12.x-amd64  for another one that is installed
 #   sudo make install
-#   make check              all tests; torture, soak, faults, fuzz, bench, check-debug: longer ones
+#   make check              tests of every part, in an hour; the long ones: torture, soak, faults,
+#                           partition, fuzz, bench, check-debug, prove
 
 KREL ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KREL)/build
@@ -21,7 +22,7 @@ KCC ?= $(shell command -v gcc-12 || echo gcc)
 
 export FTKVM_CACHE ?= $(HOME)/.cache/ftkvm
 
-.PHONY: all kmod userspace install check kunit torture soak faults partition fuzz model pmu-qualify bench check-debug demo testbed clean
+.PHONY: all kmod userspace install check kunit torture soak faults partition fuzz model pmu-qualify bench check-debug prove demo testbed clean
 
 all: kmod userspace
 
@@ -117,6 +118,10 @@ bench:
 # On kernels that look after themselves, built once: half an hour or more
 check-debug:
 	@tests/check-debug
+
+# Can the tests fail? What they look at is broken, in known ways: hours
+prove:
+	@tests/prove
 
 clean:
 	rm -rf $(O)/kmod $(O)/kmod-* $(O)/userspace $(O)/include
