@@ -226,7 +226,8 @@ class Test:
             what, _, when = text.rpartition("@")
             inputs.append((float(when), what + "\n"))
         machine = options.get("machine", Options.machine)
-        fields = dict(qemu_args=entry.qemu_args(append, machine), status=entry.status,
+        fields = dict(qemu_args=entry.qemu_args(append, machine), cpu=entry.cpu(),
+                      status=entry.status,
                       ready=entry.ready, linux=entry.linux, inputs=inputs, nmis=entry.nmi,
                       timeout=entry.timeout, diverges=entry.diverges, quiet=True, grace=60,
                       skid=self.entry.skid, sample=0)

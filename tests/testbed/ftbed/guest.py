@@ -171,6 +171,7 @@ class Entry:
         self.limit = fields.get("limit")
         self.image = fields.get("image", name)
         self.append = fields.get("append", "")
+        self._cpu = fields.get("cpu", [])
         self._args = fields.get("args", [])
 
     def qemu_args(self, append=None, machine="pc"):
@@ -185,6 +186,11 @@ class Entry:
                     *self._args]
         args = ["-kernel", os.path.join(built, self.image + ".elf")]
         return args + (["-append", append] if append else []) + self._args
+
+    def cpu(self):
+        """CPU, but for what it is to have or not: QEMU prefers what a CPU is not to have."""
+        changed = [word[1:] for word in self._cpu]
+        return ",".join([w for w in CPU.split(",") if w[1:] not in changed] + self._cpu)
 
     def boot_image(self):
         """What the disk begins with that the guest is booted from."""

@@ -9,7 +9,7 @@ import time
 
 from . import pairing, paths, verdict
 from .agent import CommandFailed, HostDied
-from .guest import DRIVER_QMP, QMP, Guest
+from .guest import CPU, DRIVER_QMP, QMP, Guest
 from .hosts import Hosts
 
 
@@ -20,6 +20,7 @@ class Options:
     """What to run and what to do to it. Times are seconds after the guest's start."""
 
     machine = "pc"
+    cpu = CPU
     qemu_args = ()
     unpaired = False	# on host a alone, without ftkvm: what would one machine print?
     kill = None		# "primary", "backup"
@@ -113,7 +114,7 @@ class Run:
             [host for host in self.hosts if not host.prepared])
         for host in self.hosts:
             self.guests[host.name] = Guest(host, o.machine, list(o.qemu_args),
-                                           paired=not o.unpaired)
+                                           paired=not o.unpaired, cpu=o.cpu)
             self.guests[host.name].start()
         if o.unpaired:
             guest = self.guests["a"]
