@@ -16,10 +16,13 @@ SEED = int(os.environ.get("SEED") or 1)
 BRANCHES = "0xd1"
 
 # (skid, epoch, counting event)
-WAYS = [(0, 1000, None), (1000, 1000, None), (50, 1000, BRANCHES), (1000, None, None),
-        (50, 4000, None), (1000, 400000, None), (0, 20000, BRANCHES), (50, None, None)]
+SHORT = [(0, 1000, None), (1000, 1000, None), (50, 4000, None)]
+LONG = [(1000, None, None), (1000, 400000, None), (50, None, None)]
+COUNTED = [(50, 1000, BRANCHES), (0, 20000, BRANCHES), (1000, 400000, BRANCHES)]
+WAYS = SHORT + LONG + COUNTED
+# Of the long ones, what some are there for: a periodic timer that is faster than an epoch.
+PINNED = {"lapict": LONG[1], "lapictx": LONG[1]}
 SEEDS = 3	# of each with --all
-SPREAD = 3	# ways of each with --more
 
 # What is run by default, as it takes a while: (machine, *one of WAYS)
 CHOSEN = {
@@ -53,9 +56,12 @@ def _torture(name, machine, period, counter, seed):
 
 
 def _spread(entry, number):
-    """A few of this guest's (machine, *way, seed): over all guests, every way has its turn."""
-    for turn in range(SPREAD):
-        way = WAYS[(number + turn * SPREAD) % len(WAYS)]
+    """Of each kind of ways one of this guest's (machine, *way, seed), with --more: over all
+    guests, every way has its turn."""
+    for turn, ways in enumerate((SHORT, LONG, COUNTED)):
+        way = ways[(number + turn) % len(ways)]
+        if ways is LONG:
+            way = PINNED.get(entry.name, way)
         machine = entry.machines[(number + turn) % len(entry.machines)]
         yield machine, *way, SEED + turn
 
