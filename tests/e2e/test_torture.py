@@ -4,8 +4,9 @@ together are all; with --all each in every way.
 
 A torture guest prints digests of what it sees. Lines that begin "NAME: time" tell
 where interrupts hit it, and differ from run to run; both replicas must print the
-same. All other lines must be those that the image prints unpaired. SEED=N seeds
-the guests' random numbers.
+same. All other lines must be those that the image prints unpaired. And what it does
+not print is compared at some epochs' ends: all registers, what it has written, and a
+part of its memory. SEED=N seeds the guests' random numbers.
 """
 import os
 import re
@@ -22,6 +23,11 @@ COUNTED = [(50, 1000, BRANCHES), (0, 20000, BRANCHES), (1000, 400000, BRANCHES)]
 WAYS = SHORT + LONG + COUNTED
 # Of the long ones, what some are there for: a periodic timer that is faster than an epoch.
 PINNED = {"lapict": LONG[1], "lapictx": LONG[1]}
+# So many events, or somewhat fewer, lie between two verifications; in epochs of this length
+# where no other is asked for.
+VERIFY = 100000
+PERIOD = 100000
+
 SEEDS = 3	# of each with --all
 
 # What is run by default, as it takes a while: (machine, *one of WAYS)
@@ -46,13 +52,22 @@ def _torture(name, machine, period, counter, seed):
         entry = guests.table()[name]
         append = f"{entry.append} {entry.branches if counter else ''} seed={seed}".strip()
         alone = t.run(name, append=append, machine=machine, unpaired=True)
+        every = max(1, VERIFY // (period or PERIOD))
         pair = t.run(name, append=append, machine=machine, period=period, counter=counter,
-                     grace=20 * paths.SLOWNESS)
+                     verify_every=every, sample=0.5, grace=20 * paths.SLOWNESS)
         need(pair["same_output"], "not the same output")
         one, two = (_timeless(v["consoles"]["a"]["live"]) for v in (alone, pair))
         differ = [(a, b) for a, b in zip(one, two) if a != b]
         need(one == two, f"unpaired it prints other things: {differ[:1] or 'more or less'}")
+        _verified(pair["stats"], every)
     return run
+
+
+def _verified(stats, every):
+    """Whoever was seen to be so far has compared something. The last look may come early."""
+    for side, seen in stats.items():
+        need(seen.get("verify_pages") or seen.get("epochs", 0) < 2 * every + 10,
+             f"host {side}: nothing was compared in {seen.get('epochs')} epochs")
 
 
 def _spread(entry, number):

@@ -135,9 +135,10 @@ def third_end_script():
     return f"rm -rf {THIRD}/*; umount {THIRD}"
 
 
-def pair(host, peer, name=NAME, period=None, margin=None, counter=None):
+def pair(host, peer, name=NAME, period=None, margin=None, counter=None, verify_every=None):
     words = ["pair", name, "--peer", f"{peer.address}:{PORT}"]
-    for option, value in (("--period", period), ("--margin", margin), ("--counter", counter)):
+    for option, value in (("--period", period), ("--margin", margin), ("--counter", counter),
+                          ("--verify-every", verify_every)):
         if value is not None:
             words += [option, value]
     return ftctl(host, *words)

@@ -33,6 +33,7 @@ class Options:
     period = None
     margin = None
     counter = None
+    verify_every = None	# epochs
     inputs = ()		# (seconds after ready, text)
     nmis = ()		# seconds after ready
     ready = None	# the guest is ready when it has printed this; None: at its start
@@ -135,7 +136,7 @@ class Run:
         pairing.finish([host.start(pairing.attach_command()) for host in self.hosts])
         self.start = time.monotonic()
         pairing.pair(self.primary, self.backup, period=o.period, margin=o.margin,
-                     counter=o.counter)
+                     counter=o.counter, verify_every=o.verify_every)
         # It may have run for a while when the command returns.
         first = self.primary.live.chunks[self._console_marks["a"][0]:][:1]
         self.start = min([time.monotonic()] + [when for when, _ in first])
