@@ -93,6 +93,52 @@ add("disk_reset", _to_the_end("reset indirect"), timeout=240)
 add("disk_skid1000", _to_the_end(""), skid=1000, timeout=240, more=1)
 
 
+@test(timeout=240, more=1)
+def disk_discard(t):
+    """Some is discarded, and some zeroed, by hand where the file system can't: alike on both."""
+    disks = Disks(t, words=("discard",))
+    pair = _pair(t, disks, "rounds=30 discard reset")
+    pair.join()
+    _good_on_both(t, disks, pair, 30)
+    for host in t.hosts:
+        _storage_is(disks, host, 0)
+
+
+READONLY = ("readonly",)
+
+
+def _fill(t, disks):
+    """What the guest can't have written, the same on both; its sum."""
+    for host in t.hosts:
+        host.run(f"seq 3000000 | head -c {disks.size} | "
+                 f"dd of={disks.image} bs=1M conv=notrunc iflag=fullblock status=none")
+    return disks.sum(t.a)
+
+
+@test(timeout=240, more=1)
+def disk_readonly(t):
+    """It is read, and what would be written ends with an error."""
+    disks = Disks(t, words=READONLY)
+    before = _fill(t, disks)
+    pair = _pair(t, disks, "rounds=12 ro dirty")
+    pair.join()
+    _, after = _good_on_both(t, disks, pair, 12)
+    need(after == before, "it was written")
+    for host in t.hosts:
+        _storage_is(disks, host, 0)
+
+
+@test(timeout=240, more=1)
+def disk_readonly_on_one_host(t):
+    """The guest would see one thing here and another there."""
+    disks = Disks(t)
+    disks.disk.words = READONLY
+    t.b.run(f"{disks.disk.delete}; {disks.disk.add}")
+    pair = _pair(t, disks, ENDLESS)
+    t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}",
+              cause="devices differ", remedy="read-only and shared")
+
+
 RINGS = ("loop", "range", "long", "zero", "indirect", "avail", "end", "wrap", "nested", "next",
          "head", "order", "bare", "short")
 

@@ -143,6 +143,20 @@ def protect_other_disk(t):
     need(not t.json(t.a, "device", "show", "disk")[0].get("trouble"), "its disk is in trouble")
 
 
+@test(timeout=240, more=1)
+def protect_disk_readonly(t):
+    """What the guest can only read is not brought to the other host."""
+    pair, disk = _disk(t, f"{ENDLESS} ro dirty", words=("readonly",))
+    before = [_sum(host, disk) for host in t.hosts]
+    need(before[0] != before[1], "the images are the same")
+    pair.protect()
+    pair.wait_state(t.b, "backup")
+    _goes_on(t, t.a)
+    after = [_sum(host, disk) for host in t.hosts]
+    need(after == before, f"an image was written: {before} {after}")
+    pair.same()
+
+
 class LiveServer(Server):
     """Its disk has a file system on A, and B's image is empty."""
 

@@ -13,9 +13,17 @@
  *	poll		look at the used ring instead of waiting for interrupts
  *	indirect	half of the requests by indirect tables
  *	plain		header, data and status are a descriptor each; otherwise cut anywhere
- *	reset		some rounds end with a reset while reads are in flight
+ *	reset		some rounds, and the end, have a reset while requests are in flight
  *	dirty		the disk was not all zeros: nothing is said of what is not written
  *			(the hashes then depend on it)
+ *	through		do without flushes: what is written is durable
+ *
+ * These do:
+ *
+ *	discard		some requests write zeros or discard; of what was discarded nothing is
+ *			said (the hashes then depend on it)
+ *	ro		the disk can't be written: what would is told an error
+ *	only=KIND	all requests of rounds are of one kind: read, write or flush
  *
  * With the word stay it does not end but halts for good: behind the rounds, or where it is
  * told of an I/O error, which it prints.
@@ -24,24 +32,20 @@
  * it asks for a reset, has completed something, or wait=N (1000) reads are done;
  * with the word again the rounds follow after a reset.
  */
-#include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 
-#include "virtio.h"
+#include "request.h"
 
 #define VECTOR		0x45
 #define FAILED		2
-#define SECTOR		512
-#define SECTOR_WORDS	(SECTOR / 8)
 #define SLOTS		16		/* requests in flight */
-#define LARGEST		128		/* sectors of a request */
-#define CUTS		4		/* pieces of either direction */
-#define GUARD		16		/* bytes behind each piece, which nobody touches */
-#define ROOM		(LARGEST * SECTOR + 1024)
 #define MOST		65536		/* sectors that it may use */
-#define HEADER		sizeof(struct virtio_blk_outhdr)
 #define TYPE_UNKNOWN	0x7f0
 #define REMEMBERED	64
+/* versions beside those of writes */
+#define ZEROS		0
+#define ANY		0xffffffff	/* nothing is known of it */
+#define CUT_OFF		0xfffffffe	/* of a write that a reset came into */
 
 #define fail(...)							\
 do {									\
@@ -50,20 +54,9 @@ do {									\
 	rt_exit(FAILED);						\
 } while (0)
 
-struct request {
-	uint32_t type, bytes, used;
-	uint64_t sector;
-	uint8_t want, status, done;
-	unsigned int readable, count;
-	struct piece pieces[2 * CUTS];
-	struct vring_desc table[2 * CUTS] __attribute__((aligned(16)));
-	uint8_t room[ROOM] __attribute__((aligned(8)));
-};
-
 static struct request requests[SLOTS];
 static uint8_t ring_memory[VIRTIO_RING_BYTES] __attribute__((aligned(4096)));
-static uint64_t stream[(HEADER + LARGEST * SECTOR + 1) / 8 + 1];
-static uint32_t versions[MOST];		/* the write that a sector is from, 0: none */
+static uint32_t versions[MOST];		/* the write that a sector is from */
 static struct { uint32_t at, sectors; } written[REMEMBERED];
 static uint32_t writes;
 static struct virtio virtio;
@@ -72,52 +65,27 @@ static uint64_t capacity, digest;
 static uint32_t used_sectors;
 static unsigned long seed;
 static volatile int changed;
-static int polling, indirect, plain, dirty, stay;
+static int polling, indirect, plain, stay, discards, readonly, through;
+/* The sectors that are read are as they were, or as of a write that was cut off. */
+static int settling;
+static const char *only;
 /* What is done must not depend on how. */
 static uint64_t work_state, layout_state;
 
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
-static uint64_t next(uint64_t *state)
-{
-	return mix(*state += 0x9e3779b97f4a7c15);
-}
-
 static uint64_t work(uint64_t below)
 {
-	return (next(&work_state) >> 16) % below;
+	return (request_next(&work_state) >> 16) % below;
 }
 
 static uint64_t layout(uint64_t below)
 {
-	return (next(&layout_state) >> 16) % below;
+	return (request_next(&layout_state) >> 16) % below;
 }
 
 static void into_digest(uint64_t v)
 {
 	digest = (digest ^ v) * 0x100000001b3;
 	digest ^= digest >> 29;
-}
-
-/* The value of "name=value", "" for the word alone, NULL if it is not there. */
-static const char *word(const char *name)
-{
-	size_t n = strlen(name);
-
-	for (const char *p = rt_command_line; *p; p++) {
-		if ((p != rt_command_line && p[-1] != ' ') || memcmp(p, name, n))
-			continue;
-		if (p[n] == '=')
-			return p + n + 1;
-		if (!p[n] || p[n] == ' ')
-			return "";
-	}
-	return NULL;
 }
 
 static void on_interrupt(struct frame *f)
@@ -141,99 +109,33 @@ static uint64_t sector_of(uint32_t at)
 
 static void pattern(uint64_t *to, uint32_t at, uint32_t version)
 {
-	uint64_t state = mix(seed) + ((uint64_t)at << 32 | version);
+	uint64_t state = request_mix(seed) + ((uint64_t)at << 32 | version);
 
 	for (unsigned int i = 0; i < SECTOR_WORDS; i++)
-		to[i] = next(&state);
+		to[i] = version == ZEROS ? 0 : request_next(&state);
 }
 
 /* Compare what was read of the sectors from @at on, and take it into the digest. */
 static void compare(const uint64_t *got, uint32_t at, uint32_t sectors)
 {
 	for (; sectors; sectors--, at++, got += SECTOR_WORDS) {
-		uint64_t want[SECTOR_WORDS] = { 0 };
+		uint64_t want[SECTOR_WORDS];
 
 		for (unsigned int i = 0; i < SECTOR_WORDS; i++)
 			into_digest(got[i]);
-		if (versions[at])
-			pattern(want, at, versions[at]);
-		else if (dirty)
+		if (versions[at] == ANY)
 			continue;
+		if (settling) {
+			pattern(want, at, CUT_OFF);
+			if (!memcmp(got, want, SECTOR))
+				continue;
+		}
+		pattern(want, at, versions[at]);
 		for (unsigned int i = 0; i < SECTOR_WORDS; i++)
 			if (got[i] != want[i])
 				fail("sector %lu, of write %u: %016lx at %u, not %016lx",
 				     sector_of(at), versions[at], got[i], i * 8, want[i]);
 	}
-}
-
-/* Cut a stream of @len bytes into pieces, if at all first where its parts meet. */
-static unsigned int cut(struct piece *pieces, uint32_t len, uint32_t boundary)
-{
-	unsigned int n = 0;
-
-	for (uint32_t take; len; len -= take, n++) {
-		take = len;
-		if (plain) {
-			if (!n && boundary && boundary < len)
-				take = boundary;
-		} else if (n < CUTS - 1) {
-			if (!n && boundary && boundary < len && layout(4))
-				take = boundary;
-			else if (layout(2))
-				take = 1 + layout(len);
-		}
-		pieces[n].len = take;
-	}
-	return n;
-}
-
-/* Lay the request out in its room; what it writes is in the stream behind the header. */
-static void lay_out(struct request *r)
-{
-	struct virtio_blk_outhdr header = { .type = r->type, .sector = r->sector };
-	uint32_t out = r->type == VIRTIO_BLK_T_OUT ? r->bytes : 0;
-	uint8_t *at = r->room, *from = (uint8_t *)stream;
-
-	memcpy(stream, &header, HEADER);
-	r->readable = cut(r->pieces, HEADER + out, HEADER);
-	r->count = r->readable + cut(r->pieces + r->readable, r->bytes - out + 1, r->bytes - out);
-	for (unsigned int i = 0; i < r->count; i++) {
-		struct piece *piece = r->pieces + i;
-
-		at += plain ? 0 : layout(64);
-		piece->at = at;
-		if (i < r->readable) {
-			memcpy(at, from, piece->len);
-			from += piece->len;
-		} else {
-			memset(at, 0xee, piece->len);
-		}
-		at += piece->len;
-		memset(at, 0xa5, GUARD);
-		at += GUARD;
-	}
-	r->status = 0xff;
-	r->done = 0;
-}
-
-/* What the device has written, back into the stream: data, then status. */
-static void gather(struct request *r)
-{
-	static const uint64_t guard[2] = { 0xa5a5a5a5a5a5a5a5, 0xa5a5a5a5a5a5a5a5 };
-	uint8_t *to = (uint8_t *)stream;
-
-	for (unsigned int i = 0; i < r->count; i++) {
-		struct piece *piece = r->pieces + i;
-
-		if (memcmp(piece->at + piece->len, guard, GUARD))
-			fail("request %u of %u bytes: written behind piece %u", r->type, r->bytes,
-			     i);
-		if (i < r->readable)
-			continue;
-		memcpy(to, piece->at, piece->len);
-		to += piece->len;
-	}
-	r->status = to[-1];
 }
 
 static void take_completions(void)
@@ -283,9 +185,13 @@ static void submit(struct request *r)
 
 static void set_up(void)
 {
-	uint64_t need = FEATURE(VIRTIO_BLK_F_FLUSH);
+	uint64_t need = through ? 0 : FEATURE(VIRTIO_BLK_F_FLUSH);
 	const char *wrong;
 
+	if (discards)
+		need |= FEATURE(VIRTIO_BLK_F_DISCARD) | FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (readonly)
+		need |= FEATURE(VIRTIO_BLK_F_RO);
 	if (indirect)
 		need |= FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
 	wrong = virtio_begin(&virtio, need);
@@ -310,7 +216,8 @@ static void prepare(struct request *r, uint32_t type, uint64_t sector, uint32_t 
 	r->type = type;
 	r->sector = sector;
 	r->bytes = bytes;
-	r->want = want;
+	r->sectors = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_OUT ? bytes / SECTOR : 0;
+	r->want = readonly && request_changes(r) ? VIRTIO_BLK_S_IOERR : want;
 }
 
 static uint32_t place_of(uint64_t sector)
@@ -320,20 +227,32 @@ static uint32_t place_of(uint64_t sector)
 
 static void fill(struct request *r)
 {
-	uint32_t at = place_of(r->sector), sectors = r->bytes / SECTOR;
-	uint64_t *to = stream + HEADER / 8;
+	struct virtio_blk_discard_write_zeroes range = { r->sector, r->sectors, 0 };
+	uint32_t at = place_of(r->sector), version;
+	uint64_t *to = OUT_DATA;
 
-	if (r->want != VIRTIO_BLK_S_OK) {
+	if (r->type != VIRTIO_BLK_T_OUT) {
+		if (r->type == VIRTIO_BLK_T_WRITE_ZEROES && layout(2))
+			range.flags = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+		memcpy(to, &range, sizeof(range));
+	} else if (r->want != VIRTIO_BLK_S_OK) {
 		/* nothing of it may reach the disk: a later read would see it */
 		memset(to, 0x99, r->bytes);
-		return;
 	}
-	writes++;
-	written[writes % REMEMBERED].at = at;
-	written[writes % REMEMBERED].sectors = sectors;
-	for (; sectors; sectors--, at++, to += SECTOR_WORDS) {
-		versions[at] = writes;
-		pattern(to, at, writes);
+	if (r->want != VIRTIO_BLK_S_OK)
+		return;
+	if (!settling) {
+		writes++;
+		written[writes % REMEMBERED].at = at;
+		written[writes % REMEMBERED].sectors = r->sectors;
+	}
+	version = r->type == VIRTIO_BLK_T_OUT ? writes :
+		  r->type == VIRTIO_BLK_T_DISCARD ? ANY : ZEROS;
+	for (uint32_t i = 0; i < r->sectors; i++, at++, to += SECTOR_WORDS) {
+		if (!settling)
+			versions[at] = version;
+		if (r->type == VIRTIO_BLK_T_OUT)
+			pattern(to, at, versions[at]);
 	}
 }
 
@@ -342,11 +261,20 @@ static int touches_another(unsigned int n, uint64_t sector, uint32_t sectors)
 	for (unsigned int i = 0; i < n; i++) {
 		struct request *r = requests + i;
 
-		if ((r->type == VIRTIO_BLK_T_OUT || r->type == VIRTIO_BLK_T_IN) &&
-		    sector < r->sector + r->bytes / SECTOR && r->sector < sector + sectors)
+		if (r->sectors && sector < r->sector + r->sectors && r->sector < sector + sectors)
 			return 1;
 	}
 	return 0;
+}
+
+/* Where request @n of the batch, of so many sectors, meets no other one; ANY: nowhere. */
+static uint32_t some_place(unsigned int n, uint32_t sectors)
+{
+	uint32_t at = work(used_sectors - sectors + 1);
+
+	if (at < used_sectors / 2 && at + sectors > used_sectors / 2)
+		at = used_sectors / 2;
+	return touches_another(n, sector_of(at), sectors) ? ANY : at;
 }
 
 /* Request @n of the batch reads or writes somewhere; requests in flight don't meet. */
@@ -357,14 +285,20 @@ static int choose(unsigned int n, int only_reads)
 		uint32_t sectors = work(16) ? 1 + work(1 << work(8)) : LARGEST, at;
 		unsigned int before = work(REMEMBERED);
 
-		at = work(used_sectors - sectors + 1);
+		if (only && *only == 'f') {
+			prepare(requests + n, VIRTIO_BLK_T_FLUSH, 0, 0, VIRTIO_BLK_S_OK);
+			return 1;
+		}
+		if (only)
+			read = *only == 'r';
+		at = some_place(n, sectors);
 		if (read && again && written[before].sectors) {
 			at = written[before].at;
 			sectors = written[before].sectors;
-		} else if (at < used_sectors / 2 && at + sectors > used_sectors / 2) {
-			at = used_sectors / 2;
+			if (touches_another(n, sector_of(at), sectors))
+				continue;
 		}
-		if (touches_another(n, sector_of(at), sectors))
+		if (at == ANY)
 			continue;
 		prepare(requests + n, read ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, sector_of(at),
 			sectors * SECTOR, VIRTIO_BLK_S_OK);
@@ -373,8 +307,21 @@ static int choose(unsigned int n, int only_reads)
 	return 0;
 }
 
-/* Request @n is one of the rarer ones. */
-static void choose_odd(unsigned int n, unsigned int kind)
+/* Request @n zeroes or discards. */
+static int choose_range(unsigned int n, uint32_t type)
+{
+	uint32_t sectors = 1 + work(1 << work(8)), at = some_place(n, sectors);
+
+	if (at == ANY)
+		return 0;
+	prepare(requests + n, type, sector_of(at), sizeof(struct virtio_blk_discard_write_zeroes),
+		VIRTIO_BLK_S_OK);
+	requests[n].sectors = sectors;
+	return 1;
+}
+
+/* Request @n is one of the rarer ones. Is it? */
+static int choose_odd(unsigned int n, unsigned int kind)
 {
 	struct request *r = requests + n;
 	uint32_t inside = work(LARGEST), sectors = inside + 1;
@@ -384,17 +331,22 @@ static void choose_odd(unsigned int n, unsigned int kind)
 	switch (kind) {
 	case 0:
 		prepare(r, VIRTIO_BLK_T_FLUSH, 0, 0, VIRTIO_BLK_S_OK);
-		break;
+		return !through;
 	case 1:
 		prepare(r, VIRTIO_BLK_T_IN, behind, sectors * SECTOR, VIRTIO_BLK_S_IOERR);
-		break;
+		return 1;
 	case 2:
 		prepare(r, VIRTIO_BLK_T_OUT, behind, sectors * SECTOR, VIRTIO_BLK_S_IOERR);
-		break;
+		return 1;
 	case 3:
 		prepare(r, TYPE_UNKNOWN, 0, 0, VIRTIO_BLK_S_UNSUPP);
-		break;
+		return 1;
+	case 4:
+		return choose_range(n, VIRTIO_BLK_T_WRITE_ZEROES);
+	case 5:
+		return choose_range(n, VIRTIO_BLK_T_DISCARD);
 	}
+	return 0;
 }
 
 static void halt(void)
@@ -405,7 +357,10 @@ static void halt(void)
 
 static void check(struct request *r)
 {
-	gather(r);
+	const char *wrong = request_gather(r);
+
+	if (wrong)
+		fail("request %u of %u bytes: %s", r->type, r->bytes, wrong);
 	into_digest(r->status);
 	if (stay && r->status == VIRTIO_BLK_S_IOERR && r->want != r->status) {
 		printf("disk: told of an error: request %u, sector %lu, %u bytes\n", r->type, r->sector,
@@ -420,16 +375,16 @@ static void check(struct request *r)
 		fail("request %u, sector %lu, %u bytes: %u bytes used", r->type, r->sector,
 		     r->bytes, r->used);
 	if (r->type == VIRTIO_BLK_T_IN && r->status == VIRTIO_BLK_S_OK)
-		compare(stream, place_of(r->sector), r->bytes / SECTOR);
+		compare(request_stream, place_of(r->sector), r->sectors);
 }
 
 /* Submit the first @n requests, wait for them, look at each. */
 static void carry_out(unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		if (requests[i].type == VIRTIO_BLK_T_OUT)
+		if (request_gives(requests + i))
 			fill(requests + i);
-		lay_out(requests + i);
+		request_lay_out(requests + i, &layout_state, plain);
 		submit(requests + i);
 	}
 	queue_kick(&queue);
@@ -441,20 +396,22 @@ static void carry_out(unsigned int n)
 
 static void round(unsigned long number)
 {
-	unsigned int want = 1 + work(SLOTS), n = 0, reads = 0, odd;
+	unsigned int want = 1 + work(SLOTS), n = 0, reads = 0, written_to = 0, odd;
 
 	/* The first round has one of each kind. */
-	for (unsigned int kind = 0; kind < 4; kind++) {
+	for (unsigned int kind = 0; kind < (only ? 0 : discards ? 6 : 4); kind++) {
 		if (work(kind ? 16 : 4) && number > 1)
 			continue;
-		choose_odd(n++, kind);
+		n += choose_odd(n, kind);
 	}
 	odd = n;
-	while (n < SLOTS && n < odd + want && choose(n, 0))
-		reads += requests[n++].type == VIRTIO_BLK_T_IN;
+	for (; n < SLOTS && n < odd + want && choose(n, 0); n++) {
+		reads += requests[n].type == VIRTIO_BLK_T_IN;
+		written_to += requests[n].type == VIRTIO_BLK_T_OUT;
+	}
 	carry_out(n);
 	printf("disk: %lu: %u reads, %u writes, %u others, hash %016lx\n", number, reads,
-	       n - reads - odd, odd, digest);
+	       written_to, n - reads - written_to, digest);
 }
 
 static uint64_t sum_of_rooms(void)
@@ -467,17 +424,27 @@ static uint64_t sum_of_rooms(void)
 	return sum;
 }
 
-/* Reset the device while it reads: it must leave memory alone from then on. */
-static void reset_in_flight(void)
+/*
+ * Reset the device while it reads, or reads and writes: it must leave memory alone from then on.
+ * What it was to write is there or is not, sector by sector.
+ * Return: how many of the requests, the first ones, were such writes.
+ */
+static unsigned int cut_off(void)
 {
-	uint64_t state = work_state, sum;
-	unsigned int n = 0;
+	unsigned int n = 0, writing = 0;
+	int only_reads = layout(2);
+	uint64_t sum;
 
-	while (n < SLOTS && choose(n, 1))
+	while (n < SLOTS && choose(n, only_reads))
 		n++;
 	for (unsigned int i = 0; i < n; i++) {
-		lay_out(requests + i);
-		submit(requests + i);
+		struct request *r = requests + i;
+		uint32_t at = place_of(r->sector);
+
+		for (uint32_t j = 0; r->type == VIRTIO_BLK_T_OUT && j < r->sectors; j++)
+			pattern(OUT_DATA + j * SECTOR_WORDS, at + j, CUT_OFF);
+		request_lay_out(r, &layout_state, plain);
+		submit(r);
 	}
 	queue_kick(&queue);
 	virtio_reset(&virtio);
@@ -485,7 +452,31 @@ static void reset_in_flight(void)
 	set_up();
 	if (sum_of_rooms() != sum)
 		fail("the device writes to memory after a reset");
+	for (unsigned int i = 0; i < n; i++) {
+		struct request *r = requests + i;
+
+		if (r->type == VIRTIO_BLK_T_OUT)
+			prepare(requests + writing++, VIRTIO_BLK_T_IN, r->sector, r->bytes,
+				VIRTIO_BLK_S_OK);
+	}
+	return writing;
+}
+
+/* The disk is as before in the end, and so is what there is to do. */
+static void reset_in_flight(void)
+{
+	uint64_t state = work_state, seen = digest;
+	unsigned int n = cut_off();
+
+	settling = 1;
+	carry_out(n);
+	for (unsigned int i = 0; i < n; i++)
+		prepare(requests + i, VIRTIO_BLK_T_OUT, requests[i].sector, requests[i].bytes,
+			VIRTIO_BLK_S_OK);
+	carry_out(n);
+	settling = 0;
 	work_state = state;
+	digest = seen;
 }
 
 static void print_id(void)
@@ -495,8 +486,8 @@ static void print_id(void)
 	prepare(requests, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_OK);
 	carry_out(1);
 	/* What the device did not write is as lay_out() left it. */
-	for (unsigned int i = 0; i < VIRTIO_BLK_ID_BYTES && ((uint8_t *)stream)[i] != 0xee; i++)
-		id[i] = ((char *)stream)[i];
+	for (unsigned int i = 0; i < VIRTIO_BLK_ID_BYTES && ((uint8_t *)request_stream)[i] != 0xee; i++)
+		id[i] = ((char *)request_stream)[i];
 	printf("disk: id \"%s\"\n", id);
 }
 
@@ -540,17 +531,23 @@ static void hostile(const char *how)
 int guest(void)
 {
 	unsigned long rounds = rt_option("rounds", 20), number = 0;
-	const char *hostility = word("hostile"), *wrong;
-	int resets = !!word("reset");
+	const char *hostility = rt_word("hostile"), *wrong;
+	int resets = !!rt_word("reset");
 
-	polling = !!word("poll");
-	indirect = !!word("indirect");
-	plain = !!word("plain");
-	dirty = !!word("dirty");
-	stay = !!word("stay");
+	polling = !!rt_word("poll");
+	indirect = !!rt_word("indirect");
+	plain = !!rt_word("plain");
+	discards = !!rt_word("discard");
+	readonly = !!rt_word("ro");
+	through = !!rt_word("through");
+	only = rt_word("only");
+	if (rt_word("dirty"))
+		for (uint32_t i = 0; i < MOST; i++)
+			versions[i] = ANY;
+	stay = !!rt_word("stay");
 	seed = rt_option("seed", 1);
-	work_state = mix(seed);
-	layout_state = mix(~seed);
+	work_state = request_mix(seed);
+	layout_state = request_mix(~seed);
 	rt_apic_on();
 	rt_on(VECTOR, on_interrupt);
 	rt_on(VECTOR + 1, on_change);
@@ -574,9 +571,9 @@ int guest(void)
 		indirect = 1;
 		set_up();
 		hostile(hostility);
-		if (!word("again"))
+		if (!rt_word("again"))
 			return 0;
-		polling = !!word("poll");
+		polling = !!rt_word("poll");
 		indirect = with_indirect;
 	}
 	set_up();
@@ -589,6 +586,9 @@ int guest(void)
 	virtio_reset(&virtio);
 	set_up();
 	read_everything();
+	/* what became of the last writes is for others to compare */
+	if (resets)
+		cut_off();
 	printf("disk: good %lu rounds %016lx\n", number, digest);
 	if (stay)
 		halt();

@@ -37,6 +37,9 @@ void rt_gate(int vector, unsigned int dpl, unsigned int ist, int trap);
 void rt_entry(int vector, void *code);
 uint64_t rt_hash(uint64_t seed, const void *data, size_t len);
 
+/* word.c */
+const char *rt_word(const char *name);
+
 /* print.c */
 void print_by_line(void);
 int putchar(int c);
