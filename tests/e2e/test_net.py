@@ -2,6 +2,7 @@
 """Network cards that the module serves, over vhost-user: in lockstep, and across a takeover."""
 import json
 import os
+import re
 import shlex
 
 from harness import add, need, test	# noqa: F401
@@ -73,6 +74,35 @@ def _lockstep(words):
 add("net_interrupts", _lockstep(""), timeout=240)
 add("net_polled", _lockstep("poll"), timeout=240, more=1)
 add("net_merged", _lockstep("merge"), timeout=240, more=1)
+
+
+# a chain that goes on too long, lies nowhere, or is of the other kind; see guests/bare/spoil.c
+RINGS = ("loop", "range", "long", "zero", "indirect", "avail", "end", "wrap", "nested", "next",
+         "head", "order", "other", "short")
+
+
+def _hostile(ring, way):
+    """The guest's queue breaks; hosts and pair don't, and a reset mends it."""
+    def run(t):
+        cards = Cards(t)
+        pair = t.pair("net", append=f"hostile={ring} {way} wait=200",
+                      extra=(cards.arguments, cards.arguments))
+        client = cards.client(t.b, 100, "--end")
+        pair.join()
+        end = r"net: good \d+ frames.*\n"
+        pair.wait_live(t.a, end, timeout=90)
+        pair.wait_shadow(t.b, end, timeout=30)
+        _said(client, 30)
+        text = pair.live(t.a).replace("\r", "")
+        need(text == pair.shadow(t.b).replace("\r", ""), "the hosts printed different things")
+        need(re.search(rf"net: hostile {ring}: device [0-9a-f]+ used 0\n", text),
+             f"it was served: {text[:300]!r}")
+    return run
+
+
+for _ring in RINGS:
+    add(f"net_hostile_{_ring}", _hostile(_ring, ""), timeout=240, more=1)
+    add(f"net_hostile_sent_{_ring}", _hostile(_ring, "sent"), timeout=240, more=1)
 
 
 @test(timeout=300, kills=True)

@@ -512,7 +512,7 @@ static void read_everything(void)
 static void hostile(const char *how)
 {
 	unsigned long wait = rt_option("wait", 1000);
-	const char *wrong = queue_spoil(&queue, how);
+	const char *wrong = queue_spoil(&queue, SPOIL_DISK, how);
 
 	if (wrong)
 		fail("%s", wrong);

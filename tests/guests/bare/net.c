@@ -9,6 +9,10 @@
  * frames. buffers=N (32) for what comes; with the word poll it looks at the ring instead
  * of waiting for interrupts; with the word merge buffers are smaller than frames, and one
  * may come in several.
+ *
+ * hostile=NAME first makes the ring for what comes bad, or with the word sent that for what
+ * goes, see spoil.c; it reads the device's status until it asks for a reset, has completed
+ * something, or wait=N (1000) reads are done; all the rest follows after a reset.
  */
 #include <linux/if_ether.h>
 #include <linux/virtio_ids.h>
@@ -54,17 +58,6 @@ static unsigned int free_out = BUFFERS;
 static struct packet *free_list[BUFFERS];
 static int polling, merging;
 
-static int word(const char *name)
-{
-	const char *s = rt_command_line;
-	size_t n = strlen(name);
-
-	for (; *s; s++)
-		if ((s == rt_command_line || s[-1] == ' ') && !memcmp(s, name, n) && s[n] <= ' ')
-			return 1;
-	return 0;
-}
-
 static void on_interrupt(struct frame *f)
 {
 	(void)f;
@@ -78,27 +71,56 @@ static void offer(struct packet *p)
 	queue_add(&receive, &piece, 0, 1, NULL, p);
 }
 
-static void set_up(void)
+/* No buffers are there yet. */
+static void begin(uint64_t more, int silent)
 {
 	const char *wrong = virtio_find(&virtio, VIRTIO_ID_NET);
-	unsigned int n = rt_option("buffers", 32);
 
 	if (!wrong)
-		wrong = virtio_begin(&virtio, FEATURE(VIRTIO_NET_F_MAC) |
-				     (merging ? FEATURE(VIRTIO_NET_F_MRG_RXBUF) : 0));
-	if (!wrong && !polling)
+		wrong = virtio_begin(&virtio, FEATURE(VIRTIO_NET_F_MAC) | more);
+	if (!wrong && !silent)
 		wrong = virtio_vector(&virtio, VECTOR);
 	if (!wrong)
-		wrong = queue_begin(&receive, &virtio, 0, ring_memory[0], polling);
+		wrong = queue_begin(&receive, &virtio, 0, ring_memory[0], silent);
 	if (!wrong)
 		wrong = queue_begin(&transmit, &virtio, 1, ring_memory[1], 1);
 	if (wrong)
 		fail("%s", wrong);
+	virtio_go(&virtio);
+}
+
+/* Show the device a bad ring, see what it makes of it, and reset it. */
+static void hostile(const char *how)
+{
+	struct queue *q = rt_word("sent") ? &transmit : &receive;
+	unsigned long wait = rt_option("wait", 1000);
+	const char *wrong;
+
+	begin(FEATURE(VIRTIO_RING_F_INDIRECT_DESC), 1);
+	wrong = queue_spoil(q, q == &transmit ? SPOIL_TRANSMIT : SPOIL_RECEIVE, how);
+	if (wrong)
+		fail("%s", wrong);
+	queue_kick(q);
+	while (wait-- && !queue_used(q) &&
+	       !(virtio.common->device_status & VIRTIO_STATUS_BROKEN))
+		for (int i = 0; i < 20000 && !queue_used(q); i++)
+			;
+	printf("net: hostile ");
+	while (*how > ' ')
+		putchar(*how++);
+	printf(": device %02x used %u\n", virtio.common->device_status, queue_used(q));
+	virtio_reset(&virtio);
+}
+
+static void set_up(void)
+{
+	unsigned int n = rt_option("buffers", 32);
+
+	begin(merging ? FEATURE(VIRTIO_NET_F_MRG_RXBUF) : 0, polling);
 	for (unsigned int i = 0; i < ETH_ALEN; i++)
 		mac[i] = virtio.config[i];
 	for (unsigned int i = 0; i < BUFFERS; i++)
 		free_list[i] = out + i;
-	virtio_go(&virtio);
 	for (unsigned int i = 0; i < n && i < BUFFERS && i < receive.ring.num; i++)
 		offer(room + i);
 	queue_kick(&receive);
@@ -195,14 +217,18 @@ static int take(void)
 
 int guest(void)
 {
-	polling = word("poll");
-	merging = word("merge");
+	const char *hostility = rt_word("hostile");
+
+	polling = !!rt_word("poll");
+	merging = !!rt_word("merge");
 	if (merging)
 		buffer_bytes = SMALL;
 	rt_apic_on();
 	rt_on(VECTOR, on_interrupt);
 	/* its link is down while ftd is away */
 	rt_on(VECTOR + 1, on_interrupt);
+	if (hostility)
+		hostile(hostility);
 	set_up();
 	for (;;) {
 		asm volatile("cli" : : : "memory");

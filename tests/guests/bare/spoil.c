@@ -27,7 +27,8 @@ static uint64_t end_of_ram(void)
 
 /*
  * Put a request into a queue that was not used yet, bad in the way that @how begins with.
- * It would be for a disk, a read of a sector; descriptors 0 header, 1 data, 2 status.
+ * It would be for a disk, a read of a sector; descriptors 0 header, 1 data, 2 status. Or it
+ * would be room for a packet, or a packet, in as many parts.
  * Indirect descriptors must have been agreed on. The caller kicks.
  *
  *	loop		a chain that never ends
@@ -43,20 +44,22 @@ static uint64_t end_of_ram(void)
  *	order		something to read behind something to write
  *	bare		no place for a status
  *	short		a header that is too short
+ *	other		all to be written of what is to be read, or the other way round
  *	avail		more requests than the queue can hold
  */
-const char *queue_spoil(struct queue *q, const char *how)
+const char *queue_spoil(struct queue *q, enum spoiled what, const char *how)
 {
 	static struct vring_desc table[LONG] __attribute__((aligned(16)));
 	static uint8_t room[4096];
 	struct vring_desc *d = q->ring.desc;
 	struct vring_avail *avail = q->ring.avail;
+	uint16_t first = what == SPOIL_RECEIVE ? VRING_DESC_F_WRITE : 0;
+	uint16_t rest = what == SPOIL_TRANSMIT ? 0 : VRING_DESC_F_WRITE;
 	uint16_t ahead = 1;
 
-	d[0] = (struct vring_desc){ (uint64_t)room, HEADER, VRING_DESC_F_NEXT, 1 };
-	d[1] = (struct vring_desc){ (uint64_t)room + 64, DATA,
-				    VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2 };
-	d[2] = (struct vring_desc){ (uint64_t)room + 2048, 1, VRING_DESC_F_WRITE, 0 };
+	d[0] = (struct vring_desc){ (uint64_t)room, HEADER, VRING_DESC_F_NEXT | first, 1 };
+	d[1] = (struct vring_desc){ (uint64_t)room + 64, DATA, VRING_DESC_F_NEXT | rest, 2 };
+	d[2] = (struct vring_desc){ (uint64_t)room + 2048, 1, rest, 0 };
 	if (is(how, "loop")) {
 		d[2].flags |= VRING_DESC_F_NEXT;
 		d[2].next = 1;
@@ -92,13 +95,19 @@ const char *queue_spoil(struct queue *q, const char *how)
 	} else if (is(how, "head")) {
 		avail->ring[0] = q->ring.num + 7;
 	} else if (is(how, "order")) {
+		d[1].flags = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
 		d[2].flags = VRING_DESC_F_NEXT;
 		d[2].next = 3;
 		d[3] = (struct vring_desc){ (uint64_t)room + 2048, 1, VRING_DESC_F_WRITE, 0 };
-	} else if (is(how, "bare")) {
+	} else if (is(how, "bare") && what == SPOIL_DISK) {
 		d[0].flags = 0;
 	} else if (is(how, "short")) {
 		d[0].len = 8;
+		if (what != SPOIL_DISK)
+			d[0].flags = first;
+	} else if (is(how, "other") && what != SPOIL_DISK) {
+		for (unsigned int i = 0; i < 3; i++)
+			d[i].flags ^= VRING_DESC_F_WRITE;
 	} else if (is(how, "avail")) {
 		ahead = 1000;
 	} else {

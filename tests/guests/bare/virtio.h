@@ -64,7 +64,9 @@ void queue_kick(struct queue *q);
 const char *queue_take(struct queue *q, void **owner, uint32_t *len);
 
 /* spoil.c */
-const char *queue_spoil(struct queue *q, const char *how);
+enum spoiled { SPOIL_DISK, SPOIL_RECEIVE, SPOIL_TRANSMIT };
+
+const char *queue_spoil(struct queue *q, enum spoiled what, const char *how);
 
 /* What the device writes at any time. */
 static inline uint16_t queue_used(const struct queue *q)
