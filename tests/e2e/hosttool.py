@@ -12,11 +12,12 @@ usage: hosttool COMMAND ...
                         silent, close, noise, zeros, big, text
   poke PID MIB BYTE     change a byte of a guest's memory behind its QEMU's back
   get URL               what a web server answers
+  listen INTERFACE TYPE tell of each frame of an ethertype that comes, until it is killed
   take-counters         hold all PMU counters until stdin ends
   proxy PORT TO-PORT    carry TCP connections to ftd's port; orders on stdin:
                         noise (inject bytes), flip (damage some that pass),
                         close, reset, stall
-All but the last two print a JSON object.
+All but the last three print a JSON object; listen prints one for each frame.
 """
 import ctypes
 import json
@@ -252,6 +253,16 @@ def get(url):
         return {"type": answer.headers["Content-Type"], "body": answer.read().decode()}
 
 
+def listen(interface, kind):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(int(kind, 0)))
+    sock.bind((interface, int(kind, 0)))
+    print(json.dumps({"ready": True}), flush=True)
+    while True:
+        frame = sock.recv(65536)
+        print(json.dumps({"from": frame[6:12].hex(":"), "to": frame[:6].hex(":"),
+                          "bytes": len(frame)}), flush=True)
+
+
 def take_counters():
     """All six, pinned to the CPU: nobody else gets one."""
     held = []
@@ -335,8 +346,8 @@ def proxy(port, to):
 
 def main():
     command, *words = sys.argv[1:] or ["help"]
-    if command in ("take-counters", "proxy"):
-        {"take-counters": take_counters, "proxy": proxy}[command](*words)
+    if command in ("listen", "take-counters", "proxy"):
+        {"listen": listen, "take-counters": take_counters, "proxy": proxy}[command](*words)
         return
     known = {"unprivileged": unprivileged, "policy": policy, "attach-fd": attach_fd,
              "attach": attach, "bad-peer": bad_peer, "poke": poke, "get": get}

@@ -4,12 +4,50 @@ import json
 import os
 import re
 import shlex
+import time
 
 from harness import add, need, test	# noqa: F401
 from ftbed import device, pairing, paths
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MEMORY = 32
+
+
+RARP = 0x8035
+ANNOUNCEMENTS = 5	# at most; some may be lost
+
+
+class Announced:
+    """Who tells the network on a host's bridge that a guest is there now."""
+
+    def __init__(self, t, host):
+        self.t, self.job = t, t.job(host, t.tool_command("listen", device.BRIDGE, RARP))
+        self.wait(lambda said: said, "nobody listens")
+
+    def said(self):
+        return [json.loads(line) for line in bytes(self.job.out).splitlines(True)
+                if line.endswith(b"\n")]
+
+    def frames(self):
+        """The MACs that they are from."""
+        return [frame["from"] for frame in self.said()[1:]]
+
+    def wait(self, well, text):
+        end = self.t.hosts.now() + 30
+        while not well(self.said()):
+            need(self.job.running and self.t.hosts.now() < end, f"{text}: {self.said()}")
+            time.sleep(0.05)
+
+    def none(self):
+        need(not self.frames(), f"it is told without a takeover: {self.said()}")
+
+    def once(self, *macs):
+        """Each of them was told by one takeover, and nothing else."""
+        self.wait(lambda _: set(self.frames()) == set(macs), f"not told of {macs}")
+        for mac in macs:
+            need(self.frames().count(mac) <= ANNOUNCEMENTS, f"too often: {self.said()}")
+        need(all(frame["to"] == "ff:ff:ff:ff:ff:ff" for frame in self.said()[1:]),
+             f"not to all: {self.said()}")
 
 
 class Cards:
@@ -112,11 +150,14 @@ def net_primary_killed(t):
     pair = t.pair("net", extra=(cards.arguments, cards.arguments))
     pair.join()
     pair.wait_live(t.a, r"net: " + cards.mac, timeout=60)
+    announced = Announced(t, t.b)
     client = cards.client(t.b, 300, "--end")
     pair.wait_live(t.a, r"net: 100 frames", timeout=60)
+    announced.none()
     t.a.power_off()
     pairing.promote(t.b)
     _said(client, 120)
+    announced.once(cards.mac)
     pair.wait_live(t.b, r"net: good \d+ frames.*\n", timeout=30)
     pair.one_machine(promoted=True)
 
