@@ -362,7 +362,7 @@ static int lead_queue(struct ftkvm_replica *r, struct ftkvm_devq *q, struct ftkv
 	return n;
 }
 
-/* The devices in turn, behind the one that was served last; once each. */
+/* The devices in turn, from the one that found no room for all it had; once each. */
 static struct ftkvm_dev *lead_next(struct ftkvm_replica *r, s64 *no, bool *wrapped)
 {
 	struct ftkvm_dev *dev = ftkvm_dev_next(r->kvm, no);
@@ -410,9 +410,13 @@ int ftkvm_lockstep_lead(struct ftkvm_replica *r, struct ftkvm_input *list, int m
 		last = dev->no;
 		ftkvm_dev_put(dev);
 	}
-	/* something may be left */
+	/*
+	 * Something may be left: it goes on with the device that found no room. Behind it
+	 * others that are as busy would come first again and again, and leave no room for
+	 * its last queue.
+	 */
 	if (n == max) {
-		r->dev_turn = last;
+		r->dev_turn = last - 1;
 		WRITE_ONCE(r->dev_ready, true);
 	}
 	r->dev_took = n;

@@ -303,7 +303,7 @@ struct ftkvm_replica {
 	bool dev_kicked;			/* the guest has kicked a device */
 	bool dev_soon;				/* primary: ... and waits for the backup */
 	bool dev_took;				/* primary: an END is of devices, too */
-	s64 dev_turn;				/* primary: whose device had its turn last */
+	s64 dev_turn;				/* primary: devices behind this number come first */
 	u32 dev_applied;			/* backup: inputs of the END in hand that are done */
 	bool dev_at;				/* ... and the next one is begun, */
 	unsigned long dev_since;		/* jiffies: then */
