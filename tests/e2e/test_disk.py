@@ -97,7 +97,7 @@ add("disk_skid1000", _to_the_end(""), skid=1000, timeout=240, more=1)
 def disk_discard(t):
     """Some is discarded, and some zeroed, by hand where the file system can't: alike on both."""
     disks = Disks(t, words=("discard",))
-    pair = _pair(t, disks, "rounds=30 discard reset")
+    pair = _pair(t, disks, "rounds=30 discard reset stay")
     pair.join()
     _good_on_both(t, disks, pair, 30)
     for host in t.hosts:
@@ -120,7 +120,7 @@ def disk_readonly(t):
     """It is read, and what would be written ends with an error."""
     disks = Disks(t, words=READONLY)
     before = _fill(t, disks)
-    pair = _pair(t, disks, "rounds=12 ro dirty")
+    pair = _pair(t, disks, "rounds=12 ro dirty stay")
     pair.join()
     _, after = _good_on_both(t, disks, pair, 12)
     need(after == before, "it was written")

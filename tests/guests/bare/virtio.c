@@ -126,6 +126,12 @@ static void capability(struct virtio *v, unsigned int at)
 /* The first device of a type on bus 0. */
 const char *virtio_find(struct virtio *v, unsigned int type)
 {
+	return virtio_find_nth(v, type, 0);
+}
+
+/* The one that so many of its type are before. */
+const char *virtio_find_nth(struct virtio *v, unsigned int type, unsigned int nth)
+{
 	static const uint16_t transitional[] = TRANSITIONAL;
 	unsigned int at;
 	uint32_t id;
@@ -133,9 +139,9 @@ const char *virtio_find(struct virtio *v, unsigned int type)
 	memset(v, 0, sizeof(*v));
 	for (; v->device < 32; v->device++) {
 		id = pci_read(v->device, PCI_VENDOR_ID);
-		if (id == (VENDOR | (MODERN + type) << 16) ||
-		    (type < sizeof(transitional) / 2 &&
-		     id == (uint32_t)(VENDOR | transitional[type] << 16)))
+		if ((id == (VENDOR | (MODERN + type) << 16) ||
+		     (type < sizeof(transitional) / 2 &&
+		      id == (uint32_t)(VENDOR | transitional[type] << 16))) && !nth--)
 			break;
 	}
 	if (v->device == 32)

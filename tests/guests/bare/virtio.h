@@ -51,6 +51,7 @@ struct queue {
 /* virtio.c */
 void virtio_use_ecam(uint32_t config, uint32_t room);
 const char *virtio_find(struct virtio *v, unsigned int type);
+const char *virtio_find_nth(struct virtio *v, unsigned int type, unsigned int nth);
 void virtio_reset(struct virtio *v);
 const char *virtio_begin(struct virtio *v, uint64_t need);
 void virtio_go(struct virtio *v);

@@ -32,7 +32,7 @@ class Emulator:
     """
 
     def __init__(self, name, run_dir, log_dir, pump, *, address, peer, link,
-                 third=None, stores=(), memory=2048, skid=0, seed=1, icount=True, trace=None):
+                 third=None, stores=(), own=None, memory=2048, skid=0, seed=1, icount=True, trace=None):
         self.name, self.address = name, address
         self.run_dir, self.log_dir = run_dir, log_dir
         self._pump = pump
@@ -80,6 +80,12 @@ class Emulator:
                              "-device", f"virtio-blk-pci,drive=store{block},serial=store{block},"
                                         f"share-rw=on,logical_block_size={block},"
                                         f"physical_block_size={block}"]
+        if own:
+            # a disk with a cache for writes: what this host's kernel has not sent to it, it loses
+            # with its power, and flushes are counted
+            self.command += ["-drive", f"if=none,id=own,file={own},format=raw,cache=unsafe,"
+                                       "discard=unmap",
+                             "-device", "virtio-blk-pci,drive=own,serial=own"]
         if icount:
             self.command += ["-icount", f"shift={SHIFT},sleep=on"]
         for port in SERIAL_PORTS:

@@ -97,6 +97,7 @@ class Hosts:
         os.mkdir(self.third)
         self.stores = {block: os.path.join(self.run_dir, f"store{block}") for block in STORE_BLOCKS}
         self.clear_stores()
+        self.own = {}
         self.pump = Pump()
         self.wire = None
         try:
@@ -115,9 +116,12 @@ class Hosts:
         return self
 
     def _make(self, name, address, peer, end):
+        self.own[name] = os.path.join(self.run_dir, f"own-{name}")
+        self.clear_own(name)
         self.hosts[name] = Emulator(
             name, self.run_dir, self.log_dir, self.pump, address=address, peer=ADDRESSES[peer],
             link=self.wire.ends(end), third=self.third, stores=tuple(self.stores.items()),
+            own=self.own[name],
             **self._options)
 
     def spare(self, dead, peer):
@@ -159,6 +163,12 @@ class Hosts:
         """What both hosts reach is all zeros; nobody uses it."""
         for path in self.stores.values():
             with open(path, "wb") as file:
+                file.truncate(STORE_BYTES)
+
+    def clear_own(self, *names):
+        """The same of the block device that each host has for itself."""
+        for name in names or self.own:
+            with open(self.own[name], "wb") as file:
                 file.truncate(STORE_BYTES)
 
     def keep(self):
