@@ -8,7 +8,7 @@
  * told is durable. What each sector must hold is known from the disk, the sector and the
  * round, outside as well: see word_of(). The disks must be all zeros at the beginning.
  *
- * Frames of ethertype 0x88b5 that come meanwhile are answered by the card that they came by,
+ * Frames of ethertype 0x88b5 that come meanwhile are answered by the card that they are for,
  * as net.c answers them, each card with a number and a hash of its own.
  *
  * Rounds: rounds=N (20; 0: without end), or until each card has had a frame that begins
@@ -28,7 +28,7 @@
 #define SECTOR		512
 #define SECTOR_WORDS	(SECTOR / 8)
 #define PIECE		8		/* sectors of a request */
-#define PIECES		12		/* of a chunk: more than an epoch end completes of a queue */
+#define PIECES		12		/* of a chunk: more than an epoch end completes */
 #define CHUNK		(PIECE * PIECES)
 #define CHUNKS		4096		/* of a disk, at most */
 #define BUFFERS		32
@@ -158,7 +158,9 @@ static int take_frame(struct card *c)
 	p = owner;
 	if (len > sizeof(*p) || p->hdr.num_buffers != 1)
 		fail("received: %u bytes in %u buffers", len, p->hdr.num_buffers);
-	if (len >= HEADER + ETH_HLEN && p->eth.h_proto == __builtin_bswap16(TYPE)) {
+	/* a bridge that does not know where a card is sends all of them what is for that one */
+	if (len >= HEADER + ETH_HLEN && p->eth.h_proto == __builtin_bswap16(TYPE) &&
+	    !memcmp(p->eth.h_dest, c->mac, ETH_ALEN)) {
 		payload = len - HEADER - ETH_HLEN;
 		if (payload >= 3 && !memcmp(p->payload, "end", 3)) {
 			c->ended = 1;
