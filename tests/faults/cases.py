@@ -30,6 +30,9 @@ BEFORE_FENCE = {"FENCE", "BYE_SAY"}
 
 # What a guest with a disk is told, behind its name: it reads back all it wrote in the end.
 DISK = "disk rounds=30"
+# ... and if all that it asks for is of one kind, which is done sooner.
+DISK_ONLY = "disk rounds=100 only="
+KINDS = ("read", "write", "flush")
 # What one with a card is told: it prints a line for each frame that a client sends it.
 NET = "net every=1"
 
@@ -80,6 +83,8 @@ class Case:
             self.append = "period=20000000"		# so long that it halts in each round
         if phase in ("disk", "net"):
             self.append = DISK if phase == "disk" else NET
+            if what in KINDS:
+                self.append = DISK_ONLY + what
             self.nth = rng.randint(1, 2 if point.name in SELDOM else 12)
         if phase == "verify" or (phase == "second" and point.name not in SECOND_MADE):
             self.nth = rng.randint(1, 3)
@@ -197,6 +202,17 @@ def _may_cut(phase, side, point):
     return False
 
 
+def _kinds(phase, side, point):
+    """The kinds of a disk's requests that pass here."""
+    if phase != "disk":
+        return ()
+    if point.name == "DEV_ANSWERED" or point.name.endswith("_BULK"):	# a read has something to tell
+        return ("read",)
+    if side == "b" and point.name in ("DEV_DO", "DEV_STORE", "DEV_DONE"):	# it reads nothing
+        return ("write", "flush")
+    return KINDS
+
+
 def _of_point(phase, side, point, seed):
     for action in ACTIONS[phase](point, side):
         yield Case(phase, side, point, action, seed)
@@ -224,6 +240,8 @@ def _of_point(phase, side, point, seed):
             yield case
     if _may_cut(phase, side, point):
         yield Case(phase, side, point, "cut", seed)
+        for what in _kinds(phase, side, point):
+            yield Case(phase, side, point, "cut", seed, what)
 
 
 def all_of(seed):
