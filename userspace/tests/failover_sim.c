@@ -1,213 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Two ftd that lose each other, again and again: failover.c, the arbiter's client and its
- * files are the real ones; what the module would say of a replica stands in memory that
+ * engine are the real ones; what the module would say of a replica stands in memory that
  * a case's processes share. Each case draws what happens (the cable, hosts, daemons, the
- * arbiter: away, slow, its answer lost) and when. However that goes, no two replicas
- * may ever have gone on; and one must, if a host was left that could ask.
+ * arbiter: away, slow, its answer lost, a question that takes effect when nobody waits for
+ * it any more) and when. However that goes, no two replicas may ever have gone on; one must
+ * have won, as the arbiter's record says, and that one goes on if its host lives.
  *
- * usage: failover-sim DIRECTORY CASES [FIRST]	SEED in the environment
+ * usage: failover-sim DIRECTORY CASES [FIRST]
+ * In the environment:
+ *	SEED	what is drawn; another one each time without, and printed
+ *	ARBITER	lines for [arbiter], where it is not to be one of files in DIRECTORY
  * The last line is "N passed, N failed".
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "../config.h"
 #include "../failover.h"
-#include "../nl_dev.h"
-#include "../op.h"
+#include "failover_sim.h"
 
 #define JOBS		8	/* cases at a time; they mostly sleep */
-#define SETTLE_MS	60000	/* however busy the machine is */
 #define STEPS		6
-#define DEFER_MS	300	/* how long a backup waits for its primary */
+#define TIMEOUT_MS	20000	/* of the arbiter's, but in cases whose questions come late */
+#define HASTY_MS	200
+#define HASTY_OTHER_MS	1000	/* one that may be busy itself */
 
 static const char *const roles[] = { "A", "B" };
-
-/* What both "hosts" and the case's driver see. */
-struct world {
-	char session[FT_SESSION_MAX + 1];
-	/*
-	 * In some cases there is a second path, by which the backup hears that the primary's host
-	 * lives: where it does, and the cable of that path is whole
-	 */
-	bool second;
-	atomic_bool second_cut;
-	_Atomic int64_t orphan_at;
-	/* the backup's log comes to its end so much later; or, in a few cases, never */
-	int lag_ms;
-	bool stuck;
-	atomic_bool early;	/* it claimed before that */
-	struct replica {
-		atomic_int state;
-		atomic_bool off;
-		atomic_bool went_on;	/* it was live alone, ever */
-	} r[2];
-	/* of a thousand questions */
-	int slow, unheard;
-};
-
-static struct world *world;
-static int me;			/* which of the hosts this process is */
-static unsigned int dice;	/* this process's, for delays */
-
-sd_event *ftd_loop;
-struct guest *ftd_guests;
-static struct guest guest = { .name = "guest" };
-
-/* --- in the place of the module, and of what ftd does with guests ------------ */
-
-/* kmod/core/beat.c, with a bound that no case waits long for. */
-static uint64_t defer_ms(int state)
-{
-	int theirs = atomic_load(&world->r[0].state);
-
-	if (!world->second || !me || state != FTKVM_UAPI_STATE_ORPHAN || atomic_load(&world->second_cut) ||
-	    atomic_load(&world->r[0].off) || ft_now_ms() - atomic_load(&world->orphan_at) > DEFER_MS)
-		return 0;
-	return theirs == FTKVM_UAPI_STATE_PRIMARY || theirs == FTKVM_UAPI_STATE_UNDECIDED ? 10 : 0;
-}
-
-static uint64_t lag_bytes(void)
-{
-	int64_t orphan_at = atomic_load(&world->orphan_at), left = orphan_at + world->lag_ms - ft_now_ms();
-
-	if (!me || !orphan_at)
-		return 0;
-	return world->stuck ? 1 : left > 0 ? left : 0;
-}
-
-static void fill(struct ftreplica *r)
-{
-	memset(r, 0, sizeof(*r));
-	strcpy(r->name, guest.name);
-	r->state = atomic_load(&world->r[me].state);
-	r->role = me ? FTKVM_UAPI_ROLE_BACKUP : FTKVM_UAPI_ROLE_PRIMARY;
-	r->reason = FTKVM_REASON_PEER_SILENT;
-	r->stats[FTKVM_STAT_DEFER_MS] = defer_ms(r->state);
-	r->stats[FTKVM_STAT_LAG_BYTES] = lag_bytes();
-}
-
-int ftnl_get(const char *name, struct ftreplica *r, struct fterr *err)
-{
-	(void)name;
-	(void)err;
-	fill(r);
-	return 0;
-}
-
-int ftnl_dump(struct ftreplica **list, size_t *n, struct fterr *err)
-{
-	(void)err;
-	*list = malloc(sizeof(**list));
-	*n = *list ? 1 : 0;
-	if (*list)
-		fill(*list);
-	return 0;
-}
-
-int ftnl_dev_dump(struct ftdev **list, size_t *n, struct fterr *err)
-{
-	(void)err;
-	*list = NULL;
-	*n = 0;
-	return 0;
-}
-
-static int leave(int to)
-{
-	static const int waits[] = { FTKVM_UAPI_STATE_ORPHAN, FTKVM_UAPI_STATE_UNDECIDED };
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(waits); i++) {
-		int from = waits[i];
-
-		if (atomic_compare_exchange_strong(&world->r[me].state, &from, to))
-			return 0;
-	}
-	return -EINVAL;
-}
-
-int ftnl_fence(const char *name, struct fterr *err)
-{
-	(void)name;
-	return leave(FTKVM_UAPI_STATE_STOPPED) ? ft_fail(err, -EINVAL, "it does not wait") : 0;
-}
-
-void promote_any(struct op *op)
-{
-	/* as if it took its time: it is live before anybody knows */
-	op->ret = leave(FTKVM_UAPI_STATE_SOLO);
-	if (!op->ret)
-		atomic_store(&world->r[me].went_on, true);
-}
-
-bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
-	    void (*settle)(struct op *op))
-{
-	struct op op = { .guest = g };
-
-	(void)what;
-	strcpy(op.name, g->name);
-	strcpy(op.session, g->session);
-	work(&op);
-	settle(&op);
-	return true;
-}
-
-struct guest *guest_find(const char *name)
-{
-	return strcmp(name, guest.name) ? NULL : &guest;
-}
-
-void guests_save(void)
-{
-}
-
-const char *request_string(json_t *request, const char *key)
-{
-	return json_string_value(json_object_get(request, key));
-}
-
-static unsigned int draw(unsigned int *seed, unsigned int n)
-{
-	return rand_r(seed) % n;
-}
-
-static void nap(unsigned int ms)
-{
-	usleep(ms * 1000);
-}
-
-/* The network between a host and the arbiter. */
-int __wrap_arbiter_claim(struct arbiter *a, const char *session, const char *who, bool *won, struct fterr *err);
-int __real_arbiter_claim(struct arbiter *a, const char *session, const char *who, bool *won, struct fterr *err);
-
-int __wrap_arbiter_claim(struct arbiter *a, const char *session, const char *who, bool *won, struct fterr *err)
-{
-	static atomic_uint calls;
-	unsigned int seed = dice + atomic_fetch_add(&calls, 1);
-	int ret;
-
-	if (!world->stuck && lag_bytes())
-		atomic_store(&world->early, true);
-	if ((int)draw(&seed, 1000) < world->slow)
-		nap(draw(&seed, 60));
-	ret = __real_arbiter_claim(a, session, who, won, err);
-	if ((int)draw(&seed, 1000) < world->unheard)
-		return ft_fail(err, -ETIMEDOUT, "the answer was lost");
-	return ret;
-}
 
 /* --- a host's ftd ------------------------------------------------------------ */
 
@@ -258,6 +87,8 @@ static void __attribute__((noreturn)) daemon_main(const char *config, int which,
 struct driver {
 	unsigned int seed;
 	char dir[200], path[256], away[264], config[256];
+	const char *arbiter;	/* lines for it; NULL: files in @path */
+	struct arbiter *judge;	/* the same, of the driver's */
 	pid_t daemon[2];
 	bool on[2];		/* the host has power */
 	bool cut, is_away;
@@ -325,6 +156,19 @@ static void power_off(struct driver *d, int which)
 	lose(d, !which);
 }
 
+/* Nobody reaches it, or everybody does again. Whether that is so now. */
+static bool arbiter_goes(struct driver *d, bool away)
+{
+	if (d->is_away == away)
+		return false;
+	if (d->arbiter)
+		atomic_store(&world->away, away);
+	else if (rename(away ? d->path : d->away, away ? d->away : d->path))
+		return false;
+	d->is_away = away;
+	return true;
+}
+
 static void step(struct driver *d)
 {
 	int which = draw(&d->seed, 2);
@@ -355,16 +199,12 @@ static void step(struct driver *d)
 		}
 		break;
 	case 5:
-		if (!d->is_away && !rename(d->path, d->away)) {
-			d->is_away = true;
+		if (arbiter_goes(d, true))
 			tell(d, "arbiter-away", -1);
-		}
 		break;
 	case 6:
-		if (d->is_away && !rename(d->away, d->path)) {
-			d->is_away = false;
+		if (arbiter_goes(d, false))
 			tell(d, "arbiter-back", -1);
-		}
 		break;
 	case 7:
 		if (world->second) {
@@ -381,6 +221,32 @@ static int went_on(void)
 	return atomic_load(&world->r[0].went_on) + atomic_load(&world->r[1].went_on);
 }
 
+/* What has come of it is what the arbiter was told. One that is off may have won before, or have lived even. */
+static const char *look_at_record(const struct driver *d, int64_t end)
+{
+	struct fterr err;
+	bool won = false;
+	int ret, winner;
+
+	do
+		ret = arbiter_keep(d->judge, world->session, &err);
+	while (ret && ret != -EALREADY && ret != -ENOENT && ft_now_ms() < end);
+	if (ret != -EALREADY)
+		return "it is over, and nobody has won";
+	/* nothing is claimed by that any more */
+	do
+		ret = __real_arbiter_claim(d->judge, world->session, "primary", &won, &err);
+	while (ret && ft_now_ms() < end);
+	if (ret)
+		return "nobody knows who has won";
+	winner = won ? 0 : 1;
+	if (atomic_load(&world->r[!winner].went_on))
+		return "one went on that had not won";
+	if (d->on[winner] && !atomic_load(&world->r[winner].went_on))
+		return "the winner did not go on";
+	return NULL;
+}
+
 /* Whatever broke is mended, but for hosts that are off. Then it has to come to an end. */
 static const char *settle(struct driver *d)
 {
@@ -389,8 +255,7 @@ static const char *settle(struct driver *d)
 
 	if (!d->cut && d->on[0] && d->on[1])
 		lose_both(d);
-	if (d->is_away)
-		rename(d->away, d->path);
+	arbiter_goes(d, false);
 	for (i = 0; i < 2; i++)
 		if (d->on[i] && !d->daemon[i])
 			daemon_begin(d, i);
@@ -411,19 +276,44 @@ static const char *settle(struct driver *d)
 		return "it was claimed for a replica that lags";
 	if (ft_now_ms() >= end)
 		return "one still waits";
-	/* one that is off may have won before */
-	if (d->on[0] && d->on[1] && went_on() != 1)
-		return "nobody went on";
-	return NULL;
+	return look_at_record(d, end);
+}
+
+static bool configure(const struct driver *d, unsigned int timeout_ms)
+{
+	FILE *file = fopen(d->config, "we");
+
+	if (!file)
+		return false;
+	fprintf(file, "[arbiter]\ntimeout-ms = %u\n", timeout_ms);
+	if (d->arbiter)
+		fprintf(file, "%s\n", d->arbiter);
+	else
+		fprintf(file, "type = file\npath = %s\n", d->path);
+	return !fclose(file);
+}
+
+/* A session, however busy the arbiter is, or dead for a while. */
+static bool pair(struct driver *d)
+{
+	int64_t end = ft_now_ms() + SETTLE_MS;
+	struct fterr err;
+
+	if (!configure(d, TIMEOUT_MS) || arbiter_new(configuration(d->config), &d->judge, &err))
+		return false;
+	while (ft_uuid(world->session, &err) || arbiter_begin(d->judge, world->session, "guest", &err)) {
+		fprintf(stderr, "failover-sim: %s\n", err.text);
+		if (ft_now_ms() > end)
+			return false;
+		nap(100);
+	}
+	return configure(d, world->timeout_ms);
 }
 
 static bool run_case(const char *dir, unsigned int number, unsigned int seed)
 {
-	struct driver d = { .seed = seed + number * 2654435761u, .on = { true, true } };
-	struct arbiter *arbiter;
+	struct driver d = { .seed = seed + number * 2654435761u, .on = { true, true }, .arbiter = getenv("ARBITER") };
 	const char *wrong;
-	struct fterr err;
-	FILE *file;
 	int i;
 
 	snprintf(d.dir, sizeof(d.dir), "%s/%u", dir, number);
@@ -432,24 +322,21 @@ static bool run_case(const char *dir, unsigned int number, unsigned int seed)
 	snprintf(d.config, sizeof(d.config), "%s/conf", d.dir);
 	if (mkdir(d.dir, 0700) || mkdir(d.path, 0700))
 		return false;
-	file = fopen(d.config, "we");
-	if (!file)
-		return false;
-	fprintf(file, "[arbiter]\ntype = file\npath = %s\ntimeout-ms = 20000\n", d.path);
-	fclose(file);
 	world = mmap(NULL, sizeof(*world), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (world == MAP_FAILED)
 		return false;
 	world->slow = draw(&d.seed, 2) * 500;
 	world->unheard = draw(&d.seed, 3) ? 0 : 400;
+	/* both together, and some cases would not come to an end in time */
+	world->late = !world->unheard && draw(&d.seed, 2) ? 500 : 0;
+	world->timeout_ms = !world->late ? TIMEOUT_MS : d.arbiter ? HASTY_OTHER_MS : HASTY_MS;
 	world->second = draw(&d.seed, 2);
 	world->lag_ms = draw(&d.seed, 2) * draw(&d.seed, 80);
 	world->stuck = !draw(&d.seed, 16);
 	atomic_store(&world->r[0].state, FTKVM_UAPI_STATE_PRIMARY);
 	atomic_store(&world->r[1].state, FTKVM_UAPI_STATE_BACKUP);
-	if (arbiter_new(configuration(d.config), &arbiter, &err) || ft_uuid(world->session, &err) ||
-	    arbiter_begin(arbiter, world->session, "guest", &err)) {
-		fprintf(stderr, "failover-sim: %s\n", err.text);
+	if (!pair(&d)) {
+		printf("case %u: no session could be begun\n", number);
 		return false;
 	}
 	for (i = 0; i < 2; i++)
@@ -465,10 +352,20 @@ static bool run_case(const char *dir, unsigned int number, unsigned int seed)
 	return !wrong;
 }
 
-int main(int argc, char **argv)
+/* As it was said, or another one each time. */
+static unsigned int seed_to_use(void)
 {
 	const char *text = getenv("SEED");
-	unsigned int seed = text && *text ? strtoul(text, NULL, 0) : 1;
+	unsigned int seed = 1;
+
+	if (text && *text)
+		return strtoul(text, NULL, 0);
+	return getrandom(&seed, sizeof(seed), 0) == sizeof(seed) ? seed : 1;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int seed = seed_to_use();
 	unsigned int cases, first, next, running = 0, passed = 0, failed = 0;
 	sigset_t set;
 
@@ -477,6 +374,7 @@ int main(int argc, char **argv)
 	cases = strtoul(argv[2], NULL, 0);
 	first = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("SEED=%u\n", seed);
 	/* an event for a daemon that is just beginning waits */
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
