@@ -32,6 +32,7 @@ struct disk_sync;
  *	@may_start: ... which is allowed
  * @disks: of a guest that runs, which are copied to the peer; NULL: it does not
  * @device: what is to be added
+ * @asks: an operator promotes it, and there is no arbiter: the peer is asked whether the guest lives there
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
  * @session: of the pairing that is to be, at the arbiter, or ""
@@ -71,7 +72,7 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	uint32_t loss_said;
 	bool loss_lent;
-	bool force, attached, adopted, told, taken, paired, refused, quiet, by_itself, called, stuck, next, have, may_start;
+	bool force, attached, adopted, told, taken, paired, refused, quiet, by_itself, called, stuck, next, have, may_start, asks;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;

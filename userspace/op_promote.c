@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "failover.h"
+#include "lives.h"
 #include "op.h"
 #include "text.h"
 
@@ -332,6 +333,18 @@ static bool join_consoles_early(struct op *op, int64_t deadline)
 	return !timed_out(op);
 }
 
+/* Asked of whoever can say so. 0 or -errno. */
+static int may_go_on(struct op *op, const struct ftreplica *r)
+{
+	bool waits = r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
+	int ret = failover_ask(op->session, r, op->force, &op->err);
+
+	/* a primary that has said that it ended lives no more, and of one that is heard the module knows */
+	if (ret || !op->asks || !waits || r->reason == FTKVM_REASON_GUEST_ENDED || r->stats[FTKVM_STAT_PEER_ALONE])
+		return ret;
+	return lives_elsewhere(op, r);
+}
+
 static void promote_work(struct op *op)
 {
 	uint64_t takeover_ns = 0;
@@ -343,7 +356,7 @@ static void promote_work(struct op *op)
 	do {
 		op->ret = ftnl_get(op->name, &r, &op->err);
 		if (!op->ret)
-			op->ret = failover_ask(op->session, &r, op->force, &op->err);
+			op->ret = may_go_on(op, &r);
 		if (op->ret)
 			return;
 		answers = r.role == FTKVM_UAPI_ROLE_BACKUP && (!op->guest->ncons || monitor_answers(op));
@@ -405,7 +418,7 @@ static void promote_bare_work(struct op *op)
 	do {
 		op->ret = ftnl_get(op->name, &r, &op->err);
 		if (!op->ret)
-			op->ret = failover_ask(op->session, &r, op->force, &op->err);
+			op->ret = may_go_on(op, &r);
 		if (!op->ret)
 			op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
 	} while (op->ret == -EAGAIN);
@@ -427,10 +440,16 @@ void promote_any(struct op *op)
 int op_promote(struct client *client, json_t *request, struct fterr *err)
 {
 	struct op *op = op_new("promote", request_string(request, "name"), promote_any);
+	struct guest *g = guest_find(request_string(request, "name"));
 
 	if (!op)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->client = client;
 	op->force = json_is_true(json_object_get(request, "force"));
+	op->asks = !op->force && !(g && *g->session && failover_decides());
+	if (g) {
+		strcpy(op->peer_name, g->peer_guest);
+		strcpy(op->second, g->second);
+	}
 	return op_begin(op, false, err);
 }

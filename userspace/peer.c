@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "disk_recv.h"
 #include "job.h"
+#include "lives.h"
 #include "op.h"
 #include "peer.h"
 #include "second.h"
@@ -99,6 +100,8 @@ static void whole_line(struct peer *p)
 	p->fd = -1;
 	if (!token && json_object_get(request, "second"))
 		second_accept(fd, p->from, request);
+	else if (!token && json_object_get(request, "lives"))
+		lives_tell(fd, request);
 	else if (!token && json_object_get(request, "copy"))
 		disk_recv_begin(fd, p->from, request);
 	else if (!token && json_is_true(json_object_get(request, "live")))

@@ -13,12 +13,14 @@
  *	{"ftd": 1, "version": ..., "guest": NAME, "copy": "disks"}
  *	{"ftd": 1, "version": ..., "guest": NAME, "over": true}
  *	{"ftd": 1, "second": TOKEN, "port": N}
+ *	{"ftd": 1, "lives": NAME}
  *
  * With "live": true the guest runs, and more is said: op_protect.c. With "copy" its disks
  * follow: disk_copy.h. With "over" it was unpaired, and its stopped replica may go: op_unprotect.c.
  * With "one_path" somebody wants no second path for this guest, whatever [link] says.
  * With "on_loss_said" an operator has said what "on_loss" (among the settings) is, and not an arbiter's being there.
  * "second" is for a pair's second path, which was paired with that "token": second.h.
+ * With "lives" it is asked what there is of the guest: lives.h.
  * ("guest" is attached here; "pair" is what the sender calls it, if otherwise)
  * and gets one: {"ok": true} or {"error": TEXT}. After {"ok": true} the
  * connection belongs to the modules; not a byte of it is read before.

@@ -30,9 +30,9 @@ void peer_ready(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &none, sizeof(none));
 }
 
-static int try_address(const struct addrinfo *ai)
+static int try_address(const struct addrinfo *ai, int64_t ms)
 {
-	int64_t deadline = ft_now_ms() + CONNECT_MS;
+	int64_t deadline = ft_now_ms() + ms;
 	int fd, ret = 0;
 	socklen_t len = sizeof(ret);
 
@@ -53,7 +53,8 @@ static int try_address(const struct addrinfo *ai)
 	return ret;
 }
 
-int peer_connect(const char *peer, struct fterr *err)
+/* @ms: to each address, @secure_ms: for the handshake. */
+static int connect_within(const char *peer, int64_t ms, int64_t secure_ms, struct fterr *err)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *ai;
 	char host[256], port[8];
@@ -70,7 +71,7 @@ int peer_connect(const char *peer, struct fterr *err)
 			       gai_strerror(ret));
 	ret = -EHOSTUNREACH;
 	for (ai = list; ai; ai = ai->ai_next) {
-		ret = try_address(ai);
+		ret = try_address(ai, ms);
 		if (ret >= 0)
 			break;
 	}
@@ -80,11 +81,21 @@ int peer_connect(const char *peer, struct fterr *err)
 			       "(systemctl start ftd), does a firewall close the port?", host, port, strerror(-ret));
 	fd = ret;
 	peer_ready(fd);
-	ret = secure_connect(fd, host, SECURE_CONNECT_MS, err);
+	ret = secure_connect(fd, host, secure_ms, err);
 	if (!ret)
 		return fd;
 	close(fd);
 	return ret;
+}
+
+int peer_connect(const char *peer, struct fterr *err)
+{
+	return connect_within(peer, CONNECT_MS, SECURE_CONNECT_MS, err);
+}
+
+int peer_connect_soon(const char *peer, int64_t ms, struct fterr *err)
+{
+	return connect_within(peer, ms, ms, err);
 }
 
 void peer_call_back(char *text, size_t size, const char *from, long long port)

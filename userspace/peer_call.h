@@ -17,6 +17,9 @@
  */
 int peer_connect(const char *peer, struct fterr *err);
 
+/* The same, where it is soon as good as not there: @ms for each address, and for the handshake. */
+int peer_connect_soon(const char *peer, int64_t ms, struct fterr *err);
+
 /* Who calls from @from listens at @port: HOST:PORT to call it back, or HOST if that is none. */
 void peer_call_back(char *text, size_t size, const char *from, long long port);
 

@@ -68,6 +68,7 @@ json_t *peer_parse(const char *line, struct fterr *err)
 	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
 	json_t *version = json_object_get(json, "ftd"), *pair = json_object_get(json, "pair");
 	json_t *stream = json_object_get(json, "stream"), *second = json_object_get(json, "second");
+	json_t *lives = json_object_get(json, "lives");
 	json_int_t v = json_integer_value(version);
 
 	if (json_is_integer(version) && v == PEER_VERSION && stream && json_string_length(stream) == FT_UUID_MAX)
@@ -75,7 +76,9 @@ json_t *peer_parse(const char *line, struct fterr *err)
 	if (json_is_integer(version) && v == PEER_VERSION && !stream && json_is_integer(second) &&
 	    json_integer_value(second) > 0)
 		return json;
-	if (json_is_integer(version) && v == PEER_VERSION && !stream && !second &&
+	if (json_is_integer(version) && v == PEER_VERSION && !stream && !second && lives && ft_name_ok(json_string_value(lives)))
+		return json;
+	if (json_is_integer(version) && v == PEER_VERSION && !stream && !second && !lives &&
 	    ft_name_ok(json_string_value(json_object_get(json, "guest"))) &&
 	    (!pair || ft_name_ok(json_string_value(pair))))
 		return json;

@@ -60,6 +60,10 @@ static void line(const char *text)
 		} else if (json_object_get(json, "second")) {
 			REQUIRE(json_integer_value(json_object_get(json, "second")) > 0);
 			REACHED("a second path");
+		} else if (json_object_get(json, "lives")) {
+			guest = json_string_value(json_object_get(json, "lives"));
+			REQUIRE(guest && name_ok(guest));
+			REACHED("a question whether a guest lives");
 		} else {
 			REQUIRE(guest && name_ok(guest));
 			settings(json);
@@ -122,6 +126,7 @@ void fuzz_seeds(void)
 		("{\"ftd\": 1, \"guest\": \"a.b-c_9\", \"period_min\": 1000, \"period_max\": 5000, "
 		 "\"margin\": 512, \"counter\": 192, \"timeout\": 3000}"),
 		"{\"ftd\": 1, \"second\": 4711, \"port\": 7717}",
+		"{\"ftd\": 1, \"lives\": \"db1\"}",
 		"{\"ftd\": 1, \"stream\": \"0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f\"}",
 		"{\"ftd\": 2, \"guest\": \"db1\"}",
 		"{\"ftd\": 1, \"guest\": \"../x\"}",

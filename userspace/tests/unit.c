@@ -437,6 +437,7 @@ static void peers_lines(void)
 		"{\"ftd\": 1, \"guest\": \"a\", \"pair\": 5}",
 		"{\"ftd\": 1, \"second\": 0}", "{\"ftd\": 1, \"second\": -5}", "{\"ftd\": 1, \"second\": \"5\"}",
 		"{\"ftd\": 1, \"second\": 5, \"guest\": \"a\", \"stream\": 5}",
+		"{\"ftd\": 1, \"lives\": \"../x\"}", "{\"ftd\": 1, \"lives\": true, \"guest\": \"a\"}",
 		"{\"ftd\": 1, \"stream\": \"0a1b\"}", "{\"ftd\": 1, \"guest\": \"a\", \"stream\": 5}",
 	};
 	struct fterr err;
@@ -446,6 +447,9 @@ static void peers_lines(void)
 	CHECK(json);
 	json_decref(json);
 	json = peer_parse("{\"ftd\": 1, \"guest\": \"web-b\", \"pair\": \"web\"}", &err);
+	CHECK(json);
+	json_decref(json);
+	json = peer_parse("{\"ftd\": 1, \"lives\": \"web\"}", &err);
 	CHECK(json);
 	json_decref(json);
 	json = peer_parse("{\"ftd\": 1, \"second\": 9223372036854775807, \"port\": 7717}", &err);
