@@ -61,8 +61,8 @@ struct op;
  *	turn it is; @again_since: it is wanted; @again_good: when it last worked;
  *	@again_waits: for others, of which there are enough just now;
  *	@again_why: why the last try failed, @again_said: hashes of what was logged of that, by turns
- * @going: it is to go on here, by a switchover; saved: where its ftd was killed meanwhile the next one sees to
- *	that, until @going_until where it is a backup still
+ * @going: it is to go on here, by a switchover; saved: where that failed or its ftd was killed as nobody lived, ftd sees to
+ *	that, until @going_until where it is a backup still; @going_tries times already, and next at @going_at
  * @second: the peer's address by the second path, SECOND_NONE where somebody wants none, or ""; it was called @second_tries times
  *	that did not work, is called just now (@second_calls), or again at @second_at; @second_seen: it was up
  * @was: what it had of its last peer, if @tries: it is to have another one, which may come to nothing; saved
@@ -102,7 +102,8 @@ struct guest {
 	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
 	bool again, again_waits, alone, fresh, going;
-	int64_t going_until;
+	int64_t going_until, going_at;
+	unsigned int going_tries;
 	unsigned int again_tries, again_turn;
 	int64_t again_at, again_since, again_good;
 	char again_peer[256], again_why[sizeof(((struct fterr *)NULL)->text)];

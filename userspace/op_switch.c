@@ -9,8 +9,25 @@
 #include "text.h"
 
 #define GOING_MS	10000	/* a primary has stopped by then, or was not told to */
+#define AGAIN_MS	1000	/* between one try to go on and the next, while nobody lives ... */
+#define AGAIN_MAX_MS	5000	/* ... growing up to this */
 
 /* --- switchover ------------------------------------------------------------ */
+
+/* The primary has stopped: nobody lives, and it is this one that was to. */
+static bool stopped_for_it(const struct ftreplica *r)
+{
+	return r->state == FTKVM_UAPI_STATE_ORPHAN && r->reason == FTKVM_REASON_GUEST_ENDED;
+}
+
+static void go_on_here(struct op *op)
+{
+	struct ftreplica r;
+	struct fterr ignored;
+
+	promote_any(op);
+	op->stuck = op->ret && !ftnl_get(op->name, &r, &ignored) && stopped_for_it(&r);
+}
 
 static void switch_work(struct op *op)
 {
@@ -28,7 +45,7 @@ static void switch_work(struct op *op)
 	}
 	strcpy(op->peer, r.peer);
 	op->force = true;
-	promote_any(op);
+	go_on_here(op);
 }
 
 static void switch_over(struct guest *g, const char *peer)
@@ -44,7 +61,9 @@ static void switch_over(struct guest *g, const char *peer)
 
 static void switch_settle(struct op *op)
 {
-	switch_over(op->guest, op->ret ? NULL : op->peer);
+	/* else switch_resume() tries on */
+	if (!op->stuck)
+		switch_over(op->guest, op->ret ? NULL : op->peer);
 }
 
 int op_switchover(struct client *client, json_t *request, struct fterr *err)
@@ -63,15 +82,11 @@ int op_switchover(struct client *client, json_t *request, struct fterr *err)
 	}
 	op->guest->going = true;
 	op->guest->going_until = 0;
+	op->guest->going_at = 0;
+	op->guest->going_tries = 0;
 	guests_save();
 	op_start(op);
 	return 0;
-}
-
-/* The primary has stopped: nobody lives, and it is this one that was to. */
-static bool stopped_for_it(const struct ftreplica *r)
-{
-	return r->state == FTKVM_UAPI_STATE_ORPHAN && r->reason == FTKVM_REASON_GUEST_ENDED;
 }
 
 static void go_on_work(struct op *op)
@@ -82,8 +97,9 @@ static void go_on_work(struct op *op)
 	if (op->ret)
 		return;
 	strcpy(op->peer, r.peer);
+	op->quiet = op->guest->going_tries > 1;
 	if (stopped_for_it(&r))
-		promote_any(op);
+		go_on_here(op);
 	else
 		op->ret = ft_fail(&op->err, -EINVAL, "guest %s is %s now", op->name, ft_state_name(r.state));
 }
@@ -96,7 +112,12 @@ void switch_resume(struct guest *g, const struct ftreplica *r)
 		/* with an arbiter ftd asks that, and promotes it: failover.c */
 		if (*g->session && failover_decides())
 			return;
-		ft_log(SD_NOTICE, "guest %s was to go on here when ftd ended, and its primary has stopped", g->name);
+		if (now < g->going_at)
+			return;
+		g->going_at = now + ft_wait_ms(AGAIN_MS, AGAIN_MAX_MS, g->going_tries);
+		if (!g->going_tries++)
+			ft_log(SD_NOTICE, "guest %s was to go on here and did not yet, and its primary has stopped: it is promoted "
+			       "until that works", g->name);
 		op_own(g, "switchover", go_on_work, switch_settle);
 		return;
 	}

@@ -9,6 +9,7 @@ import threading
 import tty
 
 from devices import Devices
+from observing import replicas
 from world import need, test, wait_for
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -26,7 +27,7 @@ class Promoted:
 
     def __init__(self, w, console, runs=True, printed="one\ntwo\nthe last", extra=()):
         self.w, self.console = w, console
-        self.orders, self.breaks = [], None
+        self.orders, self.breaks, self.does = [], None, {}
         self.path, self.other = w.qemu("-chardev", "ringbuf,id=con0,size=65536", "-serial", "chardev:con0", *extra, monitors=2)
         self.qmp("ringbuf-write", device="con0", data=printed)
         self.qmp("cont")
@@ -55,6 +56,7 @@ class Promoted:
                 for line in orders:
                     order = json.loads(line)["execute"]
                     self.orders.append(order)
+                    self.does.get(order, lambda: None)()
                     if order == self.breaks:
                         self.breaks = None
                         return
@@ -183,3 +185,30 @@ def lost_at(order):
 # at none of the steps the guest is left where it was stopped
 for _order in ("query-chardev", "query-status", "ringbuf-read", "stop", "chardev-change", "cont"):
     lost_at(_order)
+
+
+@test
+def switchover_that_fails_when_its_primary_has_stopped(w):
+    """Nobody lives then, and nobody else would let it go on: ftd tries on until it does."""
+    p = Promoted(w, "file:/nonexistent/x")
+    p.is_in("STOPPED")
+    p.attach()
+    os.unlink(os.path.join(p.module.dir, "promoted"))
+    said = {"role": "backup", "peer": "127.0.0.1:9", "pid": os.getpid()}
+    replicas(p.module.dir, {"state": "backup", **said})
+    wait_for(lambda: not p.module.ftd.ask(cmd="info")["guests"][0].get("busy"), "it is attached")
+    # ftd looks whether its QEMU answers just before it has the module promote it
+    p.does["query-status"] = lambda: replicas(p.module.dir, {"state": "orphan", "reason": "guest-ended", **said})
+    failed = p.module.ftd.ask(cmd="switchover", name="web")
+    need("modprobe ftkvm" in failed.get("error", ""), f"there is no module, and yet: {failed}")
+
+    def going():
+        with open(f"{p.module.ftd.control}.guests", encoding="utf-8") as file:
+            return json.load(file)[0]["going"]
+    need(going(), "nobody sees to it that it goes on")
+    tries = len(p.orders)
+    wait_for(lambda: p.orders[tries:].count("query-status") > 2, "it is tried again, and again")
+    need("it is promoted until that works" in p.module.ftd.log, "nothing is told of it")
+    p.does.clear()
+    replicas(p.module.dir, {"state": "solo", **said})
+    wait_for(lambda: not going(), "it goes on, and that is all")
