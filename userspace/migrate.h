@@ -30,15 +30,30 @@ struct ftmigration {
 	char why[256];
 };
 
+#define FTMIGRATE_CAPABILITIES	2
+
+/**
+ * struct ftmigrate_was - what QEMU was set to, for migrations that are not ours
+ * @known: ... as far as is known here: else another ftd has set what is in the way
+ * @capabilities: those that ftmigrate_to() sets
+ * @bandwidth: bytes a second
+ */
+struct ftmigrate_was {
+	bool known, capabilities[FTMIGRATE_CAPABILITIES];
+	int64_t bandwidth;
+};
+
 /**
  * ftmigrate_to() - begin to send the guest's state through a connected stream
  * @q: the source's monitor
  * @fd: QEMU gets a copy
+ * @was: gets what ftmigrate_end() sets again
+ * @err: gets a text if that fails
  *
  * The guest runs on, until little is left to send; then it is stopped and FTMIGRATE_READY.
  * Return: 0, or -errno with a text
  */
-int ftmigrate_to(struct ftqmp *q, int fd, struct fterr *err);
+int ftmigrate_to(struct ftqmp *q, int fd, struct ftmigrate_was *was, struct fterr *err);
 
 /* A QEMU that was started with "-incoming defer" takes it in. 0 or -errno. */
 int ftmigrate_from(struct ftqmp *q, int fd, struct fterr *err);
@@ -51,9 +66,11 @@ int ftmigrate_complete(struct ftqmp *q, struct fterr *err);
 
 /**
  * ftmigrate_end() - the source: leave nothing behind
+ * @q: its monitor
+ * @was: of ftmigrate_to(); not @known: QEMU's own values, but for a bandwidth that is not ours
  *
  * Whatever is under way is cancelled, and a later migration is nothing of ours.
  */
-void ftmigrate_end(struct ftqmp *q);
+void ftmigrate_end(struct ftqmp *q, const struct ftmigrate_was *was);
 
 #endif

@@ -50,6 +50,7 @@ struct protect {
 	bool migrating, armed;
 	int stream;		/* QEMU has a copy; ours can end it */
 	struct ftmigration m;
+	struct ftmigrate_was was;
 	int64_t completed_at, disks_at;
 	uint64_t downtime_ms;
 };
@@ -333,8 +334,8 @@ static int move(struct op *op, struct protect *p)
 	}
 	step(op, "copying memory");
 	p->disks_at = ft_now_ms() + DISKS_MS;
-	ret = ftmigrate_to(&g->qmp, p->stream, &op->err);
-	p->migrating = !ret;
+	ret = ftmigrate_to(&g->qmp, p->stream, &p->was, &op->err);
+	p->migrating = !ret || p->was.known;
 	if (!ret)
 		ret = migrate_until(op, p, FTMIGRATE_READY);
 	if (ret)
@@ -377,7 +378,7 @@ static bool run_on(struct op *op, struct protect *p)
 		ftnl_unpair(op->name, &err);
 	if (!p->migrating)
 		return true;
-	ftmigrate_end(q);
+	ftmigrate_end(q, &p->was);
 	while (!ftqmp_status(q, status, sizeof(status), &err)) {
 		if (!strcmp(status, "running"))
 			return true;
@@ -427,7 +428,7 @@ static void protect_work(struct op *op)
 		close(p.stream);
 	if (op->ret)
 		return;
-	ftmigrate_end(&op->guest->qmp);
+	ftmigrate_end(&op->guest->qmp, &p.was);
 	ft_log(SD_NOTICE, "guest %s is protected: primary here, backup at %s; it stood still for %s", op->name, op->peer,
 	       ft_format_ns(p.downtime_ms * 1000000, text, sizeof(text)));
 	json_decref(op->result);

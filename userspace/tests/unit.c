@@ -667,6 +667,8 @@ int main(int argc, char **argv)
 		return unit_parse(argc - 2, argv + 2);
 	if (argc == 4 && !strcmp(argv[1], "collect"))
 		return unit_collect(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "migrate"))
+		return unit_migrate(argv[2], argv[3]);
 	if (argc == 5 && !strcmp(argv[1], "secure"))
 		return unit_secure(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))

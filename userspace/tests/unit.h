@@ -31,6 +31,8 @@ int unit_metrics(void);
 int unit_console(const char *qmp, const char *backend);
 /* Empty its ring buffer; @how "killed": and be killed before that is kept. */
 int unit_collect(const char *qmp, const char *how);
+/* Begin to move a QEMU's guest, and end it; @how: "killed": as another ftd, which does not know how QEMU was set. */
+int unit_migrate(const char *qmp, const char *how);
 /* Take words for a command line of ftctl's, and say what is wrong with them. */
 int unit_parse(int argc, char **argv);
 /* Say something to the journal, and all identifiers to standard output. */

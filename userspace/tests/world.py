@@ -156,7 +156,7 @@ class World:
 
     @staticmethod
     def qmp(path, *commands):
-        """Say commands, (name, argument=value ...), to a monitor that nobody else holds."""
+        """Say commands, (name, argument=value ...), to a monitor that nobody else holds; what the last one returns."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(path)
             sock.settimeout(60)
@@ -169,6 +169,7 @@ class World:
                     while "event" in answer or not answer:
                         answer = json.loads(file.readline())
                     need("return" in answer, f"QEMU refuses {name}: {answer}")
+        return answer["return"]
 
     def server(self, name, talk):
         """A UNIX socket whose every client is given to talk(); its path."""
