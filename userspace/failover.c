@@ -399,12 +399,24 @@ static bool same(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+/* One cluster's may be listed otherwise, and change one by one; none in common is taken for another cluster. */
+static bool common_endpoint(const struct ftconfig *a, const struct ftconfig *b)
+{
+	size_t i, j;
+
+	for (i = 0; i < a->arbiter.n_endpoints; i++)
+		for (j = 0; j < b->arbiter.n_endpoints; j++)
+			if (!strcmp(a->arbiter.endpoints[i], b->arbiter.endpoints[j]))
+				return true;
+	return false;
+}
+
 /* Is it the place where the sessions are? How it is asked may change. */
 static bool same_arbiter(const struct ftconfig *a, const struct ftconfig *b)
 {
 	return a->arbiter.type == b->arbiter.type && same(a->arbiter.path, b->arbiter.path) &&
 	       a->arbiter.host_id == b->arbiter.host_id &&
-	       (a->arbiter.type != FTARBITER_ETCD || b->arbiter.n_endpoints);
+	       (a->arbiter.type != FTARBITER_ETCD || common_endpoint(a, b));
 }
 
 int failover_reload(struct ftconfig *c, struct fterr *err)

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
 
+from arbiter_world import session
 from devices import Devices
 from observing import http, parse, replicas, sample
 from world import need, need_match, test, wait_for
@@ -443,3 +445,33 @@ def on_loss_that_ftctl_set_says(w):
     need(words(it.protect()) == ("hold", False, True), "no arbiter")
     asked = it.lose(True, "solo")
     need(words(asked) == ("solo", True, False), f"the next peer is told {asked}")
+
+
+@test
+def etcd_of_a_guest_that_is_paired(w):
+    """It may be listed otherwise, endpoint by endpoint; where none is left it could be another cluster."""
+    def say(*endpoints):
+        with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
+            file.write(f"[arbiter]\ntype = etcd\nendpoints = {', '.join('http://127.0.0.1:%d' % port for port in endpoints)}\n")
+
+    say(1, 2)
+    guests = Guests(w, "--config", w.path("ftd.conf"))
+    replicas(guests.dir, {"pid": os.getpid()})
+    guests.attach("web", Monitor(w, "web.qmp").path)
+    guests.ftd.process.kill()
+    guests.ftd.process.wait()
+    with open(f"{guests.ftd.control}.guests", "r+", encoding="utf-8") as file:
+        saved = json.load(file)
+        saved[0]["session"] = session()
+        file.seek(0)
+        json.dump(saved, file)
+        file.truncate()
+    guests.start()
+    wait_for(lambda: guests.info() and "session" in guests.info()["arbiter"], "it has a session")
+    for endpoints, cause in (((2, 3), "was read again"), ((4,), "can't be another one meanwhile"), ((3, 4), "was read again"),
+                             ((1, 2), "can't be another one meanwhile")):
+        said = len(guests.ftd.log)
+        say(*endpoints)
+        guests.ftd.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: re.search("the configuration (was|stays)", guests.ftd.log[said:]), "it has read it")
+        need_match(cause, guests.ftd.log[said:])
