@@ -355,7 +355,7 @@ static int check_config(const char *path)
 
 	if (ftconfig_read(path, &c, say_config, &check))
 		return 1;
-	if (secure_load(c, false, &secure, &err)) {
+	if (secure_load(c, plain_link, &secure, &err)) {
 		say_config(&check, err.text);
 		ftconfig_free(c);
 		return 1;
