@@ -209,7 +209,7 @@ static const char usage[] =
 	"  --control PATH   the socket for ftctl (" FT_CONTROL_SOCKET ")\n"
 	"  --listen WHERE   where the other hosts' ftd may connect (all addresses, port "
 	FT_PEER_PORT ")\n"
-	"  --state PATH     the list of attached guests (the control socket's path and \".guests\");\n"
+	"  --state PATH     the list of attached guests ($FTD_STATE, or the control socket's path and \".guests\");\n"
 	"                   that of devices is beside it (\".devices\")\n"
 	"  --plain          neither encrypt nor authenticate connections to other hosts\n"
 	"\n"
@@ -495,7 +495,7 @@ int main(int argc, char **argv)
 	config_path = path;
 	control = control ? : config->control ? : FT_CONTROL_SOCKET;
 	where = where ? : config->listen ? : ":" FT_PEER_PORT;
-	state = state ? : config->state;
+	state = state ? : config->state ? : getenv("FTD_STATE");
 	if ((size_t)snprintf(ftd_state_path, sizeof(ftd_state_path), "%s%s", state ? state : control,
 			     state ? "" : ".guests") >= sizeof(ftd_state_path))
 		return usage_error("\"%s\" is too long a path", state ? state : control);

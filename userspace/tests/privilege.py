@@ -172,3 +172,39 @@ def privilege_and_configuration(w):
     code, err = ftd()
     need(code == 1, f"ended with {code}")
     need_match(rf":3: psk-file = {secret} can't be read: Permission denied; let ftd's user", err)
+
+
+@user_test
+def privilege_and_lists(w):
+    """The unit keeps them where ftd's user has to have its capabilities; those of a former version are moved there."""
+    with open(UNIT, encoding="utf-8") as file:
+        unit = file.read().replace("\\\n", "").replace("$$", "$")
+    script = re.search(r"^ExecStartPre=\+-/bin/sh -c '(.*/run/ftd.*)'$", unit, re.MULTILINE)[1]
+    state = re.search(r"^Environment=FTD_STATE=(.*)$", unit, re.MULTILINE)[1]
+    sockets, lists = w.path("ftkvm"), w.path("ftd")
+
+    def here(text):
+        return text.replace("/run/ftkvm", sockets).replace("/run/ftd", lists)
+    os.mkdir(sockets)
+    os.chown(sockets, USER, USER)
+    # one with devices, from when they were beside the control socket
+    devices = ("device", "add", "d0", "guest", "web", "kind", "blk", "no", "0", "socket", w.path("ftkvm/d0"), "file", w.path("image"))
+    with open(w.path("image"), "wb") as file:
+        file.truncate(1 << 20)
+    ftd = ftd_of(w, as_user(*NEEDED), "ftkvm/ftd")
+    w.ftctl(*devices, control=ftd.control, check=0)
+    write(w, "[]", "ftkvm/ftd.sock.guests")
+    for _ in range(2):
+        ftd.process.terminate()
+        ftd.process.wait()
+        subprocess.run(["sh", "-ec", here(script)], check=True)
+        ftd = ftd_of(w, as_user(*NEEDED), "ftkvm/ftd", env={"FTD_STATE": here(state)})
+        need("d0" in w.ftctl("device", control=ftd.control, check=0)[1], "the device is not there")
+        need(sorted(os.listdir(lists)) == ["guests", "guests.devices"], f"lists: {os.listdir(lists)}")
+        need(not [name for name in os.listdir(sockets) if name.startswith("ftd.sock.")], f"left: {os.listdir(sockets)}")
+    w.ftctl("device", "del", "d0", control=ftd.control, check=0)
+    need("d0" not in w.text(os.path.join(lists, "guests.devices")), "the list is not written")
+    for words in (["cat", here(state)], ["touch", here(state)], ["mv", lists, lists + ".other"],
+                  ["mv", here(state), here(state) + ".other"]):
+        done = subprocess.run([*as_user(), *words], capture_output=True, text=True, check=False)
+        need(done.returncode and "ermission denied" in done.stderr, f"{words}: {done.stderr}")
