@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """What is written for users, held against what the programs and the module take."""
+import contextlib
 import glob
 import os
 import re
 import shlex
 import subprocess
+import textwrap
 
 from world import need, test
 
@@ -200,3 +202,29 @@ def netlink_specification_is_the_header(_):
             same = all(long.endswith("_" + constant(short)) for short, long in zip(told, real))
             need(same and len(told) == len(real),
                  f"{name}: the specification has {told}, the header {real}")
+
+
+@test
+def hook_with_an_agent(w):
+    """As failover.rst has it: the peer's BMC is switched off, and what the agent says is the hook's word."""
+    hook = textwrap.dedent(re.search(r"^   #!/bin/sh\n   case .*?(?=\n\n)", text("Documentation/ftkvm/failover.rst"),
+                                     re.MULTILINE | re.DOTALL)[0])
+    agent, said = w.path("agent"), w.path("said")
+
+    def script(path, lines):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(lines + "\n")
+        os.chmod(path, 0o755)
+        return path
+    path = script(w.path("hook"), hook.replace("fence_ipmilan", agent))
+    for peer, status, words, verdict in (
+            ("192.0.2.1:7411", 0, "-a 198.51.100.1 -l fence", "fenced"), ("192.0.2.2:7411", 0, "-a 198.51.100.2", "fenced"),
+            ("192.0.2.2:7411", 1, "-a 198.51.100.2", "ended with status 1"), ("192.0.2.9:7411", 0, "", "ended with status 1")):
+        script(agent, f"#!/bin/sh\necho \"$*\" > {said}; exit {status}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(said)
+        done = subprocess.run([*w.wrap, os.path.join(w.build, "unit"), "fence", path, peer], capture_output=True, text=True,
+                              timeout=120, check=False)
+        need(verdict in done.stdout, f"{peer}: {done.stdout}{done.stderr}")
+        asked = w.text(said) if os.path.exists(said) else ""
+        need(words in asked and asked.endswith("-o off\n") == bool(words), f"{peer}: the agent was run with {asked!r}")

@@ -673,6 +673,8 @@ int main(int argc, char **argv)
 		return unit_secure(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "vhost"))
 		return unit_vhost(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "fence"))
+		return unit_fence(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "privilege"))
 		return unit_privilege(argv[2], argv[3]);
 	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_disk_tests) + run_all(unit_ftctl_tests) +

@@ -39,6 +39,8 @@ int unit_parse(int argc, char **argv);
 int unit_journal(void);
 /* A handshake between what two configurations say; @client "-": the server with itself. */
 int unit_secure(const char *server, const char *client, const char *host);
+/* Run a fence hook against @peer. */
+int unit_fence(const char *hook, const char *peer);
 /* Keep what ftd keeps of capabilities, and run a program as a fence hook and then as a QEMU. */
 int unit_privilege(const char *program, const char *log);
 /* Be a vhost-user device, and say what a QEMU does with it. */
