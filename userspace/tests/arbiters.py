@@ -10,7 +10,7 @@ import time
 from arbiter_world import EAGAIN, ENOENT, EEXIST, EALREADY, KNOWN, Etcd, Files, Proxy, Tool, session
 from configuration import write
 from sanlock_world import Sanlock
-from world import TESTS, need, need_match, test, wait_for
+from world import TESTS, need, need_match, takes_long, test, wait_for
 
 ROUNDS = 25
 
@@ -409,3 +409,44 @@ def arbiter_etcd_tls(w):
         os.chmod(w.path("right"), 0o644)
         arbiter.change("ft", "newer")
         need_refused(hosta.ask("keep", s), "open to all users; chmod o=")
+
+
+# --- hosts that lose each other ----------------------------------------------------
+
+def simulate(w, cases, **env):
+    """The simulation of tests/partition, under way; the same cases each time unless SEED says otherwise."""
+    env = {**os.environ, "SEED": os.environ.get("SEED") or "1", **env}
+    return w.start([os.path.join(w.build, "failover-sim"), w.path(""), str(cases)], stdout=subprocess.PIPE, env=env)
+
+
+def simulated(process, cases):
+    out = process.communicate(timeout=900)[0].decode()
+    need(process.returncode == 0 and out.endswith(f"\n{cases} passed, 0 failed\n"), out[-2000:])
+
+
+@test
+def failover_simulated(w):
+    """Some of the cases that make partition has two thousand of."""
+    simulated(simulate(w, 150), 150)
+
+
+@takes_long
+@test
+def failover_simulated_etcd(w):
+    """With a real etcd, which dies and comes back, or stands still for a while, as it is asked."""
+    etcd = Etcd(w)
+    process = simulate(w, 150, ARBITER=f"type = etcd\nendpoints = {etcd.url}")
+    rounds = 0
+    while process.poll() is None:
+        time.sleep(1)
+        if rounds % 2:
+            etcd.process.kill()
+            etcd.process.wait(60)
+            etcd.up()
+        else:
+            etcd.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.5)
+            etcd.process.send_signal(signal.SIGCONT)
+        rounds += 1
+    need(rounds > 4, f"etcd was disturbed {rounds} times only")
+    simulated(process, 150)
