@@ -37,6 +37,7 @@ struct op;
  * @attached: the module has taken it, and ftd looks after it
  * @attached_pid: its QEMU then: @pid for the main loop, busy or not
  * @restored: a former ftd looked after it: it stays in the list as long as its QEMU lives
+ * @starts_until: its QEMU was being started as a former ftd ended, and may have no monitor before (ft_now_ms())
  * @must_stop: its pairing failed after its QEMU was told to run it
  * @over: the module says that the guest has ended
  * @ended: its QEMU is gone; the module's replica may still tell of it
@@ -86,6 +87,7 @@ struct guest {
 	const char *busy;
 	bool attached, restored, must_stop, over, ended, reaped, gone;
 	pid_t attached_pid;
+	int64_t starts_until;
 	int pidfd;
 	sd_event_source *qmp_source, *pid_source, *retry_source;
 	bool retry_logged;

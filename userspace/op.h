@@ -10,6 +10,8 @@
 #include "guest.h"
 #include "job.h"
 
+#define OP_START_MS	20000	/* a QEMU that was started has to make its monitor */
+
 struct client;
 struct disk_sync;
 

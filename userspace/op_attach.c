@@ -141,8 +141,9 @@ out:
 void attach_settle(struct op *op)
 {
 	if (!op->attached) {
-		/* its QEMU may not answer just now */
-		op->guest->retry_logged = op->guest->restored && !ft_process_gone(op->guest->attached_pid);
+		/* its QEMU may not answer just now, or yet */
+		op->guest->retry_logged = (op->guest->restored && !ft_process_gone(op->guest->attached_pid)) ||
+					  ft_now_ms() < op->guest->starts_until;
 		op->guest->gone = !op->guest->retry_logged;
 		return;
 	}
@@ -253,6 +254,8 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->restored = op->guest->attached_pid > 0;
 		op->guest->leads = json_is_true(json_object_get(request, "leads"));
 		op->guest->moving = json_integer_value(json_object_get(request, "moving"));
+		if (op->guest->moving == FT_ARRIVES && !op->guest->restored)
+			op->guest->starts_until = ft_now_ms() + OP_START_MS;
 		op->guest->again = json_is_true(json_object_get(request, "again"));
 		op->guest->again_since = ft_now_ms();
 		op->guest->alone = json_is_true(json_object_get(request, "alone"));

@@ -22,7 +22,6 @@
 #include "stream.h"
 #include "text.h"
 
-#define START_MS	20000	/* QEMU has to make its monitor */
 #define QUIT_MS		10000
 #define POLL_US		20000
 #define LINE_MAX	262144
@@ -58,7 +57,7 @@ static bool answers(const char *path)
 
 static int start_qemu(struct op *op, json_t *how)
 {
-	int64_t deadline = ft_now_ms() + START_MS;
+	int64_t deadline = ft_now_ms() + OP_START_MS;
 	char log[sizeof(op->state) + FTKVM_NAME_MAX + 16], said[512];
 	pid_t pid;
 	int ret;
@@ -83,7 +82,7 @@ static int start_qemu(struct op *op, json_t *how)
 			last_words(log, said, sizeof(said));
 			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer within "
 				       "%d s: can user %u make a socket in that directory? QEMU %s%s (%s)", op->qmp_path,
-				       START_MS / 1000, geteuid(), *said ? "said: " : "did not say anything", said, log);
+				       OP_START_MS / 1000, geteuid(), *said ? "said: " : "did not say anything", said, log);
 		}
 		usleep(POLL_US);
 	}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Guests that ftd looks after: what it hears of their QEMUs. With a stand-in for the module."""
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -475,3 +476,57 @@ def etcd_of_a_guest_that_is_paired(w):
         guests.ftd.process.send_signal(signal.SIGHUP)
         wait_for(lambda: re.search("the configuration (was|stays)", guests.ftd.log[said:]), "it has read it")
         need_match(cause, guests.ftd.log[said:])
+
+
+# --- one that arrives ----------------------------------------------------------------
+
+class Primary:
+    """The ftd of a guest that runs elsewhere, and is to have a backup here."""
+
+    def __init__(self, guests, how):
+        self.guests, self.how = guests, how
+        self.version = re.search(r"version (\S+),", guests.ftd.log)[1]
+
+    def asks(self):
+        """What it is answered in the end, and the connection, which is to be closed."""
+        sock = socket.create_connection(("127.0.0.1", self.guests.ftd.port), timeout=60)
+        file = sock.makefile("rw")
+
+        def say(**line):
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            return json.loads(file.readline() or "{}")
+        answer = say(ftd=1, version=self.version, guest="web", live=True, devices=[])
+        if "have" in answer:
+            answer = say(**({} if answer["have"] else self.how))
+        return answer, sock
+
+
+@test
+def guest_whose_ftd_dies_as_it_arrives(w):
+    """Its QEMU was started, and has no monitor yet: the next ftd does not give it up, and it is taken in by it."""
+    guests = configured(w, "[guests]\nstart = yes\n")
+    replicas(guests.dir, {"state": "idle"})
+    monitor, go = w.path("arrives.qmp"), w.path("go")
+    qemu = (f"echo $$ > {w.path('pid')}; until [ -e {go} ]; do sleep 0.1; done; exec qemu-system-x86_64 -accel tcg "
+            f"-nodefaults -display none -m 64 -S -incoming defer -qmp unix:{monitor},server=on,wait=off")
+    primary = Primary(guests, {"argv": ["sh", "-c", qemu], "exe": "/bin/sh", "cwd": w.dir, "qmp": monitor,
+                               "consoles": []})
+    with concurrent.futures.ThreadPoolExecutor() as other:
+        asked = other.submit(primary.asks)
+        wait_for(lambda: os.path.exists(w.path("pid")) and w.text(w.path("pid")), "its QEMU is started")
+        guests.ftd.process.kill()
+        guests.ftd.process.wait()
+        asked.result()[1].close()
+    pid = int(w.text(w.path("pid")))
+    try:
+        guests.start()
+        # the next one has looked for it, and found nothing
+        wait_for(lambda: "no QEMU listens on" in guests.ftd.log, "the monitor is tried")
+        need_match("busy", str(primary.asks()[0]))
+        with open(go, "w", encoding="ascii"):
+            pass
+        wait_for(lambda: "stream" in primary.asks()[0], "it is taken in")
+        need(w.text(w.path("pid")).split() == [str(pid)], "another QEMU was started")
+    finally:
+        os.kill(pid, signal.SIGKILL)
