@@ -189,6 +189,16 @@ def _protected(t, more=""):
     return pair, where
 
 
+def sessions(where):
+    """What the arbiter has of each, and who began it."""
+    found = []
+    for name in os.listdir(where):
+        for state in os.listdir(os.path.join(where, name)):
+            with open(os.path.join(where, name, state), encoding="utf-8") as file:
+                found.append((state, file.read().strip()))
+    return found
+
+
 def _log(host):
     return host.run("cat /run/ftd.log").out
 
@@ -441,6 +451,15 @@ def arbiter_is_asked_for_operators(t):
 
 CASES = 50
 
+# For a host's shell. What it stops may be killed, by its time-out or by the test.
+STOP_FTD = "p=$(cat /run/ftd.pid); kill -STOP $p; sleep {s:.3f}; kill -CONT $p"
+STOP_QUESTIONS = """p=$(cat /run/ftd.pid); end=$(($(date +%s%3N) + {ms}))
+while [ $(date +%s%3N) -lt $end ]; do
+    kill -STOP $(cat /proc/$p/task/*/children) || :
+    sleep 0.005
+done 2>/dev/null
+kill -CONT $(cat /proc/$p/task/*/children 2>/dev/null) 2>/dev/null; true"""
+
 
 class _Case:
     """What happens to two hosts, one thing after the other; told when it goes wrong."""
@@ -496,6 +515,17 @@ class _Case:
             self.story.append("arbiter back")
             os.rename(self.where + ".away", self.where)
 
+    def slow(self):
+        """Who asks stands still for a while, whatever it is at: ftd, or the child that has its question."""
+        name, what = self.rng.choice("ab"), self.rng.choice(("ftd", "questions"))
+        seconds = self.rng.uniform(0.2, 4)
+        if name == self.dead or name in self.daemonless:
+            return
+        self.story.append(f"slow {what} {name} {seconds:.1f} s")
+        script = STOP_FTD if what == "ftd" else STOP_QUESTIONS
+        # not a job of the test's: it ends by itself, and must, or what it stopped stays so
+        self.test.hosts[name].start(script.format(s=seconds, ms=int(seconds * 1000)))
+
     def mend(self):
         """All but what is dead, and the cable: one of them must go on then."""
         self.find_arbiter()
@@ -508,9 +538,13 @@ class _Case:
         if self.dead:
             alive = hosts["b" if self.dead == "a" else "a"]
             state = pair.wait_state(alive, "solo", "stopped")["state"]
-            # the one that is dead now may have won before
+            # the one that is dead now may have won before: nothing else may have stopped this one
             if state == "stopped":
-                need(pair.live(alive) == "" or alive is hosts.a, "the fenced one was live")
+                role = "primary" if self.dead == "a" else "backup"
+                verdicts = [name for name, _ in sessions(self.where)]
+                need(verdicts == [f"won-{role}"], f"the {role} is dead, the other one has stopped, and the "
+                     f"arbiter has {verdicts}")
+                need(alive is hosts.a or not pair.live(alive), "the fenced one was live")
                 return
         else:
             states = {pair.wait_state(host, "solo", "stopped")["state"]: host for host in hosts}
@@ -523,13 +557,14 @@ class _Case:
 
 def _at_random(number):
     def run(t):
-        rng = random.Random(int(os.environ.get("SEED") or 1) * 1000 + number)
+        seed = int(os.environ.get("SEED") or 1)
+        rng = random.Random(seed * 1000 + number)
         pair, where = _protected(t)
         case = _Case(t, pair, where, rng)
         time.sleep(rng.uniform(0, 1))
         ending = rng.choice((case.cut, case.cut, case.flap, case.power_off, case.kill_qemu))
-        before = [case.lose_arbiter, case.kill_daemon, case.flap]
-        after = [case.find_arbiter, case.lose_arbiter, case.kill_daemon]
+        before = [case.lose_arbiter, case.kill_daemon, case.flap, case.slow]
+        after = [case.find_arbiter, case.lose_arbiter, case.kill_daemon, case.slow]
         try:
             for one in rng.sample(before, rng.randint(0, 1)) + [ending] + \
                     rng.sample(after, rng.randint(0, 2)):
@@ -540,7 +575,7 @@ def _at_random(number):
             case.mend()
             case.ends()
         except BaseException:
-            print(f"     {case.story}", flush=True)
+            print(f"     SEED={seed}: {case.story}", flush=True)
             raise
     return run
 
