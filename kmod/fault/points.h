@@ -14,7 +14,7 @@
  *		ends; DISK is RUN of a guest with a disk, NET of one with a card;
  *		SECOND is RUN with a second path, and then a link that is cut;
  *		HELD, a primary without its backup that waits to be let go on; VERIFY is RUN
- *		with verifications in the background
+ *		with verifications in the background; 0: in none that is a case of each point's
  * side		A: at the primary, B: at the backup
  * context	SLEEP: a thread may sleep there; ATOMIC
  * can		what it can do besides what all can (fault.c): FAIL returns an
@@ -227,6 +227,7 @@ P(DEV_DONE, DISK, A | B, SLEEP, 0, 0, "disk: a request is carried out")		\
 P(DEV_ANSWERED, DISK | NET, A, SLEEP, 0, 0, "device: what it came to is sent")		\
 P(DEV_COMPLETE, DISK | NET, A | B, SLEEP, 0, 0, "device: epoch end, a request is to be completed") \
 P(DEV_COMPLETED, DISK | NET, A | B, SLEEP, 0, 0, "device: epoch end, a request is completed") \
+P(DEV_CALL, 0, A, SLEEP, FAIL, EAGAIN, "device: the guest is to be told of completions")	\
 P(DEV_LOGGED, DISK | NET, A, SLEEP, 0, 0, "device: the epoch end is logged")		\
 P(DEV_FREED, DISK | NET, B, SLEEP, 0, 0, "device: the epoch end is applied")		\
 P(NET_SEND, NET, A, SLEEP, 0, 0, "card: a packet is to be let out")		\

@@ -27,19 +27,19 @@ class Special:
         self.function(session, self, *self.args)
 
 
-def special(*variants, cuts=False, stages=("fresh",)):
+def special(*variants, cuts=False, stages=("fresh",), append=""):
     """A function that runs once for each of its variants: (name's end, arguments)."""
     def mark(function):
         for end, args in variants:
             name = "-".join(filter(None, ("special", function.__name__, end)))
-            SPECIALS.append((name, function, args, cuts, stages))
+            SPECIALS.append((name, function, args, cuts, stages, append))
         return function
     return mark
 
 
 def all_of(seed):
-    return [Special(name, function, args, seed, cuts, stages)
-            for name, function, args, cuts, stages in SPECIALS]
+    return [Special(name, function, args, seed, cuts, stages, append)
+            for name, function, args, cuts, stages, append in SPECIALS]
 
 
 # --- signals ---------------------------------------------------------------------
@@ -217,3 +217,29 @@ def cable(session, case, which, *_):
         wire.restore()
         time.sleep(case.rng.uniform(0.02, 0.2))
     phases.finish(session, case, session.settle(session.marks(), timeout=40))
+
+
+# --- an uncertain interrupt --------------------------------------------------------
+
+@special(("", ()), append="disk rounds=30")
+def interrupt(session, case):
+    """The primary dies between the END that completes a disk's requests and the record of the interrupt
+    that would tell its guest so. What that guest waits for is done at the backup, too: it would wait for
+    ever if the survivor did not tell it of what was told already, or was not."""
+    session.to_lockstep()
+    session.prints("a", session.marks())
+    session.rig.arm(session.a, session.qemu["a"], "DEV_CALL 1+ fail")
+    # until it waits for nothing but that, at both hosts: by their own clocks
+    marks = None
+    while not marks or session.live("a", marks) or session.shadow("b", marks):
+        marks = session.marks()
+        for host in session.rig.hosts:
+            host.run("sleep 1")
+    need(session.look() == ("primary", "backup"), f"states are {session.look()}")
+    session.rig.hosts.wire.cut()
+    session.qemu["a"].kill()
+    marks = session.marks()
+    phases.finish(session, case, session.settle(marks))
+    need(case.outcome == "b", f"the survivor is {case.outcome}")
+    session.reads_back(case.outcome)
+    session.stage = "over"

@@ -15,14 +15,14 @@ class Point:
         self.phases = _words(when)
         self.sides = _words(side)
         self.sleeps = context == "SLEEP"
-        self.can = [] if can == "0" else _words(can)
+        self.can = _words(can)
 
     def __repr__(self):
         return self.name
 
 
 def _words(text):
-    return [word.strip().lower() for word in text.split("|")]
+    return [] if text == "0" else [word.strip().lower() for word in text.split("|")]
 
 
 def read():
