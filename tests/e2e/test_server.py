@@ -109,5 +109,29 @@ def killed(victim, when, until, lines):
     return run
 
 
+def _ftd_killed(side):
+    """Linux does see that its link is down while ftd is away: its TCP connection waits, nothing is
+    lost, and the guest stays protected."""
+    def run(t):
+        server = Server(t, "ftdemo.lines=40")
+        pair = server.pair
+        pair.join()
+        server.wait_line(t.a, 1, 200)
+        client = server.client(25)
+        for line in (5, 12):
+            server.wait_line(t.a, line, 120)
+            pairing.kill_daemon(t.hosts[side])
+            t.hosts[side].run("sleep 1")
+            pairing.start_daemon(t.hosts[side])
+        need(_answered(client, 120)["answers"] > 10, "the client had few answers")
+        states = [pair.state(host) for host in t.hosts]
+        need(states == ["primary", "backup"], f"the replicas are {states}: {pair.status(t.a)}")
+        pair.one_machine()
+        server.check_end("b")
+    return run
+
+
+add("server_ftd_killed_primary", _ftd_killed("a"), timeout=600, more=1)
+add("server_ftd_killed_backup", _ftd_killed("b"), timeout=600, more=1)
 add("server_primary_killed", killed("a", 15, 40, 60), timeout=600, kills=True, more=1)
 add("server_backup_killed", killed("b", 15, 40, 60), timeout=600, kills=True, more=1)
