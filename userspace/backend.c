@@ -215,11 +215,24 @@ uint32_t ftbackend_block(const char *path)
 	return block;
 }
 
+/* The file of an interface: a tap's is all taps', a macvtap's its own, by its number. */
+static void tap_file(const char *name, unsigned int index, char *path, size_t size)
+{
+	char flags[64];
+
+	snprintf(flags, sizeof(flags), "/sys/class/net/%s/tun_flags", name);
+	snprintf(path, size, "/dev/tap%u", index);
+	if (!access(flags, F_OK) || access(path, F_OK))
+		snprintf(path, size, "%s", TUN_DEVICE);
+}
+
 int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	const char *path = *name == '/' ? name : TUN_DEVICE;
+	unsigned int index;
+	const char *path = name;
 	int header = VNET_HEADER;
+	char file[64];
 	int ret = 0;
 
 	*b = (struct ftbackend) { .fd = -1 };
@@ -227,10 +240,13 @@ int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err)
 		if (strlen(name) >= sizeof(ifr.ifr_name))
 			return ft_fail(err, -ENAMETOOLONG, "%s is no interface's name", name);
 		/* Or one would be made that is joined to nothing. */
-		if (!if_nametoindex(name))
+		index = if_nametoindex(name);
+		if (!index)
 			return ft_fail(err, -ENODEV, "there is no tap %s; run: ip tuntap add dev %s mode tap vnet_hdr, and: "
 				       "ip link set %s master BRIDGE up", name, name, name);
 		strcpy(ifr.ifr_name, name);
+		tap_file(name, index, file, sizeof(file));
+		path = file;
 	}
 	b->fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (b->fd < 0)

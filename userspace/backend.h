@@ -34,7 +34,7 @@ bool ftbackend_unlocked(const char *path);
 /* Bytes that it is read and written by as a disk, whoever has it; 512 if that can't be told. */
 uint32_t ftbackend_block(const char *path);
 
-/* A tap's name, or the path of a macvtap's (/dev/tapN). 0 or -errno. */
+/* A tap's or macvtap's name, or the path of a macvtap's (/dev/tapN). 0 or -errno. */
 int ftbackend_tap(struct ftbackend *b, const char *name, struct fterr *err);
 
 /* Let a tap give what the guest's driver can take, by its virtio features. 0 or -errno. */

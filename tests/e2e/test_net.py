@@ -13,6 +13,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MEMORY = 32
 
 
+def frames(mac, count, *words):
+    """A client's command, for a shell on a host of the bridge."""
+    return shlex.join([os.path.join(HERE, "frames"), device.BRIDGE, mac, str(count), "--patience",
+                       str(0.3 * paths.SLOWNESS), *words])
+
+
 RARP = 0x8035
 ANNOUNCEMENTS = 5	# at most; some may be lost
 
@@ -53,9 +59,9 @@ class Announced:
 class Cards:
     """A card on each host, its tap in a bridge; both bridges are one network."""
 
-    def __init__(self, t, no=0):
+    def __init__(self, t, no=0, kind=device.Card):
         self.t = t
-        self.card = device.Card("card", pairing.NAME, no)
+        self.card = kind("card", pairing.NAME, no)
         t.up()
         hosts = list(t.hosts)
         for host in hosts:
@@ -76,9 +82,7 @@ class Cards:
         return [*device.shared_memory(MEMORY), *self.devices]
 
     def client(self, host, count, *words):
-        return self.t.job(host, shlex.join([os.path.join(HERE, "frames"), device.BRIDGE, self.mac,
-                                            str(count), "--patience",
-                                            str(0.3 * paths.SLOWNESS), *words]))
+        return self.t.job(host, frames(self.mac, count, *words))
 
     def kill(self, _signal):
         for host in self.t.hosts:
@@ -143,23 +147,29 @@ for _ring in RINGS:
     add(f"net_hostile_sent_{_ring}", _hostile(_ring, "sent"), timeout=240, more=1)
 
 
-@test(timeout=300, kills=True)
-def net_primary_killed(t):
+def _killed(kind):
     """The client's next frame is answered by the survivor, which has counted all before."""
-    cards = Cards(t)
-    pair = t.pair("net", extra=(cards.arguments, cards.arguments))
-    pair.join()
-    pair.wait_live(t.a, r"net: " + cards.mac, timeout=60)
-    announced = Announced(t, t.b)
-    client = cards.client(t.b, 300, "--end")
-    pair.wait_live(t.a, r"net: 100 frames", timeout=60)
-    announced.none()
-    t.a.power_off()
-    pairing.promote(t.b)
-    _said(client, 120)
-    announced.once(cards.mac)
-    pair.wait_live(t.b, r"net: good \d+ frames.*\n", timeout=30)
-    pair.one_machine(promoted=True)
+    def run(t):
+        cards = Cards(t, kind=kind)
+        pair = t.pair("net", extra=(cards.arguments, cards.arguments))
+        pair.join()
+        pair.wait_live(t.a, r"net: " + cards.mac, timeout=60)
+        announced = Announced(t, t.b)
+        client = cards.client(t.b, 300, "--end")
+        pair.wait_live(t.a, r"net: 100 frames", timeout=60)
+        announced.none()
+        t.a.power_off()
+        pairing.promote(t.b)
+        _said(client, 120)
+        announced.once(cards.mac)
+        pair.wait_live(t.b, r"net: good \d+ frames.*\n", timeout=30)
+        pair.one_machine(promoted=True)
+    return run
+
+
+add("net_primary_killed", _killed(device.Card), timeout=300, kills=True)
+# the new primary's frames, and the announcement, go out by an interface that had the same address
+add("net_macvtap_primary_killed", _killed(device.MacvtapCard), timeout=300, kills=True, more=1)
 
 
 @test(timeout=240, hosts=1, more=1)

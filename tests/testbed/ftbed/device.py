@@ -92,6 +92,31 @@ class Card(Device):
         return f"{self._delete}; ip link del {self.tap} 2>/dev/null; true"
 
 
+class MacvtapCard(Card):
+    """Its interface is a macvtap, above one that is plugged into the host's bridge."""
+
+    @property
+    def add(self):
+        kernel = shlex.quote(paths.host_kernel_dir())
+        up, at = f"{self.name}-up", f"{self.name}-br"
+        # as devices.rst has it, but for what stands for eth0
+        return " && ".join([
+            f"for m in veth macvtap; do modprobe -d {kernel} $m || exit; done",
+            f"ip link add {up} type veth peer name {at}",
+            f"ip link set {at} master {BRIDGE} up", f"ip link set {up} up",
+            f"ip link add link {up} name {self.tap} address {self.mac} type macvtap mode bridge",
+            f"sysctl -q net.ipv6.conf.{self.tap}.disable_ipv6=1",
+            f"ip link set {self.tap} up",
+            # by its name, or by its file
+            f"if [ $HOST = a ]; then tap={self.tap}; "
+            f"else tap=/dev/tap$(cat /sys/class/net/{self.tap}/ifindex); fi",
+            self._add("tap", "/dev/tapN").replace("/dev/tapN", "$tap")])
+
+    @property
+    def delete(self):
+        return f"{super().delete}; ip link del {self.name}-up 2>/dev/null; true"
+
+
 class WaitingCard(Card):
     """In no bridge yet: frames that a bridge can't place would wait in its tap, for a guest that
     they were not sent to."""
