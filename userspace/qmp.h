@@ -89,8 +89,8 @@ int ft_pidfd(pid_t pid);
  */
 int ft_guest_problems(struct ftqmp *q, struct ftproblems *p, struct fterr *err);
 
-/* Does a device of this QOM type write guest memory at times of its own? */
-bool ft_type_does_dma(const char *type);
+/* Is a device of this QOM type known not to write guest memory at times of its own? */
+bool ft_type_harmless(const char *type);
 
 /* All problems' causes and remedies in one text. */
 void ft_problems_text(const struct ftproblems *p, char *buf, size_t size);

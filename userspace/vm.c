@@ -13,6 +13,7 @@
 #include "qmp.h"
 
 #define DISK_REMEDY	"make its disks by ftctl device add, and start QEMU as ftctl device show says"
+#define CARD_REMEDY	"make its network cards by ftctl device add, and start QEMU as ftctl device show says"
 #define SPLIT_REMEDY	"start QEMU with -M ...,kernel-irqchip=split"
 
 int ft_pidfd(pid_t pid)
@@ -90,25 +91,24 @@ int ft_vm_fd(pid_t pid, struct fterr *err)
 }
 
 /*
- * Devices that write guest memory when they like. A type that ends in "*"
- * stands for all that begin so. What only moves data for a medium (floppy, IDE,
- * AHCI) is judged by the media that are in.
+ * Devices that are known not to write guest memory but by an instruction of the guest, on both
+ * replicas at once. All others are refused, also those of a QEMU to come. A type that begins with
+ * "*" stands for all that end so. What only moves data for a medium (floppy, IDE, AHCI) is judged
+ * by the media that are in.
  */
-static const char *const dma_types[] = {
-	"virtio-*", "vhost-*", "vfio-*", "vfio", "nvme*", "megasas*", "mptsas*", "lsi53c*", "am53c974",
-	"dc390", "pvscsi", "spapr*", "sdhci-pci", "ufs*",
-	"e1000*", "igb*", "rtl8139", "pcnet", "i8255*", "i8280*", "vmxnet3", "tulip", "rocker",
-	"sungem", "sunhme", "xen*",
-	"piix3-usb-uhci", "piix4-usb-uhci", "ich9-usb-*", "pci-ohci", "usb-ehci", "*-xhci",
-	"vt82c686b-usb-uhci",
-	"intel-hda", "ich9-intel-hda", "AC97", "ES1370", "sb16", "gus", "cs4231a",
-	"qxl*", "vmware-svga", "ivshmem*", "pvrdma", "edu", "hyperv*", "vmbus*",
-	"intel-iommu", "amd-iommu", "vmgenid", "cxl-*", "proxy-*", "x-pci-proxy-dev", "x-vfio-*",
-};
-
-/* Parts of other devices, and transports with nothing in them. */
-static const char *const innocent_types[] = {
-	"virtio-mmio", "virtio-mmio-bus", "virtio-pci-bus",
+static const char *const harmless_types[] = {
+	/* no devices */
+	"container", "irq", "memory-region", "System", "ISA",
+	/* what boards have: pc, q35, microvm */
+	"*-x86_64-cpu", "i440FX-pcihost", "i440FX", "PIIX3", "PIIX4_PM", "q35-pcihost", "mch", "ICH9-LPC", "ICH9-SMB",
+	"isabus-bridge", "ioapic", "isa-i8259", "isa-pit", "isa-pcspk", "hpet", "i8257", "mc146818rtc", "port92",
+	"smbus-eeprom", "fw_cfg_io", "i8042", "ps2-kbd", "ps2-mouse", "vmport", "vmmouse", "kvmvapic", "kvmclock",
+	"acpi-ged-x86", "virtio-mmio", "gpex-pcihost", "gpex-root",
+	"isa-fdc", "floppy", "piix3-ide", "ich9-ahci", "ide-cd", "ide-hd",
+	/* what a user may add */
+	"isa-serial", "pci-serial", "isa-parallel", "isa-debugcon", "isa-debug-exit", "pvpanic", "pvpanic-pci",
+	"VGA", "secondary-vga", "isa-vga", "bochs-display", "loader", "vmcoreinfo",
+	"pci-bridge", "pcie-root-port", "pcie-pci-bridge",
 };
 
 static bool matches(const char *pattern, const char *type)
@@ -122,15 +122,12 @@ static bool matches(const char *pattern, const char *type)
 	return !strcmp(pattern, type);
 }
 
-bool ft_type_does_dma(const char *type)
+bool ft_type_harmless(const char *type)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(innocent_types); i++)
-		if (!strcmp(innocent_types[i], type))
-			return false;
-	for (i = 0; i < ARRAY_SIZE(dma_types); i++)
-		if (matches(dma_types[i], type))
+	for (i = 0; i < ARRAY_SIZE(harmless_types); i++)
+		if (matches(harmless_types[i], type))
 			return true;
 	return false;
 }
@@ -171,9 +168,7 @@ static void judge_rings(pid_t pid, const struct rings *r, struct ftproblems *p)
 		if (served[kind] < r->n[kind])
 			ftproblem_add(p, FTKVM_SCOPE_GUEST,
 				      kind == FTKVM_UAPI_DEV_BLK ?
-				      DISK_REMEDY :
-				      "make its network cards by ftctl device add, and start QEMU as ftctl device "
-				      "show says",
+				      DISK_REMEDY : CARD_REMEDY,
 				      "%u of %u %s (%s) %s not ftkvm's", r->n[kind] - served[kind], r->n[kind],
 				      kind == FTKVM_UAPI_DEV_BLK ? "vhost-user-blk-pci" : "virtio-net-pci",
 				      r->name[kind], r->n[kind] - served[kind] == 1 ? "is" : "are");
@@ -207,22 +202,40 @@ static bool is_disk(const char *type)
 /* A device that QEMU or its user put into the machine. */
 static void judge_device(const char *name, const char *type, bool user, struct ftproblems *p)
 {
-	if (ft_type_does_dma(type)) {
-		if (user)
-			ftproblem_add(p, FTKVM_SCOPE_GUEST,
-				      is_disk(type) ? DISK_REMEDY " (-device vhost-user-blk-pci)" :
-				      "leave the device out: a protected guest can't have a device that writes "
-				      "its memory",
-				      "device %s (%s) writes the guest's memory at times of its own", type, name);
-		else
-			ftproblem_add(p, FTKVM_SCOPE_GUEST,
-				      "start QEMU with -nodefaults, and -M ...,usb=off for a USB controller",
-				      "the machine has a %s, which writes the guest's memory at times of its own",
-				      type);
-	} else if (!strcmp(type, "kvm-ioapic") || !strcmp(type, "kvm-i8259") || !strcmp(type, "kvm-pit")) {
+	if (ft_type_harmless(type))
+		return;
+	if (!strcmp(type, "kvm-ioapic") || !strcmp(type, "kvm-i8259") || !strcmp(type, "kvm-pit"))
 		ftproblem_add(p, FTKVM_SCOPE_GUEST, SPLIT_REMEDY,
 			      "the machine's %s runs in the kernel", type + strlen("kvm-"));
-	}
+	else if (user)
+		ftproblem_add(p, FTKVM_SCOPE_GUEST,
+			      is_disk(type) ? DISK_REMEDY " (-device vhost-user-blk-pci)" :
+			      "leave the device out; network cards are made by ftctl device add",
+			      "device %s (%s) writes the guest's memory at times of its own, or is not known not to",
+			      type, name);
+	else
+		ftproblem_add(p, FTKVM_SCOPE_GUEST,
+			      "start QEMU with -nodefaults, and -M ...,usb=off for a USB controller",
+			      "the machine has a %s, which writes the guest's memory at times of its own, or is "
+			      "not known not to", type);
+}
+
+/* A chip of many devices, which some QEMUs have inside it, and others beside it. */
+static bool is_south_bridge(const char *type)
+{
+	return !strcmp(type, "PIIX3") || !strcmp(type, "ICH9-LPC");
+}
+
+static int list_devices(struct ftqmp *q, const char *path, bool user, struct rings *r,
+			struct ftproblems *p, struct fterr *err);
+
+static int list_inside(struct ftqmp *q, const char *container, const char *name, struct rings *r,
+		       struct ftproblems *p, struct fterr *err)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", container, name);
+	return list_devices(q, path, false, r, p, err);
 }
 
 /* The devices in one container of QEMU's object tree. */
@@ -252,6 +265,10 @@ static int list_devices(struct ftqmp *q, const char *path, bool user, struct rin
 		kind = rings_kind(bare);
 		if (!kind) {
 			judge_device(name, bare, user, p);
+			if (is_south_bridge(bare) && list_inside(q, path, name, r, p, err)) {
+				json_decref(list);
+				return err->code;
+			}
 			continue;
 		}
 		r->n[kind]++;

@@ -145,6 +145,22 @@ def states_and_reasons_are_explained(_):
 
 
 @test
+def devices_are_harmless_or_refused(w):
+    """Of all that this machine's QEMU has, those are let in that the page names, and what boards consist of."""
+    out = subprocess.run(["qemu-system-x86_64", "-device", "help"], capture_output=True, text=True, check=True).stdout
+    types = re.findall(r'^name "([^"]+)"', out, re.MULTILINE)
+    need(len(types) > 300, f"QEMU's types are {types}")
+    let_in = subprocess.run([os.path.join(w.build, "unit"), "harmless", *types], capture_output=True, text=True,
+                            check=True).stdout.split()
+    part, = re.findall(r"^Devices\n=+\n(.*?)\n\n\w.*\n==", text("Documentation/ftkvm/determinism.rst"),
+                       re.MULTILINE | re.DOTALL)
+    named = re.findall(r"``([\w-]+)``", part[part.index("ports "):])
+    boards = ["i8042", "mc146818rtc", "piix3-ide", "vmmouse"]
+    found = [name for name in let_in if not name.endswith("-x86_64-cpu")]
+    need(sorted(found) == sorted(named + boards), f"let in are {found}; named are {named}")
+
+
+@test
 def pages_lead_somewhere(_):
     """What documents name in the tree is there."""
     for path in PAGES:
