@@ -18,9 +18,9 @@ GUEST, CLIENT = "10.88.0.2", "10.88.0.1"
 
 class Server:
     """A disk with a file system, empty if no image is named, and a card; a client on one of the
-    hosts."""
+    hosts. kernel: words of tests/guests/kernel for another one than the hosts'."""
 
-    def __init__(self, t, words, client="b", image=None, memory=128):
+    def __init__(self, t, words, client="b", image=None, memory=128, kernel=None):
         self.t, self.at = t, t.hosts[client]
         if not image:
             image = os.path.join(t.hosts.log_dir, "ext4.img")
@@ -34,6 +34,11 @@ class Server:
         pairing.finish([host.start(copy) for host in t.hosts])
         self.at.run(f"ip address add {CLIENT}/24 dev {device.BRIDGE}")
         extra = [*device.shared_memory(memory), *self.disks.devices, *self.cards.devices]
+        if kernel:
+            # of these QEMU takes the last; modules of one kernel load into no other
+            built = paths.guest_kernel(*kernel)
+            extra += ["-kernel", os.path.join(built, "vmlinuz"),
+                      "-initrd", os.path.join(built, "server.cpio")]
         self.pair = t.pair("server", extra=(extra, extra),
                            append=f"ftdemo.disk=1 ftdemo.net={GUEST}/24 {words}")
 
@@ -85,7 +90,7 @@ def _answered(job, timeout):
     return json.loads(result.out.strip().splitlines()[-1])
 
 
-def killed(victim, when, until, lines):
+def killed(victim, when, until, lines, **options):
     """Power is cut at one host once the guest is at line `when`; a client at the other one has
     all its answers until line `until`, and the survivor's disk has each line that was said.
 
@@ -93,7 +98,7 @@ def killed(victim, when, until, lines):
     """
     def run(t):
         survivor = t.b if victim == "a" else t.a
-        server = Server(t, f"ftdemo.lines={lines}", survivor.name)
+        server = Server(t, f"ftdemo.lines={lines}", survivor.name, **options)
         pair = server.pair
         pair.join()
         server.wait_line(t.a, 1, 200)
@@ -135,3 +140,7 @@ add("server_ftd_killed_primary", _ftd_killed("a"), timeout=600, more=1)
 add("server_ftd_killed_backup", _ftd_killed("b"), timeout=600, more=1)
 add("server_primary_killed", killed("a", 15, 40, 60), timeout=600, kills=True, more=1)
 add("server_backup_killed", killed("b", 15, 40, 60), timeout=600, kills=True, more=1)
+# virtio_blk and virtio_net of other kernels of Debian
+for suite, release in (("bullseye", "5.10"), ("bookworm", "6.1"), ("trixie-backports", "7")):
+    add(f"server_linux_{release.replace('.', '_')}_primary_killed",
+        killed("a", 15, 40, 60, kernel=(suite, release)), timeout=600, kills=True, more=1)

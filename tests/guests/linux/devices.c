@@ -55,11 +55,11 @@ static void load_modules(void)
 	FILE *order = fopen(MODULES "order", "re");
 
 	while (order && fscanf(order, "%255s", name) == 1) {
-		int fd;
+		int fd, flags = strstr(name, ".ko.") ? MODULE_INIT_COMPRESSED_FILE : 0;
 
 		snprintf(path, sizeof(path), MODULES "%s", name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || (syscall(SYS_finit_module, fd, "", MODULE_INIT_COMPRESSED_FILE) &&
+		if (fd < 0 || (syscall(SYS_finit_module, fd, "", flags) &&
 			       errno != EEXIST))
 			fail("module %s: %s", name, strerror(errno));
 		close(fd);

@@ -49,7 +49,7 @@ def kernel_release():
 
 
 def kernel_image():
-    """A Linux guest's kernel: always the stock one."""
+    """A Linux guest's kernel: the stock one, unless a test asks for another."""
     stock = os.path.join(BUILD, "kernel")
     return os.path.join(stock, "boot", "vmlinuz-" + _release(stock))
 
@@ -76,6 +76,11 @@ def relay():
 def guests():
     """The directory of built guests."""
     return _last_line([os.path.join(GUESTS, "build")])
+
+
+def guest_kernel(suite, release):
+    """The directory of another kernel for the server guest; fetched when first asked for."""
+    return _last_line([os.path.join(GUESTS, "kernel"), suite, release])
 
 
 def work():
