@@ -92,20 +92,21 @@ def _device(rows, guests, other):
         lines.append([guest] + [_known(row and row["host_insns_per_request"], "d")
                                 for row in [found[s] for s in (*other, "served", "paired")]] +
                      [_known(found["paired"].get(f"ratio_{setup}"), ".3f")
-                      for setup in ("served", *other)] +
+                      for setup in ("served", "rest", *other)] +
                      [_known(found["paired"]["log_bytes_per_request"], ".0f"),
+                      _known(found["paired"]["tx_bytes_per_request"], "d"),
                       _known(found["far"] and found["far"]["trips_per_request"], ".2f")])
     return lines
 
 
 def disks(rows):
-    return simple(["guest", "QEMU's", "alone", "paired", "ratio", "to QEMU's", "log B", "trips"],
-                  _device(rows, plan.DISKS, ["plain"]))
+    return simple(["guest", "QEMU's", "alone", "paired", "ratio", "rest", "to QEMU's", "log B",
+                   "sent B", "trips"], _device(rows, plan.DISKS, ["plain"]))
 
 
 def cards(rows):
-    return simple(["guest", "QEMU's", "vhost-net", "alone", "paired", "ratio", "to QEMU's",
-                   "to vhost-net", "log B", "trips"],
+    return simple(["guest", "QEMU's", "vhost-net", "alone", "paired", "ratio", "rest", "to QEMU's",
+                   "to vhost-net", "log B", "sent B", "trips"],
                   _device(rows, plan.CARDS, ["plain", "vhost"]))
 
 
