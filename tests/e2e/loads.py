@@ -320,3 +320,40 @@ class Streams(Load):
         for what in ("lost", "doubled"):
             outside = [r for r in last[what] if r[0] <= self.before or r[1] > end]
             need(not outside, f"datagrams {what} outside of {self.before} to {end}: {outside}")
+
+
+class Bulk(Load):
+    """TCP both ways, as fast as it goes: windows and the tap's queue fill, and what crosses the tap
+    are packets of many segments, which one side leaves to the other to cut."""
+
+    programs = "streams"
+    TAP = "card-tap"
+    SEGMENT = 1600		# more than a packet that was cut can have
+
+    def __init__(self, seed=1, size=20 << 20):
+        self.seed, self.size, self.tcp = seed, size, None
+
+    def begin(self, bench):
+        bench.until(bench.words("streams", "tcp", GUEST, 1, 1, 0))
+        self.tcp = bench.start("exec " + bench.words("streams", "tcp", GUEST, self.seed, self.size, 0))
+
+    def done(self, bench):
+        need(self.tcp.running or self.tcp.code == 0, f"streams has ended: {bytes(self.tcp.err)!r}")
+        came = re.findall(rb'"came": (\d+)', bytes(self.tcp.out)[-200:])
+        return int(came[-1]) / self.size if came else 0.0
+
+    def _large(self, host, way, what):
+        """The mean size of packets that went through the host's tap."""
+        there = f"/sys/class/net/{self.TAP}/statistics/{way}"
+        octets, packets = map(int, host.run(f"cat {there}_bytes {there}_packets").out.split())
+        need(packets and octets / packets > self.SEGMENT,
+             f"{what} were {packets} packets with {octets} bytes: they were cut before the tap")
+
+    def cut(self, bench):
+        self._large(bench.t.a, "rx", "what the primary's guest has sent")
+
+    def check(self, bench):
+        _end(self.tcp, "TCP")
+        # the client is on the same host as the guest now: nothing cuts on the way
+        self._large(bench.at, "rx", "what the survivor's guest has sent")
+        self._large(bench.at, "tx", "what came to the survivor's guest")

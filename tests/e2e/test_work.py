@@ -7,7 +7,7 @@ import time
 
 from harness import SLACK, add, need
 from ftbed import pairing
-from loads import Bench, Copy, Postgres, Ssh, Streams
+from loads import Bench, Bulk, Copy, Postgres, Ssh, Streams
 from test_server import Server
 
 MEMORY = 192
@@ -45,10 +45,10 @@ def worked(load, victim, when):
 def by_name(name, seed):
     """A load; the seed is what its data are made of."""
     return {"postgres": Postgres, "ssh": Ssh, "copy": lambda: Copy(seed),
-            "streams": lambda: Streams(seed)}[name]()
+            "streams": lambda: Streams(seed), "bulk": lambda: Bulk(seed)}[name]()
 
 
-NAMES = ("postgres", "ssh", "copy", "streams")
+NAMES = ("postgres", "ssh", "copy", "streams", "bulk")
 
 
 def _at_random(name, victim):
