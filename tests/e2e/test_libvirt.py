@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ET
 from harness import Pair, need, test
 from ftbed import device, pairing, paths
 from test_boot import END, Bootable, log_file, paired, same_image, whole_output
+from test_net import _said, frames
 
 XML = os.path.join(paths.TOP, "Documentation", "ftkvm", "libvirt-db1.xml")
 NAME, QMP = "db1", "/var/lib/libvirt/qemu/db1.ftkvm"
-IMAGE = "/run/db1.img"
+IMAGE, KERNEL = "/run/db1.img", "/run/db1.elf"
 TAP = f"{NAME}-tap"
 COMMAND_LINE = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
@@ -24,22 +25,27 @@ def _tree():
     return out.splitlines()[-1], os.path.join(here, "up")
 
 
-def _xml(t):
-    """The documented one; the test reads what a muted console prints, and has less memory."""
+def _xml(t, kernel):
+    """The documented one; the test reads what a muted console prints, and has less memory. @kernel: it does not boot
+    from its disk."""
     tree = ET.parse(XML)
     for arg in tree.iter(COMMAND_LINE + "arg"):
         if arg.get("value").startswith("ringbuf,"):
             arg.set("value", arg.get("value") + ",logfile=/dev/ttyS2")
     tree.find("memory").text = "128"
+    if kernel:
+        system = tree.find("os")
+        system.remove(system.find("boot"))
+        ET.SubElement(system, "kernel").text = KERNEL
     return log_file(t, "xml", ET.tostring(tree.getroot()))
 
 
 class Domain(Pair):
     """A pair whose QEMUs are libvirt's; it ends with its hosts."""
 
-    def __init__(self, test, image):
+    def __init__(self, test, image, kernel=None):
         super().__init__(test, "boot", label=NAME)
-        self.image, self.xml = image, _xml(test)
+        self.image, self.kernel, self.xml = image, kernel, _xml(test, kernel)
 
     def _host(self, host):
         """Libvirt, the devices and the domain, stopped, as libvirt.rst says."""
@@ -51,6 +57,7 @@ class Domain(Pair):
             "set -e", shlex.join(["sh", up, tree]), device.network(host.address, peer),
             device.tap(TAP),
             f"cp {shlex.quote(self.image)} {IMAGE}",
+            f"cp {shlex.quote(self.kernel)} {KERNEL}" if self.kernel else "true",
             f"{begin}disk guest {NAME} kind blk no 0 socket /run/ftkvm/{NAME}-disk "
             f"file {IMAGE} user libvirt-qemu",
             f"{begin}net guest {NAME} kind net no 1 socket /run/ftkvm/{NAME}-net "
@@ -78,8 +85,8 @@ class Domain(Pair):
         super().close()
 
 
-def _domain(t, image):
-    pair = Domain(t, image)
+def _domain(t, image, kernel=None):
+    pair = Domain(t, image, kernel)
     t.things.append(pair)
     pair.start()
     pair.join()
@@ -108,3 +115,16 @@ def libvirt_primary_killed(t):
     pair.one_machine(promoted=True)
     boot.check(whole_output(pair, t))
     same_image(t, t.b, IMAGE, boot)
+
+
+@test(timeout=300, kills=True, more=1)
+def libvirt_card_primary_killed(t):
+    """Frames go to and come from the domain's card, before the cut and behind it."""
+    mac = ET.parse(XML).find("devices/interface/mac").get("address")
+    pair = _domain(t, log_file(t, "empty", bytes(1 << 20)), os.path.join(paths.guests(), "net.elf"))
+    pair.wait_live(t.a, rf"net: {mac}", timeout=90)
+    client = t.job(t.b, frames(mac, 300))
+    pair.wait_live(t.a, r"net: 100 frames", timeout=90)
+    _cut(t, pair)
+    _said(client, 120)
+    pair.one_machine(promoted=True)
