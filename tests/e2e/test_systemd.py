@@ -92,7 +92,8 @@ def _is_next(t, pair, what, before):
     """Another ftd is there, has the guest, and nothing has happened to that."""
     pid, qemu = before
     end = time.monotonic() + SLACK * 60
-    while _show(t.b, "ActiveState") != "active" or _show(t.b, "MainPID") == pid:
+    # it has none just behind the old one's end, and is said to be active yet
+    while _show(t.b, "ActiveState") != "active" or _show(t.b, "MainPID") in (pid, "0"):
         need(time.monotonic() < end, f"{what}: ftd is {_show(t.b, 'ActiveState')}: "
              f"{t.b.run('journalctl -u ftd -n 20').out}")
         time.sleep(0.2)
