@@ -37,7 +37,6 @@
 #include "request.h"
 
 #define VECTOR		0x45
-#define FAILED		2
 #define SLOTS		16		/* requests in flight */
 #define MOST		65536		/* sectors that it may use */
 #define TYPE_UNKNOWN	0x7f0
@@ -47,12 +46,7 @@
 #define ANY		0xffffffff	/* nothing is known of it */
 #define CUT_OFF		0xfffffffe	/* of a write that a reset came into */
 
-#define fail(...)							\
-do {									\
-	printf("disk: FAILED: " __VA_ARGS__);				\
-	putchar('\n');							\
-	rt_exit(FAILED);						\
-} while (0)
+#define fail(...)	rt_fail("disk", __VA_ARGS__)
 
 static struct request requests[SLOTS];
 static uint8_t ring_memory[VIRTIO_RING_BYTES] __attribute__((aligned(4096)));

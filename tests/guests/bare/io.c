@@ -32,7 +32,6 @@
 #define MICROVM_ECAM	0xe0000000
 #define MICROVM_MMIO	0xc0000000
 #define VECTOR		0x45
-#define FAILED		2
 #define TYPE		0x88b5
 #define SECTOR		512
 #define MOST_BYTES	65536
@@ -42,12 +41,7 @@
 #define FRAME		1514
 #define PAIR		2		/* frames that are told of at once */
 
-#define fail(...)							\
-do {									\
-	printf("bench: FAILED: " __VA_ARGS__);				\
-	putchar('\n');							\
-	rt_exit(FAILED);						\
-} while (0)
+#define fail(...)	rt_fail("bench", __VA_ARGS__)
 
 struct request {
 	struct virtio_blk_outhdr header;

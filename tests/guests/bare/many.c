@@ -22,7 +22,6 @@
 #include "virtio.h"
 
 #define VECTOR		0x45
-#define FAILED		2
 #define TYPE		0x88b5
 #define MOST		4		/* disks, and cards */
 #define SECTOR		512
@@ -35,12 +34,7 @@
 #define FRAME		1514
 #define HEADER		sizeof(struct virtio_net_hdr_v1)
 
-#define fail(...)							\
-do {									\
-	printf("many: FAILED: " __VA_ARGS__);				\
-	putchar('\n');							\
-	rt_exit(FAILED);						\
-} while (0)
+#define fail(...)	rt_fail("many", __VA_ARGS__)
 
 struct request {
 	struct virtio_blk_outhdr header;

@@ -21,19 +21,13 @@
 #include "virtio.h"
 
 #define VECTOR		0x45
-#define FAILED		2
 #define TYPE		0x88b5
 #define FRAME		1514
 #define HEADER		sizeof(struct virtio_net_hdr_v1)
 #define BUFFERS		64
 #define SMALL		256		/* of a buffer, with "merge" */
 
-#define fail(...)							\
-do {									\
-	printf("net: FAILED: " __VA_ARGS__);				\
-	putchar('\n');							\
-	rt_exit(FAILED);						\
-} while (0)
+#define fail(...)	rt_fail("net", __VA_ARGS__)
 
 struct packet {
 	struct virtio_net_hdr_v1 hdr;

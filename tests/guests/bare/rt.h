@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RT_FAILED	2
 #define RT_CRASHED	0x3f
 #define COM1		0x3f8
 #define EXIT_PORT	0xf4	/* isa-debug-exit */
@@ -45,6 +46,14 @@ void print_by_line(void);
 int putchar(int c);
 int puts(const char *s);
 int printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What a guest found wrong ends it. @who is a literal. */
+#define rt_fail(who, ...)							\
+do {										\
+	printf(who ": FAILED: " __VA_ARGS__);					\
+	putchar('\n');								\
+	rt_exit(RT_FAILED);							\
+} while (0)
 
 /* apic.c: in x2APIC mode if the CPU has it, until rt_use_xapic() */
 enum { LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_TPR = 0x80, LAPIC_EOI = 0xb0,
