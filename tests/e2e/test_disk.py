@@ -411,21 +411,38 @@ def _storage_is(disks, host, error):
     need_match("FAILED on this host", disks.t.ftctl(host, "device").out, "for people")
 
 
+def _told_on_both(t, disks, pair, told, error):
+    """The primary's disk fails: its guest says so on both hosts, which remain a pair. What it says."""
+    said = pair.wait_live(t.a, told, timeout=90)
+    need(said[0] == pair.wait_shadow(t.b, told, timeout=90)[0], "they were told different things")
+    pair.one_machine()
+    pair.wait_state(t.a, "primary")
+    pair.wait_state(t.b, "backup")
+    _storage_is(disks, t.a, error)
+    _storage_is(disks, t.b, 0)
+    need(_failed_disks(t, pair) == [["disk"], []], f"{_failed_disks(t, pair)}")
+    return said
+
+
+def _given_up(t, disks, pair, what, error):
+    """The backup's disk has failed: it is of no more use, and the primary goes on alone."""
+    pair.wait_state(t.b, "stopped", timeout=90)
+    pair.wait_state(t.a, "solo")
+    for host in t.hosts:
+        need_match(rf"backup's storage of device disk has failed \(a (?:{what}) at byte [0-9]+ came to "
+                   rf"error {error}\)", pair.no_detail_lost(host, "storage"), f"{host.name}'s detail")
+    _storage_is(disks, t.a, 0)
+    _storage_is(disks, t.b, error)
+    need(_failed_disks(t, pair) == [[], ["disk"]], f"{_failed_disks(t, pair)}")
+
+
 @test(timeout=240)
 def disk_fails_at_primary(t):
     """The guest is told the same on both hosts, and remains a pair."""
     disks = Disks(t, full="a")
     pair = _pair(t, disks, "rounds=0 stay")
     pair.join()
-    told = r"disk: told of an error: .*\n"
-    said = pair.wait_live(t.a, told, timeout=90)
-    need(said[0] == pair.wait_shadow(t.b, told, timeout=90)[0], "they were told different things")
-    pair.one_machine()
-    pair.wait_state(t.a, "primary")
-    pair.wait_state(t.b, "backup")
-    _storage_is(disks, t.a, ENOSPC)
-    _storage_is(disks, t.b, 0)
-    need(_failed_disks(t, pair) == [["disk"], []], f"{_failed_disks(t, pair)}")
+    _told_on_both(t, disks, pair, r"disk: told of an error: .*\n", ENOSPC)
     need_match("goes on with that on both hosts", t.ftctl(t.a, "status", pair.label, check=False).out,
                "the primary's status")
 
@@ -436,14 +453,7 @@ def disk_fails_at_backup(t):
     disks = Disks(t, full="b")
     pair = _pair(t, disks, ENDLESS)
     pair.join()
-    pair.wait_state(t.b, "stopped", timeout=90)
-    pair.wait_state(t.a, "solo")
-    for host in t.hosts:
-        need_match(rf"backup's storage of device disk has failed \(a write at byte [0-9]+ came to "
-                   rf"error {ENOSPC}\)", pair.no_detail_lost(host, "storage"), f"{host.name}'s detail")
-    _storage_is(disks, t.a, 0)
-    _storage_is(disks, t.b, ENOSPC)
-    need(_failed_disks(t, pair) == [[], ["disk"]], f"{_failed_disks(t, pair)}")
+    _given_up(t, disks, pair, "write", ENOSPC)
     need_match("ftctl protect guest --peer", pair.status(t.b)["next_step"], "what to do")
     _goes_on(t, t.a)
 

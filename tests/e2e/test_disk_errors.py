@@ -3,9 +3,9 @@
 import re
 import shlex
 
-from harness import add, need, need_match
+from harness import add, need
 from ftbed import paths
-from test_disk import BYTES, EIO, Disks, _failed_disks, _goes_on, _pair, _storage_is
+from test_disk import BYTES, EIO, Disks, _given_up, _goes_on, _pair, _told_on_both
 
 READ, WRITE, FLUSH = 0, 1, 4	# as the guest names them
 MODULES = ("loop", "dm-mod", "dm-flakey")
@@ -65,15 +65,8 @@ def _at_primary(fault):
         _goes_on(t, t.a)
         disks.fail(*table)
         told = r"disk: told of an error: request (\d+), .*\n"
-        said = pair.wait_live(t.a, told, timeout=90)
+        said = _told_on_both(t, disks, pair, told, EIO)
         need(int(said[1]) in types, f"the guest was told {said[0]!r}")
-        need(said[0] == pair.wait_shadow(t.b, told, timeout=90)[0], "they were told different things")
-        pair.one_machine()
-        pair.wait_state(t.a, "primary")
-        pair.wait_state(t.b, "backup")
-        _storage_is(disks, t.a, EIO)
-        _storage_is(disks, t.b, 0)
-        need(_failed_disks(t, pair) == [["disk"], []], f"{_failed_disks(t, pair)}")
     return run
 
 
@@ -85,13 +78,7 @@ def _at_backup(fault, what):
         pair.join()
         _goes_on(t, t.a)
         disks.fail(*FAULTS[fault][0])
-        pair.wait_state(t.b, "stopped", timeout=90)
-        pair.wait_state(t.a, "solo")
-        for host in t.hosts:
-            need_match(rf"backup's storage of device disk has failed \(a (?:{what}) at byte [0-9]+ came to "
-                       rf"error {EIO}\)", pair.no_detail_lost(host, "storage"), f"{host.name}'s detail")
-        _storage_is(disks, t.a, 0)
-        _storage_is(disks, t.b, EIO)
+        _given_up(t, disks, pair, what, EIO)
         _goes_on(t, t.a)
         need(not re.search("FAILED|told of", pair.live(t.a)), "the guest was told")
     return run
