@@ -103,23 +103,15 @@ class Files:
         os.rename(self.dir + ".away", self.dir)
 
 
-def etcd_program():
+def program(name, package, where):
     """The machine's, or Debian's, unpacked and not installed: that would start a service."""
-    found = shutil.which("etcd")
-    if found:
-        return found
-    cache = os.environ.get("FTKVM_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ftkvm")
-    path = os.path.join(cache, "etcd", "usr", "bin", "etcd")
-    if not os.path.exists(path):
-        print("  (fetching Debian's etcd-server into the cache)", flush=True)
-        new = os.path.join(cache, f"etcd.{os.getpid()}")
-        script = ('mkdir -p "$1" && "$0" deb bookworm "$1/debs" etcd-server && '
-                  'dpkg -x "$1"/debs/etcd-server_*.deb "$1" && rm -r "$1/debs" && mv -T "$1" "$2"')
-        done = subprocess.run(["sh", "-c", script, os.path.join(TOP, "tests", "testbed", "fetch"), new,
-                               os.path.join(cache, "etcd")], capture_output=True, text=True, check=False)
-        need(os.path.exists(path), f"no etcd, and none could be fetched: {done.stderr[-1000:]}")
-    return path
+    found = shutil.which(name)
+    if not found:
+        done = subprocess.run([os.path.join(TOP, "tests", "testbed", "unpack"), name, package], capture_output=True,
+                              text=True, check=False)
+        need(not done.returncode, f"no {name}, and none could be fetched: {done.stderr[-1000:]}")
+        found = os.path.join(done.stdout.splitlines()[-1], "usr", where, name)
+    return found
 
 
 def free_port():
@@ -134,7 +126,7 @@ class Etcd:
     left_out = staticmethod(lambda w: None)
 
     def __init__(self, w, tls=False):
-        self.w, self.tls, self.program, self.token = w, tls, etcd_program(), None
+        self.w, self.tls, self.program, self.token = w, tls, program("etcd", "etcd-server", "bin"), None
         self.port, self.peer = free_port(), free_port()
         self.url = f"http{'s' * tls}://127.0.0.1:{self.port}"
         if tls:

@@ -2,31 +2,19 @@
 """What the tests of an arbiter of sanlock's use: a device, and a real sanlock for each of two hosts."""
 import os
 import re
-import shutil
 import signal
 import struct
 import subprocess
 import threading
 import time
 
-from arbiter_world import TOP
+from arbiter_world import program
 from configuration import write
 from world import need, wait_for
 
 MIB = 1 << 20
 SLOTS = 512
 PAIRED, WON = 1, 2
-
-
-def sanlock_program():
-    """The machine's, or Debian's, unpacked and not installed: that would start a service."""
-    found = shutil.which("sanlock")
-    if not found:
-        done = subprocess.run([os.path.join(TOP, "tests", "testbed", "sanlock", "build")], capture_output=True, text=True,
-                              check=False)
-        need(not done.returncode, f"no sanlock, and none could be fetched: {done.stderr[-1000:]}")
-        found = done.stdout.splitlines()[-1]
-    return found
 
 
 def left_out(w):
@@ -100,7 +88,7 @@ class Sanlock:
 
     def __init__(self, w, sector=512, align=1, ready=True):
         self.w, self.sector, self.align = w, sector, align * MIB
-        self.program = sanlock_program()
+        self.program = program("sanlock", "sanlock", "sbin")
         self.store = os.path.join(store_directory(w), f"{os.path.basename(w.dir)}.store")
         w.files.append(self.store)
         with open(self.store, "wb") as file:

@@ -102,7 +102,17 @@ def product(name, variable, *places):
 
 def sanlock():
     """Debian's, which is installed nowhere; fetched when first asked for."""
-    return _last_line([os.path.join(TESTBED, "sanlock", "build")])
+    return os.path.join(unpacked("sanlock", "sanlock"), "usr", "sbin", "sanlock")
+
+
+def etcd():
+    """As sanlock()."""
+    return os.path.join(unpacked("etcd", "etcd-server"), "usr", "bin", "etcd")
+
+
+def unpacked(*words):
+    """A directory of the cache with packages of Debian's, as tests/testbed/unpack has it."""
+    return _last_line([os.path.join(TESTBED, "unpack"), *words])
 
 
 def module():
