@@ -86,6 +86,7 @@ struct ftkvm_devq_stats {
  * @call: tells the guest
  * @kick: the guest's
  * @kick_entry: in its wait queue
+ * @kick_gpa: where the guest writes to signal it; 0: not known
  * @host_fault: guest memory could not be reached, which is not the driver's doing
  * @drain: backup: all is to be done, and what it would read forgotten
  * @drain_faults: how often this host's disk had failed by then
@@ -116,6 +117,7 @@ struct ftkvm_devq {
 	struct eventfd_ctx *call;
 	struct eventfd_ctx *kick;
 	wait_queue_entry_t kick_entry;
+	u64 kick_gpa;
 	bool host_fault;
 	bool drain;
 	u64 drain_faults;

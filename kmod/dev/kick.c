@@ -99,29 +99,120 @@ bool ftkvm_lockstep_is_kick(struct kvm *kvm, u64 gpa)
 	return any;
 }
 
-/**
- * ftkvm_lockstep_kicked() - a write has kicked a queue of ours: know others by it
- * @kvm: the guest
- * @gpa: where it wrote
- *
- * Context: vCPU thread, kvm->srcu read-held, behind the write.
- */
-void ftkvm_lockstep_kicked(struct kvm *kvm, u64 gpa)
+/* Is that eventfd anywhere on the bus? Addresses may have been moved since it was. */
+static bool kick_is_on_bus(struct kvm *kvm, const struct eventfd_ctx *ctx)
 {
-	const struct kvm_io_device *dev = NULL;
-	const struct kvm_io_bus *bus;
+	const struct kvm_io_bus *bus = kvm_get_bus(kvm, KVM_MMIO_BUS);
 	int i;
 
-	if (likely(READ_ONCE(kick_ops)))
-		return;
-	bus = kvm_get_bus(kvm, KVM_MMIO_BUS);
+	for (i = 0; bus && i < bus->dev_count; i++)
+		if (bus->range[i].dev->ops == READ_ONCE(kick_ops) &&
+		    kick_eventfd(bus->range[i].dev) == ctx)
+			return true;
+	return false;
+}
+
+/**
+ * ftkvm_lockstep_is_lost_kick() - is a write a kick of ours that would get to QEMU itself?
+ * @kvm: the guest, in lockstep
+ * @gpa: where it writes
+ *
+ * While ftd is away QEMU has put eventfds of its own on the bus, and would see to the ring by
+ * itself: what a card is to send it throws away as the link is down, and tells the guest,
+ * on this host alone. That must not be. Nobody needs such a kick: whoever starts the queue
+ * again looks at its ring, and so does a backup when the primary has.
+ *
+ * Where several queues are kicked at one address each of them has to be ours still. One that
+ * its driver has stopped, and QEMU has told of, is not.
+ * Context: vCPU thread, kvm->srcu read-held.
+ * Return: whether the write is to go no further.
+ */
+bool ftkvm_lockstep_is_lost_kick(struct kvm *kvm, u64 gpa)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+	bool any = false, all = true;
+
+	if (unlikely(!gpa))
+		return false;
+	rcu_read_lock();
+	ftkvm_for_each_dev(dev) {
+		if (dev->kvm != kvm)
+			continue;
+		ftkvm_for_each_devq(q, dev) {
+			if (READ_ONCE(q->kick_gpa) != gpa)
+				continue;
+			any = true;
+			all &= READ_ONCE(q->ready) && !kick_is_on_bus(kvm, READ_ONCE(q->kick));
+		}
+	}
+	rcu_read_unlock();
+	return any && all;
+}
+
+static void kick_learn_one(const struct kvm *kvm, const struct eventfd_ctx *ctx, u64 gpa)
+{
+	struct ftkvm_dev *dev;
+	struct ftkvm_devq *q;
+
+	rcu_read_lock();
+	ftkvm_for_each_dev(dev) {
+		if (dev->kvm != kvm)
+			continue;
+		ftkvm_for_each_devq(q, dev)
+			if (READ_ONCE(q->kick) == ctx)
+				WRITE_ONCE(q->kick_gpa, gpa);
+	}
+	rcu_read_unlock();
+}
+
+/* Where each queue is kicked that has been set up. */
+static void kick_learn(struct kvm *kvm, const struct kvm_io_device_ops *ops)
+{
+	const struct kvm_io_bus *bus = kvm_get_bus(kvm, KVM_MMIO_BUS);
+	int i;
+
+	for (i = 0; bus && i < bus->dev_count; i++)
+		if (bus->range[i].dev->ops == ops)
+			kick_learn_one(kvm, kick_eventfd(bus->range[i].dev), bus->range[i].addr);
+}
+
+/* What is alone at an address where something was heard is one of KVM's eventfds. */
+static const struct kvm_io_device_ops *kick_ops_at(struct kvm *kvm, u64 gpa)
+{
+	const struct kvm_io_bus *bus = kvm_get_bus(kvm, KVM_MMIO_BUS);
+	const struct kvm_io_device *dev = NULL;
+	int i;
+
 	for (i = 0; bus && i < bus->dev_count; i++) {
 		if (!kick_covers(&bus->range[i], gpa))
 			continue;
 		if (dev)
-			return;
+			return NULL;
 		dev = bus->range[i].dev;
 	}
-	if (dev)
-		WRITE_ONCE(kick_ops, dev->ops);
+	return dev ? dev->ops : NULL;
+}
+
+/**
+ * ftkvm_lockstep_kicked() - a write has kicked a queue of ours: know others by it
+ * @r: the replica
+ * @gpa: where it wrote
+ *
+ * Context: vCPU thread, kvm->srcu read-held, behind the write.
+ */
+void ftkvm_lockstep_kicked(struct ftkvm_replica *r, u64 gpa)
+{
+	const struct kvm_io_device_ops *ops = READ_ONCE(kick_ops);
+	u32 news = READ_ONCE(r->dev_news) + 1;
+
+	if (likely(ops && r->dev_learned == news))
+		return;
+	if (!ops)
+		ops = kick_ops_at(r->kvm, gpa);
+	if (!ops)
+		return;
+	WRITE_ONCE(kick_ops, ops);
+	kick_learn(r->kvm, ops);
+	r->dev_learned = news;
 }

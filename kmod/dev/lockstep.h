@@ -40,7 +40,8 @@ bool ftkvm_lockstep_kick(struct ftkvm_devq *q);
 
 /* ---- kick.c: for the vCPU thread, kvm->srcu read-held */
 bool ftkvm_lockstep_is_kick(struct kvm *kvm, u64 gpa);
-void ftkvm_lockstep_kicked(struct kvm *kvm, u64 gpa);
+bool ftkvm_lockstep_is_lost_kick(struct kvm *kvm, u64 gpa);
+void ftkvm_lockstep_kicked(struct ftkvm_replica *r, u64 gpa);
 
 /* ... for the worker; primary.c: committed, answer */
 bool ftkvm_lockstep_solo(struct ftkvm_devq *q);

@@ -393,6 +393,7 @@ int ftkvm_devq_listen(struct ftkvm_devq *q, int kick_fd)
 		fput(file);
 		return ret;
 	}
+	WRITE_ONCE(q->kick_gpa, 0);
 	init_poll_funcptr(&poll.table, devq_poll);
 	vfs_poll(file, &poll.table);
 	/* not kept: when QEMU has closed it, that is told here */

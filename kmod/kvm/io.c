@@ -224,14 +224,19 @@ int ftkvm_hook_vcpu_mmio_read(struct kvm_vcpu *vcpu, gpa_t addr, int len, void *
 	return ret;
 }
 
+/* @kick: it is known to be one that is heard */
 static int io_bus_write(struct ftkvm_replica *r, struct kvm_vcpu *vcpu, enum kvm_bus bus,
-			gpa_t addr, int len, const void *val)
+			gpa_t addr, int len, const void *val, bool kick)
 {
 	bool before = r && r->dev_kicked;
-	int ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
+	int ret;
 
+	if (r && !kick && bus == KVM_MMIO_BUS && ftkvm_mode(r) != FTKVM_MODE_PASS &&
+	    unlikely(ftkvm_lockstep_is_lost_kick(r->kvm, addr)))
+		return 0;
+	ret = ftkvm_orig_kvm_io_bus_write(vcpu, bus, addr, len, val);
 	if (r && r->dev_kicked && !before && bus == KVM_MMIO_BUS)
-		ftkvm_lockstep_kicked(vcpu->kvm, addr);
+		ftkvm_lockstep_kicked(r, addr);
 	return ret;
 }
 
@@ -270,7 +275,7 @@ int ftkvm_hook_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa_t a
 	if (r && ftkvm_mode(r) == FTKVM_MODE_HALT)
 		ret = 0;
 	else
-		ret = io_bus_write(r, vcpu, bus, addr, len, val);
+		ret = io_bus_write(r, vcpu, bus, addr, len, val, kick);
 	/* nobody in the kernel took it: it is userspace's, and no kick */
 	if (kick && ret) {
 		ftkvm_lead_late_output(r);

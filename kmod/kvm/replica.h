@@ -301,6 +301,7 @@ struct ftkvm_replica {
 	u64 acked, acked_epoch;			/* ... as the primary was told */
 
 	bool dev_kicked;			/* the guest has kicked a device */
+	u32 dev_learned;			/* where queues are kicked: as of dev_news, + 1 */
 	bool dev_soon;				/* primary: ... and waits for the backup */
 	bool dev_took;				/* primary: an END is of devices, too */
 	s64 dev_turn;				/* primary: devices behind this number come first */

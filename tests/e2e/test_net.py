@@ -187,9 +187,9 @@ def net_alone(t):
 
 
 def _ftd_killed(side):
-    """While ftd is away the card's link is down. This driver does not look at that: what it sends
-    then its QEMU throws away, on that host alone, and that may end the pairing; but the guest is one
-    machine all the while, and goes on where it is."""
+    """While ftd is away the card's link is down. This driver does not look at that: what it sends waits.
+    What was under way as ftd died its QEMU throws away, on that host alone, and that ends the pairing;
+    but the guest is one machine all the while, and goes on where it is."""
     def run(t):
         cards = Cards(t)
         pair = t.pair("net", extra=(cards.arguments, cards.arguments))
