@@ -8,6 +8,8 @@ from ftbed import paths
 from test_disk import BYTES, EIO, Disks, _given_up, _goes_on, _pair, _told_on_both
 
 READ, WRITE, FLUSH = 0, 1, 4	# as the guest names them
+# no udev runs on a host that would make the nodes
+DMSETUP = "dmsetup --noudevsync --noudevrules"
 MODULES = ("loop", "dm-mod", "dm-flakey")
 
 
@@ -21,7 +23,8 @@ class MappedDisks(Disks):
         self.at.run("; ".join([
             "set -e", self.disk.delete, *(f"modprobe -d {kernel} {name}" for name in MODULES),
             f"truncate -s {BYTES} {self.file}", f"losetup -f --show {self.file} > {self.file}.loop",
-            f"echo {self.table('linear')} | dmsetup --noudevsync create {self.name}",
+            f"echo {self.table('linear')} | {DMSETUP} create {self.name}",
+            f"dmsetup mknodes {self.name}",
             f"ln -s /dev/mapper/{self.name} {self.image}", self.disk.serve]))
 
     @property
@@ -35,14 +38,14 @@ class MappedDisks(Disks):
 
     def fail(self, kind, more=""):
         """From now on: what is in the page cache and on the disk stays there."""
-        self.at.run(f"set -e; dmsetup --noudevsync suspend --nolockfs {self.name}; "
+        self.at.run(f"set -e; {DMSETUP} suspend --nolockfs {self.name}; "
                     f"echo {self.table(kind, more)} | dmsetup reload {self.name}; "
-                    f"dmsetup --noudevsync resume {self.name}; echo 1 > /proc/sys/vm/drop_caches")
+                    f"{DMSETUP} resume {self.name}; echo 1 > /proc/sys/vm/drop_caches")
 
     def kill(self, _signal):
         super().kill(_signal)
         if self.at.alive:
-            self.at.run(f"dmsetup --noudevsync remove -f {self.name}; losetup -d $(cat {self.file}.loop); "
+            self.at.run(f"{DMSETUP} remove -f {self.name}; losetup -d $(cat {self.file}.loop); "
                         f"rm -f {self.file} {self.file}.loop", check=False)
 
 
