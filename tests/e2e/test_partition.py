@@ -100,6 +100,8 @@ def _protect_mended(pair):
     end = time.monotonic() + 60 * SLACK
     while not isinstance(said := pair.protect(check=False), dict):
         need(time.monotonic() < end, f"it can't be protected any more: {said}")
+        qemu = pair.guests["a"]
+        need(qemu.running, f"the guest's QEMU has ended with {qemu.exit_code}: {qemu.complaints[-600:]}")
         time.sleep(0.5)
     pair.wait_state(t.b, "backup")
 
