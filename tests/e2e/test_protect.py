@@ -74,9 +74,9 @@ class Live(Pair):
         self._until(lambda: any(g.get("progress", {}).get("step") == step for g in self._asked(host)),
                     f"ftd of {host.name} does not come to {step}")
 
-    def wait_idle(self, host):
+    def wait_idle(self, host, timeout=30):
         """ftd has nothing to do with the guest."""
-        self._until(lambda: not any(g.get("busy") for g in self._asked(host)), f"ftd of {host.name} is busy")
+        self._until(lambda: not any(g.get("busy") for g in self._asked(host)), f"ftd of {host.name} is busy", timeout)
 
     def wait_gone(self, host):
         """The guest is not here any more."""
@@ -394,7 +394,8 @@ def _spoilt(spoil, why):
                          f"{t.b.address}:{pairing.PORT}")
         pair.wait_busy(t.a, "copying memory")
         spoil(pair, job)
-        pair.wait_idle(t.a)
+        # a peer that is silent is given 15 s, by the clock of a host that has much to do
+        pair.wait_idle(t.a, 90)
         result = job.wait(30 * SLACK)
         need(result.code, f"ftctl says that it is protected: {result.out}")
         if why:
@@ -435,7 +436,7 @@ for _name, _how, _why in (("hung_up", _hang_up, None),
                          ("qemu_ended", _end_peers_qemu, r"refuses: .*QEMU|could not be copied"),
                          ("cut", _cut, r"10\.\d+\.\d+\.\d+|could not be copied"),
                          ("ftd_crashed", _crash("a"), r"ftd does not answer: it hung up")):
-    add("protect_spoilt_" + _name, _spoilt(_how, _why), timeout=240, more=_name in ("qemu_ended", "cut"))
+    add("protect_spoilt_" + _name, _spoilt(_how, _why), timeout=480, more=_name in ("qemu_ended", "cut"))
 
 
 @test(more=1)
