@@ -92,7 +92,7 @@ def hold_and_fence_the_backup(t):
     t.hosts.wire.restore()
 
 
-@test()
+@test(more=1)
 def hold_killed(t):
     """A held guest's QEMU is killed, in the midst of whatever it does."""
     pair = _parted(t)
@@ -399,7 +399,7 @@ def arbiter_attached_and_paired_at_once(t):
     pair.goes_on(t.a, 10)
 
 
-@test()
+@test(more=1)
 def arbiter_unreachable_solo(t):
     """when-unreachable = solo: the primary goes on though nobody can be asked; the backup does not."""
     pair, where = _protected(t, "when-unreachable = solo\n")

@@ -104,7 +104,7 @@ def _wait_no_answer(pair, host):
         time.sleep(0.1)
 
 
-@test(kills=True, timeout=180)
+@test(kills=True, timeout=180, more=1)
 def arbiter_sanlock_primary_dies(t):
     """The power is cut at A: its sanlock is silent, too, and B gets the lease all the same."""
     pair, arbiter = _protected(t)

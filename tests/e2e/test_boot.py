@@ -163,6 +163,6 @@ add("boot_disk", _to_the_end("pc"), timeout=240)
 add("boot_disk_q35", _to_the_end("q35"), timeout=240, more=1)
 add("boot_disk_skid1000", _to_the_end("pc"), skid=1000, timeout=240, more=1)
 add("boot_disk_primary_killed", _killed(r"boot: round 00000008.*\n", "pc"), timeout=300,
-    kills=True)
+    kills=True, more=1)
 add("boot_disk_primary_killed_early", _killed(r"boot: read .*\n", "q35"), timeout=300,
     kills=True, more=1)

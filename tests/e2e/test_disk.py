@@ -89,7 +89,7 @@ def _to_the_end(words):
 
 add("disk_interrupts", _to_the_end(""), timeout=240)
 add("disk_polled", _to_the_end("poll"), timeout=240, more=1)
-add("disk_reset", _to_the_end("reset indirect"), timeout=240)
+add("disk_reset", _to_the_end("reset indirect"), timeout=240, more=1)
 add("disk_skid1000", _to_the_end(""), skid=1000, timeout=240, more=1)
 
 
@@ -203,7 +203,7 @@ def _ftd_killed(side):
     return run
 
 
-add("disk_ftd_killed_at_primary", _ftd_killed("a"), timeout=300)
+add("disk_ftd_killed_at_primary", _ftd_killed("a"), timeout=300, more=1)
 add("disk_ftd_killed_at_backup", _ftd_killed("b"), timeout=300, more=1)
 
 
@@ -297,7 +297,7 @@ def _spoiled(host_name):
     return run
 
 
-add("disk_verify_spoiled_backup", _spoiled("b"), timeout=240)
+add("disk_verify_spoiled_backup", _spoiled("b"), timeout=240, more=1)
 add("disk_verify_spoiled_primary", _spoiled("a"), timeout=240, more=1)
 
 

@@ -56,7 +56,7 @@ for name, machine, skid, append, at in (
         ("rdtsc", "pc", 0, "reads=400000", 2.0)):
     add(f"kill_primary_{name}_{machine}_skid{skid}",
         _cut_in_the_midst(name, machine, at, append), skid=skid, timeout=150, kills=True,
-        more=name != "timer")
+        more=(name, machine) != ("timer", "pc"))
 add("kill_backup_timer_pc", _cut_in_the_midst("timer", "pc", 2.0, "ticks=400", "backup"),
     timeout=150, kills=True, more=1)
 

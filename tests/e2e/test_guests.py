@@ -40,7 +40,8 @@ def _matrix():
                     add(f"guest_{name}_{machine}_skid{skid}_period{period or '_default'}",
                         _one(name, machine, period), skid=skid, timeout=90,
                         more=odd % 2 == 0 or bool(period and name not in ("hello", "loop"))
-                        or machine == "pc" and name not in ("hello", "loop", "timer", "spin"))
+                        or machine == "pc" and name not in ("hello", "loop", "timer")
+                        or name in ("spin", "mmio", "selfipi", "echo"))
 
 
 _matrix()

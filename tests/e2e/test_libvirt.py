@@ -102,7 +102,7 @@ def _cut(t, pair):
     need(state == "running", f"libvirt says that the guest is {state}")
 
 
-@test(timeout=300, kills=True)
+@test(timeout=300, kills=True, more=1)
 def libvirt_primary_killed(t):
     """The guest boots from its disk, and outlives its host."""
     boot = Bootable(20)

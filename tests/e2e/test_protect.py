@@ -220,7 +220,7 @@ def _until_again(pair):
     pair.wait_state(t.b, "backup")
 
 
-add("protect_reboot", _reboots(""), timeout=400, kills=True)
+add("protect_reboot", _reboots(""), timeout=400, kills=True, more=1)
 add("protect_reboot_triple_fault", _reboots("triple=1"), timeout=400, kills=True, more=1)
 
 

@@ -59,7 +59,7 @@ def _same_disks(t, pair, host=None):
     need(answer.get("same") is True, f"the images: {answer}")
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def protect_disk(t):
     """It writes to its disk all the time; in the end both images are the same."""
     pair, disk = _disk(t)
@@ -74,7 +74,7 @@ def protect_disk(t):
     need(t.b.run(at).out == "elsewhere", "what the guest did not write is not there")
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def protect_disk_no_downtime(t):
     """It may stand still for a millisecond only: it runs on, unprotected, and may be tried again."""
     pair, _ = _disk(t)

@@ -118,7 +118,7 @@ def second_path_lost(t):
     pair.one_machine()
 
 
-@test(timeout=240)
+@test(timeout=240, more=1)
 def second_stranger(t):
     """Who does not know the pairing gets no path, and changes nothing."""
     pair, _ = _two_paths(t)

@@ -105,7 +105,7 @@ def _is_next(t, pair, what, before):
     return _show(t.b, "MainPID"), qemu
 
 
-@test(timeout=600, kills=True)
+@test(timeout=600, kills=True, more=1)
 def systemd_service(t):
     """It starts, starts a QEMU, reloads, restarts, hangs and is killed: the guest is protected throughout, and so
     is its disk, which is a section of the configuration."""

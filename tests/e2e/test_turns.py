@@ -66,7 +66,7 @@ def _rounds(rounds):
     return run
 
 
-@test(timeout=400, kills=True)
+@test(timeout=400, kills=True, more=1)
 def turns_third_host(t):
     """The host that died stays away, and another one has the backup; then it is all there is."""
     conf = f"standby = {SPARE[1]}:{pairing.PORT}\nstandby-after-s = 0\n".join((AGAIN, CONF[len(AGAIN):]))
