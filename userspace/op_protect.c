@@ -109,6 +109,30 @@ static int must_run_alone(struct op *op)
 		       op->name, status, op->name);
 }
 
+/*
+ * Where ftd was started again, QEMU takes a second to come back to its devices. One that came back
+ * in the midst of a migration has ended by that, and its guest with it.
+ */
+static int must_have_devices(struct op *op)
+{
+	struct ftdev *list = NULL;
+	size_t n = 0, i, k;
+	json_t *no;
+	int ret = ftnl_dev_dump(&list, &n, &op->err);
+
+	for (i = 0; !ret && i < n; i++) {
+		bool has = (pid_t)list[i].pid != op->guest->pid;
+
+		json_array_foreach(json_object_get(op->others, ft_dev_kind_name(list[i].kind)), k, no)
+			has |= json_integer_value(no) == list[i].no;
+		if (!has)
+			ret = ft_fail(&op->err, -EAGAIN, "guest %s's QEMU has yet to come back to its device %s, behind a restart "
+				      "of ftd; try again", op->name, list[i].name);
+	}
+	free(list);
+	return ret;
+}
+
 /* --- its disks ------------------------------------------------------------- */
 
 static int disks_progress(const struct disk_sync *s, void *arg, struct fterr *err)
@@ -407,6 +431,8 @@ static void protect_work(struct op *op)
 			return;
 	}
 	op->ret = must_run_alone(op);
+	if (!op->ret)
+		op->ret = must_have_devices(op);
 	if (!op->ret)
 		op->ret = pair_open_all(op->guest, &op->err);
 	if (!op->ret)
