@@ -4,6 +4,7 @@
  * stops the guest at one of them must leave no trace in the flags that they
  * save. The flags of all images are ORed and ANDed; "leak" is what was set in
  * one and should not be, or the other way round. times=N of each in a round.
+ * And behind BT and its like, which leave some undefined.
  */
 #include "tort.h"
 
@@ -64,6 +65,16 @@ FORM(iret, "mov %%rsp, %%rdx; mov %%ss, %%ebx; pushq %%rbx; pushq %%rdx; pushfq;
 FORM(iret_pushf, "3: mov %%rsp, %%rdx; mov %%ss, %%ebx; pushq %%rbx; pushq %%rdx; pushfq;"
 		 "pushq $8; pushq $4f; iretq; nop; nop; 4: pushfq; popq %%rax;" LOOK("rax"))
 
+/*
+ * The flags that these leave undefined are to be the same on both replicas: the sums go into the
+ * digest, and are not judged. Of what a subtraction makes of them the emulator knows more where it
+ * has just translated one.
+ */
+FORM(bt, "xor %%eax, %%eax; sub $1, %%eax; bt $3, %%eax; pushfq; popq %%rax;" LOOK("rax"))
+FORM(bts, "mov $0x10, %%eax; sub $1, %%eax; bts %%eax, %%eax; pushfq; popq %%rax;" LOOK("rax"))
+FORM(btr, "mov $0x10, %%eax; sub $1, %%eax; btr $2, %%eax; pushfq; popq %%rax;" LOOK("rax"))
+FORM(btc, "mov $0x10, %%eax; sub $1, %%eax; btc $7, %%eax; pushfq; popq %%rax;" LOOK("rax"))
+
 struct user {
 	struct seen seen;
 	uint64_t flags, count;
@@ -89,6 +100,7 @@ static uint64_t round(unsigned long nr)
 	static struct seen (*const forms[])(uint64_t, uint64_t) = {
 		pushf, pushf_short, popf, soft, breakpoint, iret, iret_pushf
 	};
+	static struct seen (*const undefined[])(uint64_t, uint64_t) = { bt, bts, btr, btc };
 	unsigned long times = rt_option("times", 16000);
 	struct user u;
 	uint64_t h = nr;
@@ -113,6 +125,11 @@ static uint64_t round(unsigned long nr)
 			judge(&s, want);
 			h = mix(mix(h, s.ored), s.anded);
 		}
+	}
+	for (unsigned int i = 0; i < sizeof(undefined) / sizeof(undefined[0]); i++) {
+		struct seen s = undefined[i](EFLAGS_IF | 2, times / 10);
+
+		h = mix(mix(h, s.ored), s.anded);
 	}
 	return h;
 }
