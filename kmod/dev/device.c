@@ -128,6 +128,26 @@ u32 ftkvm_devs_crc(const struct kvm *kvm, u32 *count)
 	return crc;
 }
 
+/**
+ * ftkvm_next_devq() - one queue after the other of a guest's devices
+ * @kvm: the guest
+ * @q: the one before, or NULL for the first
+ *
+ * Context: any but NMI; rcu_read_lock() held since the first.
+ * Return: a queue, or NULL: there are no more.
+ */
+struct ftkvm_devq *ftkvm_next_devq(const struct kvm *kvm, struct ftkvm_devq *q)
+{
+	struct ftkvm_dev *dev = q ? q->dev : list_entry(&ftkvm_devs, struct ftkvm_dev, node);
+
+	if (q && q + 1 < dev->q + dev->queues)
+		return q + 1;
+	list_for_each_entry_continue_rcu(dev, &ftkvm_devs, node)
+		if (dev->kvm == kvm && dev->queues)
+			return dev->q;
+	return NULL;
+}
+
 static struct ftkvm_dev *dev_named(const char *name, char *why, size_t size)
 {
 	struct ftkvm_dev *dev;

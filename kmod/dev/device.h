@@ -260,6 +260,12 @@ extern struct mutex ftkvm_devs_lock;
 #define ftkvm_for_each_devq(q, dev) \
 	for ((q) = (dev)->q; (q) < (dev)->q + (dev)->queues; (q)++)
 
+struct ftkvm_devq *ftkvm_next_devq(const struct kvm *kvm, struct ftkvm_devq *q);
+
+/* The queues of one guest's devices; rcu_read_lock() held. */
+#define ftkvm_for_each_devq_of(q, kvm) \
+	for ((q) = ftkvm_next_devq(kvm, NULL); (q); (q) = ftkvm_next_devq(kvm, q))
+
 /**
  * struct ftkvm_devq_setup - what the two replicas' QEMUs must say alike of a queue; wire form
  * @desc: guest-physical address of the descriptor table

@@ -47,17 +47,12 @@ static const struct eventfd_ctx *kick_eventfd(const struct kvm_io_device *dev)
 
 static bool kick_is_heard(const struct kvm *kvm, const struct eventfd_ctx *ctx)
 {
-	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
 	bool heard = false;
 
 	rcu_read_lock();
-	ftkvm_for_each_dev(dev) {
-		if (dev->kvm != kvm)
-			continue;
-		ftkvm_for_each_devq(q, dev)
-			heard |= READ_ONCE(q->kick) == ctx;
-	}
+	ftkvm_for_each_devq_of(q, kvm)
+		heard |= READ_ONCE(q->kick) == ctx;
 	rcu_read_unlock();
 	return heard;
 }
@@ -99,17 +94,17 @@ bool ftkvm_lockstep_is_kick(struct kvm *kvm, u64 gpa)
 	return any;
 }
 
-/* Is that eventfd anywhere on the bus? Addresses may have been moved since it was. */
-static bool kick_is_on_bus(struct kvm *kvm, const struct eventfd_ctx *ctx)
+/* Where on the bus an eventfd is now, if it is. Addresses move. */
+static const struct kvm_io_range *kick_range(struct kvm *kvm, const struct kvm_io_device_ops *ops,
+					     const struct eventfd_ctx *ctx)
 {
 	const struct kvm_io_bus *bus = kvm_get_bus(kvm, KVM_MMIO_BUS);
 	int i;
 
 	for (i = 0; bus && i < bus->dev_count; i++)
-		if (bus->range[i].dev->ops == READ_ONCE(kick_ops) &&
-		    kick_eventfd(bus->range[i].dev) == ctx)
-			return true;
-	return false;
+		if (bus->range[i].dev->ops == ops && kick_eventfd(bus->range[i].dev) == ctx)
+			return &bus->range[i];
+	return NULL;
 }
 
 /**
@@ -129,52 +124,36 @@ static bool kick_is_on_bus(struct kvm *kvm, const struct eventfd_ctx *ctx)
  */
 bool ftkvm_lockstep_is_lost_kick(struct kvm *kvm, u64 gpa)
 {
-	struct ftkvm_dev *dev;
+	const struct kvm_io_device_ops *ops = READ_ONCE(kick_ops);
 	struct ftkvm_devq *q;
 	bool any = false, all = true;
 
 	if (unlikely(!gpa))
 		return false;
 	rcu_read_lock();
-	ftkvm_for_each_dev(dev) {
-		if (dev->kvm != kvm)
+	ftkvm_for_each_devq_of(q, kvm) {
+		if (READ_ONCE(q->kick_gpa) != gpa)
 			continue;
-		ftkvm_for_each_devq(q, dev) {
-			if (READ_ONCE(q->kick_gpa) != gpa)
-				continue;
-			any = true;
-			all &= READ_ONCE(q->ready) && !kick_is_on_bus(kvm, READ_ONCE(q->kick));
-		}
+		any = true;
+		all &= READ_ONCE(q->ready) && !kick_range(kvm, ops, READ_ONCE(q->kick));
 	}
 	rcu_read_unlock();
 	return any && all;
 }
 
-static void kick_learn_one(const struct kvm *kvm, const struct eventfd_ctx *ctx, u64 gpa)
-{
-	struct ftkvm_dev *dev;
-	struct ftkvm_devq *q;
-
-	rcu_read_lock();
-	ftkvm_for_each_dev(dev) {
-		if (dev->kvm != kvm)
-			continue;
-		ftkvm_for_each_devq(q, dev)
-			if (READ_ONCE(q->kick) == ctx)
-				WRITE_ONCE(q->kick_gpa, gpa);
-	}
-	rcu_read_unlock();
-}
-
 /* Where each queue is kicked that has been set up. */
 static void kick_learn(struct kvm *kvm, const struct kvm_io_device_ops *ops)
 {
-	const struct kvm_io_bus *bus = kvm_get_bus(kvm, KVM_MMIO_BUS);
-	int i;
+	struct ftkvm_devq *q;
 
-	for (i = 0; bus && i < bus->dev_count; i++)
-		if (bus->range[i].dev->ops == ops)
-			kick_learn_one(kvm, kick_eventfd(bus->range[i].dev), bus->range[i].addr);
+	rcu_read_lock();
+	ftkvm_for_each_devq_of(q, kvm) {
+		const struct kvm_io_range *range = kick_range(kvm, ops, READ_ONCE(q->kick));
+
+		if (range)
+			WRITE_ONCE(q->kick_gpa, range->addr);
+	}
+	rcu_read_unlock();
 }
 
 /* What is alone at an address where something was heard is one of KVM's eventfds. */

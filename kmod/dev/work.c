@@ -21,16 +21,11 @@ struct workqueue_struct *ftkvm_dev_work;
  */
 void ftkvm_devs_poke(struct kvm *kvm)
 {
-	struct ftkvm_dev *dev;
 	struct ftkvm_devq *q;
 
 	rcu_read_lock();
-	ftkvm_for_each_dev(dev) {
-		if (dev->kvm != kvm)
-			continue;
-		ftkvm_for_each_devq(q, dev)
-			queue_work(ftkvm_dev_work, &q->work);
-	}
+	ftkvm_for_each_devq_of(q, kvm)
+		queue_work(ftkvm_dev_work, &q->work);
 	rcu_read_unlock();
 }
 
