@@ -10,7 +10,6 @@ from ftbed import guest, pairing
 from ftbed.agent import CommandFailed, HostDied
 from ftbed.hosts import Hosts
 
-CONF = "/run/ftd.conf"
 # An arbiter that both hosts reach, and leave for ftd to start guests, and to protect them again.
 WORDS = """[arbiter]
 type = file
@@ -143,10 +142,8 @@ class Story:
 
     def _prepare(self, host, first):
         """Arbiter, module, ftd, the guest's devices; on a host that was never up, or that is up again."""
-        text = pairing.link_text(TIMEOUT_MS) + WORDS % pairing.THIRD
-        host.run(f"{pairing.third_script()}; mkdir -p {pairing.THIRD}/sessions; "
-                 f"printf %s {shlex.quote(text)} > {CONF}")
-        host.ftd_options = ("--config", CONF)
+        host.run(f"{pairing.third_script()}; mkdir -p {pairing.THIRD}/sessions")
+        pairing.configure(host, WORDS % pairing.THIRD, TIMEOUT_MS)
         pairing.up([host])
         peer = next(h.address for h in self.hosts if h is not host)
         self.outside.add(host, peer, filled=first)

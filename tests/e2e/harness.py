@@ -147,6 +147,12 @@ class Test:
                  "n=$((n+1)); [ $n -lt 100 ] || exec rmmod ftkvm; sleep 0.1; done")
         host.prepared = False
 
+    def configure(self, host, text):
+        """Its ftd, once it is up again and until the test's end, has that in its file."""
+        if host.prepared:
+            self.down(host)
+        pairing.configure(host, text)
+
     def tool(self, host, *words, timeout=60, check=True):
         """tests/e2e/hosttool.py on a host; what it prints as JSON."""
         result = host.run(self.tool_command(*words), timeout=timeout, check=check)
@@ -296,7 +302,18 @@ class Test:
         for host in self.hosts:
             if host.alive and host.prepared:
                 leftover += self._leftover(host)
+            if host.ftd_options:
+                self._forget_options(host)
         return leftover
+
+    def _forget_options(self, host):
+        """What ftd was started with for this test alone."""
+        host.ftd_options = ()
+        if host.alive and host.prepared:
+            try:
+                self.down(host)
+            except (HostDied, CommandFailed, TimeoutError):
+                pass
 
     def _leftover(self, host):
         """The replica of a QEMU that was just killed goes when the kernel gets round to it."""

@@ -2,7 +2,6 @@
 """Who goes on when the hosts have lost each other: an operator decides, or an arbiter."""
 import os
 import random
-import shlex
 import time
 
 from ftbed.guest import CONSOLE, QMP
@@ -10,7 +9,6 @@ from harness import add, need, need_match, pairing, paths, test
 from ftbed.pairing import THIRD
 
 LONG = "rounds=100000 work=150"
-CONF = "/run/ftd.conf"
 SECONDS = 1.0	# long enough for many lines of the guest's
 
 
@@ -153,7 +151,7 @@ def hold_timer(t):
 # --- by an arbiter --------------------------------------------------------------
 
 class _Arbiter:
-    """At a test's end: the hosts' ftd are without it again."""
+    """What they share is there until a test's end."""
 
     def __init__(self, t):
         self.test = t
@@ -161,7 +159,6 @@ class _Arbiter:
     def close(self):
         self.test.hosts.wire.restore()
         for host in self.test.hosts:
-            host.ftd_options = ()
             if host.alive:
                 self.test.down(host)
                 host.run(pairing.third_end_script())
@@ -171,11 +168,8 @@ def _arbitrated(t, more=""):
     """ftd of both hosts with one arbiter, in files that both reach; where they are."""
     t.things.append(_Arbiter(t))
     for host in t.hosts:
-        if host.prepared:
-            t.down(host)
-        text = f"{pairing.link_text()}[arbiter]\ntype = file\npath = {THIRD}/sessions\n{more}"
-        host.run(f"{pairing.third_script()}; mkdir -p {THIRD}/sessions; printf %s {shlex.quote(text)} > {CONF}")
-        host.ftd_options = ("--config", CONF)
+        t.configure(host, f"[arbiter]\ntype = file\npath = {THIRD}/sessions\n{more}")
+        host.run(f"{pairing.third_script()}; mkdir -p {THIRD}/sessions")
     return os.path.join(t.hosts.third, "sessions")
 
 
@@ -337,7 +331,7 @@ def _set_clocks(t, *seconds):
 def arbiter_of_another_kind(t):
     """The backup's host has no such arbiter: the pairing is refused, and the guest may be tried again."""
     where = _arbitrated(t)
-    t.b.run(f"printf '{pairing.link_text()}[arbiter]\\ntype = manual\\n' > {CONF}")
+    t.configure(t.b, "[arbiter]\ntype = manual\n")
     pair = t.pair("loop", append=LONG)
     t.refused(t.a, "pair", pair.label, "--peer", f"{t.b.address}:{pairing.PORT}", cause="arbiter",
               remedy="ftd.conf")

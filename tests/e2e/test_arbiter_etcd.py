@@ -2,19 +2,18 @@
 """An arbiter of etcd's, Debian's, which runs on one of the hosts: whoever is cut off from it can't ask."""
 import shlex
 
-from harness import need, pairing, paths, test
-from test_arbiter import CONF, LONG, _Arbiter, _log, _stands_still
+from harness import need, paths, test
+from test_arbiter import LONG, _log, _stands_still
 
 PORT = 2379
 DATA = "/run/etcd"
 
 
-class _Etcd(_Arbiter):
+class _Etcd:
     """A cluster of one, on that host; at a test's end it is not there any more."""
 
     def __init__(self, t, host):
-        super().__init__(t)
-        self.host, self.program = host, paths.etcd()
+        self.test, self.host, self.program = t, host, paths.etcd()
         self.url = f"http://{host.address}:{PORT}"
 
     def start(self):
@@ -29,11 +28,7 @@ class _Etcd(_Arbiter):
         t = self.test
         self.start()
         for host in t.hosts:
-            if host.prepared:
-                t.down(host)
-            text = f"{pairing.link_text()}[arbiter]\ntype = etcd\nendpoints = {self.url}\n"
-            host.run(f"printf %s {shlex.quote(text)} > {CONF}")
-            host.ftd_options = ("--config", CONF)
+            t.configure(host, f"[arbiter]\ntype = etcd\nendpoints = {self.url}\n")
         pair = t.pair("loop", append=LONG)
         pair.join(timeout="500")
         pair.lockstep(10)
@@ -44,10 +39,6 @@ class _Etcd(_Arbiter):
     def close(self):
         if self.host.alive:
             self.host.run(f"kill -9 $(cat {DATA}.pid); rm -rf {DATA}", check=False)
-        for host in self.test.hosts:
-            host.ftd_options = ()
-            if host.alive:
-                self.test.down(host)
 
 
 def _etcd(t, host):

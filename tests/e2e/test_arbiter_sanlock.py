@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from harness import need, pairing, paths, test
-from test_arbiter import (CONF, LONG, _Arbiter, _lose_each_other, _log, _one_lives, _stands_still)
+from test_arbiter import LONG, _lose_each_other, _log, _one_lives, _stands_still
 from test_shared import FIND
 
 BLOCK, ALIGN = 512, 1 << 20
@@ -16,12 +16,11 @@ RECORD = re.compile(rb"ftkvmse1.{4}(.)\0\0\0.{16}([0-9a-f-]{36})\0", re.DOTALL)
 PAIRED, WON_PRIMARY, WON_BACKUP = 1, 2, 3
 
 
-class _Sanlock(_Arbiter):
+class _Sanlock:
     """The device, and who runs beside ftd; at a test's end they are not there any more."""
 
     def __init__(self, t):
-        super().__init__(t)
-        self.program = paths.sanlock()
+        self.test, self.program = t, paths.sanlock()
         self.devices = {}
         t.hosts.clear_stores()
         # as it says in failover.rst, but for the time-out
@@ -58,22 +57,17 @@ class _Sanlock(_Arbiter):
     def up(self, more=""):
         t = self.test
         for host in t.hosts:
-            if host.prepared:
-                t.down(host)
             host.run(f"modprobe -d {shlex.quote(paths.host_kernel_dir())} virtio_blk")
             name = host.run(FIND.format(BLOCK)).out.strip()
             need(name, f"host {host.name} has no store")
             self.devices[host.name] = f"/dev/{name}"
             self.start(host)
-            text = (f"{pairing.link_text()}[arbiter]\ntype = sanlock\npath = {self.devices[host.name]}\n"
-                    f"host-id = {self.number(host)}\n{more}")
-            host.run(f"printf %s {shlex.quote(text)} > {CONF}")
-            host.ftd_options = ("--config", CONF)
+            t.configure(host, f"[arbiter]\ntype = sanlock\npath = {self.devices[host.name]}\n"
+                              f"host-id = {self.number(host)}\n{more}")
 
     def close(self):
         self.test.hosts.wire.restore()
         for host in self.test.hosts:
-            host.ftd_options = ()
             if host.alive:
                 self.test.down(host)
                 host.run("kill -9 $(cat /run/sanlock.pid); rm -rf " + RUN, check=False)

@@ -2,13 +2,11 @@
 """What an operator's tools see of a pair: ftctl top, metrics, tracepoints."""
 import json
 import re
-import shlex
 import time
 
 from harness import need, need_match, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
-CONF = "/run/ftd.conf"
 METRICS = 9710
 TRACING = "/sys/kernel/tracing"
 
@@ -41,23 +39,12 @@ def top_of_a_pair(t):
 # --- metrics --------------------------------------------------------------------
 
 class _Served:
-    """At a test's end: the hosts' ftd are as they were."""
+    """Both hosts' ftd tell of their metrics."""
 
     def __init__(self, t):
         self.test = t
         for host in t.hosts:
-            if host.prepared:
-                t.down(host)
-            text = f"[metrics]\nlisten = {host.address}:{METRICS}\n"
-            host.run(f"printf %s {shlex.quote(pairing.link_text() + text)} > {CONF}")
-            host.ftd_options = ("--config", CONF)
-        t.things.append(self)
-
-    def close(self):
-        for host in self.test.hosts:
-            host.ftd_options = ()
-            if host.alive:
-                self.test.down(host)
+            t.configure(host, f"[metrics]\nlisten = {host.address}:{METRICS}\n")
 
     def get(self, host):
         """As from the other host: {line without its value: value}."""

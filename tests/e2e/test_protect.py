@@ -9,7 +9,6 @@ from ftbed.guest import DRIVER_QMP, QMP, Guest
 from harness import SLACK, Pair, add, need, need_match, pairing, paths, test
 
 LONG = "rounds=100000 work=150"
-CONF = "/run/ftd.protect.conf"
 START = "[guests]\nstart = yes\n"
 AGAIN = START + "protect-again = yes\n"
 
@@ -31,14 +30,11 @@ class Live(Pair):
 
     def configure(self, host):
         """All that its ftd finds there."""
-        host.run(f"printf %s {shlex.quote(pairing.link_text() + self._conf[host.name])} > {CONF}")
-        host.ftd_options = ("--config", CONF)
+        self.test.configure(host, self._conf[host.name])
 
     def _daemons(self):
         t = self.test
         for host in t.hosts:
-            if host.prepared:
-                t.down(host)
             self.configure(host)
         pairing.up(t.hosts)
 
@@ -115,10 +111,9 @@ class Live(Pair):
     def close(self):
         super().close()
         for host in self.test.hosts:
-            host.ftd_options = ()
             if host.alive:
                 self.test.down(host)
-                host.run(f"rm -f {CONF} {QMP} {DRIVER_QMP}")
+                host.run(f"rm -f {QMP} {DRIVER_QMP}")
 
 
 def _live(t, name="loop", append=LONG, **options):

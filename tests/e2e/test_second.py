@@ -43,17 +43,6 @@ def _two_paths(t, arbiter=True, **options):
     return pair, where
 
 
-class _Options:
-    def __init__(self, t):
-        self.test = t
-
-    def close(self):
-        for host in self.test.hosts:
-            host.ftd_options = ()
-            if host.alive:
-                self.test.down(host)
-
-
 def _says(host, text):
     end = time.monotonic() + paths.SLOWNESS * 60
     while text not in _log(host):
@@ -153,7 +142,6 @@ def second_host_dies(t):
 @test(timeout=240, more=1)
 def second_refuses_promotion(t):
     """Without an arbiter: the primary went solo, and says so; then nobody promotes the orphan unwarned."""
-    t.things.append(_Options(t))
     pair, _ = _two_paths(t, arbiter=False)
     # what was refused has changed nothing
     t.refused(t.a, "protect", pair.label, "--peer", "nowhere", "--second", "none", cause="primary already")

@@ -19,6 +19,8 @@ THIRD = "/run/third"
 LINK = os.environ.get("FTKVM_LINK") or "plain"
 # An emulated host that is held up for longer than the default must not count as dead.
 TIMEOUT_MS = 3000
+# ... and what a test has to say of more than that
+CONF = "/run/ftd.conf"
 LINK_CONF, LINK_KEY = "/run/ftd-link.conf", "/run/ftd-link.psk"
 
 
@@ -45,6 +47,12 @@ def link_text(timeout_ms=TIMEOUT_MS):
     """[link] of a configuration file, as FTKVM_LINK says."""
     text = f"[link]\ntimeout-ms = {timeout_ms}\nsecurity = {LINK}\n"
     return text + f"psk-file = {LINK_KEY}\n" if LINK == "psk" else text
+
+
+def configure(host, text, timeout_ms=TIMEOUT_MS):
+    """ftd finds this in its file when it is started on that host, behind [link]."""
+    host.run(f"printf %s {shlex.quote(link_text(timeout_ms) + text)} > {CONF}")
+    host.ftd_options = ("--config", CONF)
 
 
 def _link(host):
