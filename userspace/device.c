@@ -16,8 +16,10 @@ struct device *ftd_devices;
 char ftd_devices_path[128];
 
 #define RETRY_US	2000000
+#define RETURN_MS	3000	/* behind a restart of ftd, of whoever connects again each second */
 
 static sd_event_source *retry_source;
+static int64_t restored_at;
 
 struct device *device_find(const char *name)
 {
@@ -260,6 +262,29 @@ json_t *devices_numbers(const char *guest)
 	return numbers;
 }
 
+bool devices_awaited(const struct guest *g)
+{
+	struct device *d;
+
+	if (ft_now_ms() >= restored_at + RETURN_MS)
+		return false;
+	for (d = ftd_devices; d; d = d->next)
+		if (!strcmp(d->guest, g->name) && (!d->conn || devconn_pid(d->conn) != g->attached_pid))
+			return true;
+	return false;
+}
+
+bool devices_silent(const struct guest *g)
+{
+	struct device *d;
+
+	for (d = ftd_devices; d; d = d->next)
+		if (!strcmp(d->guest, g->name) && d->conn && !devconn_heard(d->conn) &&
+		    devconn_pid(d->conn) == g->attached_pid)
+			return true;
+	return false;
+}
+
 static bool there(const char *guest, const char *kind, json_int_t no)
 {
 	struct device *d;
@@ -353,6 +378,7 @@ void devices_restore(void)
 			ft_log(SD_WARNING, "a device of the last time: %s", err.text);
 	}
 	json_decref(list);
+	restored_at = ft_now_ms();
 	listen_to_all();
 }
 

@@ -81,6 +81,13 @@ json_t *devices_json(void);
  */
 json_t *devices_numbers(const char *guest);
 int devices_there(const char *guest, json_t *numbers, struct fterr *err);
+/*
+ * Has its QEMU yet to connect to any? Not longer than that takes behind a restart of ftd: it need not
+ * have all.
+ */
+bool devices_awaited(const struct guest *g);
+/* Is it connected to any where it says nothing? It may have missed ftd's restart: vu_speaks_on(). */
+bool devices_silent(const struct guest *g);
 
 /* A guest has been attached: the QEMUs at its devices must be this one. */
 void devices_check_guest(const struct guest *g);

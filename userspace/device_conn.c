@@ -32,7 +32,8 @@ _Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requ
  * @job: what the module is being told: a thread's own, with the fields below it
  * @busy: it is under way
  * @added: the module has the device
- * @adopted: ... from a former ftd, and could not be made to give it back
+ * @adopted: ... from a former ftd, and could not be made to give it back, or is not to: ...
+ * @speaks_on: ... as QEMU has not noticed that there was another
  * @ending: it is to end as soon as it is not busy
  * @heard: it has said something
  * @greeted: vhost-user is spoken
@@ -41,7 +42,7 @@ _Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requ
  */
 struct devconn {
 	struct job job;
-	bool busy, added, adopted, ending, heard, greeted;
+	bool busy, added, adopted, speaks_on, ending, heard, greeted;
 	struct device *dev;
 	int sock;
 	pid_t pid;
@@ -287,15 +288,18 @@ static int take_over(struct devconn *c, struct fterr *err)
 	struct ftdev d;
 	int ret = ftnl_dev_get(c->name, &d, err);
 
+	if (ret)
+		c->speaks_on = false;
 	if (ret == -ENOENT)
 		return 0;
 	if (ret)
 		return ret;
 	if ((pid_t)d.pid != c->pid && !ft_process_gone(d.pid))
 		return ft_fail(err, -EEXIST, "another guest (process %u) has a device %s", d.pid, c->name);
-	ret = ftnl_dev_del(c->name, err);
+	c->speaks_on &= (pid_t)d.pid == c->pid;
+	ret = c->speaks_on ? -EBUSY : ftnl_dev_del(c->name, err);
 	if (ret == -EBUSY && (pid_t)d.pid == c->pid) {
-		/* A pair can't do without it for a moment; its backend is open in there. */
+		/* A pair, or whoever speaks on, can't do without it for a moment; its backend is open in there. */
 		if (d.no != dev->no || d.kind != dev->kind || d.readonly != dev->readonly ||
 		    d.shared != dev->shared)
 			return ft_fail(err, -EEXIST, "the kernel module has another device %s of it (%s %u%s%s)", c->name,
@@ -360,6 +364,10 @@ static void add_done(struct job *job)
 	}
 	vu_init(&c->vu, c->sock, dev->kind, features(dev),
 		dev->kind == FTKVM_UAPI_DEV_BLK ? &blk_ops : &net_ops, c);
+	if (c->speaks_on) {
+		vu_assume_running(&c->vu);
+		c->running = (1u << c->vu.nqueues) - 1;
+	}
 	ret = sd_event_add_io(ftd_loop, &c->io, c->sock, EPOLLIN, on_input, c);
 	if (ret < 0) {
 		ft_fail(&c->err, ret, "cannot watch its socket: %s", strerror(-ret));
@@ -397,8 +405,8 @@ static int check_process(const struct device *dev, int sock, pid_t *pid, struct 
 static int on_first(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct devconn *c = arg;
-	char one;
-	ssize_t n = recv(fd, &one, sizeof(one), MSG_PEEK | MSG_DONTWAIT);
+	char said[sizeof(uint32_t)];
+	ssize_t n = recv(fd, said, sizeof(said), MSG_PEEK | MSG_DONTWAIT);
 
 	(void)source;
 	(void)events;
@@ -406,6 +414,7 @@ static int on_first(sd_event_source *source, int fd, uint32_t events, void *arg)
 		return 0;
 	c->io = sd_event_source_disable_unref(c->io);
 	c->heard = n > 0;
+	c->speaks_on = c->heard && vu_speaks_on(said, n);
 	if (!c->heard)
 		devconn_end(c, NULL);
 	else if (begin(c, add_work, add_done, &c->err))

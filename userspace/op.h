@@ -37,6 +37,7 @@ struct disk_sync;
  * @asks: an operator promotes it, and there is no arbiter: the peer is asked whether the guest lives there
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
+ * @silent: ... of which its QEMU says nothing
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @taken: this host's has taken the settings: with @loss_said and @loss_lent (struct guest) of these
@@ -74,7 +75,7 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	uint32_t loss_said;
 	bool loss_lent;
-	bool force, attached, adopted, told, taken, paired, refused, quiet, by_itself, called, stuck, next, have, may_start, asks;
+	bool force, attached, adopted, told, taken, paired, refused, quiet, by_itself, called, stuck, next, have, may_start, asks, silent;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;
@@ -174,6 +175,11 @@ const char *request_string(json_t *request, const char *key);
 int op_simple(struct client *client, json_t *request, const char *what,
 	      void (*work)(struct op *op), void (*settle)(struct op *op), bool know,
 	      struct fterr *err);
+
+/* --- op_protect_may.c, for op_protect.c: in a thread; 0, or -errno: not now --- */
+
+int protect_must_run_alone(struct op *op);
+int protect_must_have_devices(struct op *op);
 
 /* --- op_protect_peer.c, for op_protect.c --- */
 

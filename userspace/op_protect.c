@@ -62,77 +62,6 @@ static void step(struct op *op, const char *what)
 	op->guest->progress.step = what;
 }
 
-/* --- may it? --------------------------------------------------------------- */
-
-/* What was not said is as the guest has it, at the peer, too, who does not know that. */
-static void keep_settings(struct ftsettings *set, const struct ftreplica *r)
-{
-	if (!set->period_min && !set->period_max) {
-		set->period_min = r->period_min;
-		set->period_max = r->period_max;
-	}
-	set->margin = set->margin ? : r->margin;
-	set->counter = set->counter ? : r->counter;
-	set->timeout_ms = set->timeout_ms ? : r->timeout_ms;
-	if (!set->verify_said) {
-		set->verify_every = r->verify_every;
-		set->verify_said = true;
-	}
-}
-
-static int must_run_alone(struct op *op)
-{
-	struct ftreplica r;
-	char status[32];
-	int ret = ftnl_get(op->name, &r, &op->err);
-
-	if (ret)
-		return ret;
-	if (r.state != FTKVM_UAPI_STATE_IDLE && r.state != FTKVM_UAPI_STATE_SOLO) {
-		op->refused = true;
-		if (r.state == FTKVM_UAPI_STATE_STOPPED)
-			return ft_fail(&op->err, -EINVAL, "guest %s does not run here any more (%s): protect it on the host where "
-				       "it does", op->name, r.detail);
-		return ft_fail(&op->err, -EBUSY, "guest %s is %s already%s%s", op->name, ft_state_name(r.state),
-			       *r.peer ? ", its peer is " : "", r.peer);
-	}
-	ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
-	if (ret)
-		return ret;
-	keep_settings(&op->set, &r);
-	if (!strcmp(status, "running"))
-		return 0;
-	if (!strcmp(status, "prelaunch"))
-		return ft_fail(&op->err, -EINVAL, "guest %s has not begun to run: start it on both hosts with -S, and run: "
-			       "ftctl pair %s", op->name, op->name);
-	return ft_fail(&op->err, -EINVAL, "guest %s does not run (QEMU says \"%s\"): let it go on first, ftctl resume %s",
-		       op->name, status, op->name);
-}
-
-/*
- * Where ftd was started again, QEMU takes a second to come back to its devices. One that came back
- * in the midst of a migration has ended by that, and its guest with it.
- */
-static int must_have_devices(struct op *op)
-{
-	struct ftdev *list = NULL;
-	size_t n = 0, i, k;
-	json_t *no;
-	int ret = ftnl_dev_dump(&list, &n, &op->err);
-
-	for (i = 0; !ret && i < n; i++) {
-		bool has = (pid_t)list[i].pid != op->guest->pid;
-
-		json_array_foreach(json_object_get(op->others, ft_dev_kind_name(list[i].kind)), k, no)
-			has |= json_integer_value(no) == list[i].no;
-		if (!has)
-			ret = ft_fail(&op->err, -EAGAIN, "guest %s's QEMU has yet to come back to its device %s, behind a restart "
-				      "of ftd; try again", op->name, list[i].name);
-	}
-	free(list);
-	return ret;
-}
-
 /* --- its disks ------------------------------------------------------------- */
 
 static int disks_progress(const struct disk_sync *s, void *arg, struct fterr *err)
@@ -153,6 +82,7 @@ static int disks_find(struct op *op, struct fterr *err)
 	if (!op->disks)
 		return ft_fail(err, -ENOMEM, "ftd is out of memory");
 	op->others = devices_numbers(op->name);
+	op->silent = devices_silent(op->guest);
 	op->disks->progress = disks_progress;
 	op->disks->arg = op;
 	return disk_sync_find(op->disks, op->name, err);
@@ -430,9 +360,9 @@ static void protect_work(struct op *op)
 		if (op->ret)
 			return;
 	}
-	op->ret = must_run_alone(op);
+	op->ret = protect_must_run_alone(op);
 	if (!op->ret)
-		op->ret = must_have_devices(op);
+		op->ret = protect_must_have_devices(op);
 	if (!op->ret)
 		op->ret = pair_open_all(op->guest, &op->err);
 	if (!op->ret)
@@ -619,6 +549,10 @@ static void mend_settle(struct op *op)
 
 void protect_mend(struct guest *g)
 {
-	if (g->moving != FT_STAYS)
+	/*
+	 * Where its QEMU is to let it go on it sets its disks up, by a connection that it has, or never
+	 * again: vu_speaks_on().
+	 */
+	if (g->moving != FT_STAYS && !devices_awaited(g))
 		op_own(g, "mend", g->moving == FT_LEAVES ? mend_source_work : mend_target_work, mend_settle);
 }

@@ -54,10 +54,16 @@ static int set_features(struct vu *vu, struct fterr *err)
 {
 	uint64_t wanted = vu->in.u64, extra = wanted & ~(vu->offered | FEATURES_QEMU);
 	uint64_t change = (wanted ^ vu->features) & ~BIT(VU_F_LOG_ALL);
+	unsigned int n;
 
 	if (extra)
 		return vu_bad(err, "it takes features that were not offered (0x%llx)",
 			      (unsigned long long)extra);
+	/* It sets the device up, so nothing runs. */
+	for (n = 0; n < vu->nqueues; n++) {
+		vu->queue[n].running &= !vu->queue[n].assumed;
+		vu->queue[n].assumed = false;
+	}
 	if (change && any_running(vu))
 		return vu_bad(err, "it changes features (0x%llx) while a queue runs",
 			      (unsigned long long)change);
@@ -239,6 +245,7 @@ static int set_base(struct vu *vu, struct fterr *err)
 	if (vu->in.state.num > UINT16_MAX)
 		return vu_bad(err, "queue %u is to begin at entry %u", vu->in.state.index, vu->in.state.num);
 	q->base = vu->in.state.num;
+	q->based = true;
 	return 0;
 }
 
@@ -336,6 +343,7 @@ static int set_enable(struct vu *vu, struct fterr *err)
 	if (vu->in.state.num > 1)
 		return vu_bad(err, "queue %u is to be enabled by %u", vu->in.state.index, vu->in.state.num);
 	q->enabled = vu->in.state.num;
+	q->assumed &= q->enabled;
 	return 0;
 }
 
@@ -345,7 +353,11 @@ static int get_base(struct vu *vu, struct fterr *err)
 
 	if (!q)
 		return err->code;
+	/* Hung up on, QEMU finds that in the guest's memory. */
+	if (!q->based && !q->running)
+		return vu_bad(err, "it asks where queue %u was, which has never run", vu->in.state.index);
 	vu_replace_fd(vu, &q->kick, -1);	/* which ends it */
+	q->assumed = false;
 	return 0;
 }
 
@@ -364,6 +376,7 @@ static int reset(struct vu *vu, struct fterr *err)
 	for (n = 0; n < vu->nqueues; n++) {
 		vu_replace_fd(vu, &vu->queue[n].kick, -1);
 		vu->queue[n].enabled = false;
+		vu->queue[n].assumed = false;
 	}
 	return 0;
 }
@@ -395,6 +408,26 @@ static const struct request requests[] = {
 			 answer_config },
 	[SET_CONFIG] = { "SET_CONFIG", CONFIG_HEADER, PAYLOAD(config), 0, BIT(P_CONFIG), set_config, NULL },
 };
+
+bool vu_speaks_on(const void *said, size_t n)
+{
+	uint32_t request;
+
+	if (n < sizeof(request))
+		return false;
+	memcpy(&request, said, sizeof(request));
+	return request != GET_FEATURES;
+}
+
+void vu_assume_running(struct vu *vu)
+{
+	unsigned int n;
+
+	/* as SET_FEATURES would have it */
+	vu->protocol = vu->protocol_offered;
+	for (n = 0; n < vu->nqueues; n++)
+		vu->queue[n].running = vu->queue[n].assumed = true;
+}
 
 const struct request *vu_find_request(uint32_t number)
 {

@@ -41,8 +41,8 @@
 
 static bool wanted(const struct vu *vu, const struct vu_queue *q)
 {
-	return q->kick >= 0 && q->num && q->placed &&
-	       (q->enabled || !(vu->features & BIT(VU_F_PROTOCOL_FEATURES)));
+	return q->assumed || (q->kick >= 0 && q->num && q->placed &&
+			      (q->enabled || !(vu->features & BIT(VU_F_PROTOCOL_FEATURES))));
 }
 
 static int start(struct vu *vu, unsigned int n, struct fterr *err)
@@ -68,6 +68,7 @@ static void operation_done(struct vu *vu, uint32_t base)
 	} else if (vu->doing == VU_STOPPING) {
 		q->running = false;
 		q->base = base;
+		q->based = true;
 	}
 	vu->doing = VU_IDLE;
 }

@@ -61,8 +61,10 @@ struct vu_ops {
  * @desc, @avail, @used: ... and by the guest's physical ones; of a queue that runs
  * @kick, @call: eventfds or -1
  * @placed: the client has said where the rings are
+ * @based: @base is known
  * @enabled: ... and that it is enabled
  * @running: it was started
+ * @assumed: ... by a connection before, whose client speaks on here
  * @call_changed: since it was told by start or call
  */
 struct vu_queue {
@@ -70,7 +72,7 @@ struct vu_queue {
 	uint64_t hva_desc, hva_avail, hva_used;
 	uint64_t desc, avail, used;
 	int kick, call;
-	bool placed, enabled, running, call_changed;
+	bool placed, based, enabled, running, assumed, call_changed;
 };
 
 struct vu_region {
@@ -149,6 +151,15 @@ struct vu {
  */
 void vu_init(struct vu *vu, int sock, uint32_t kind, uint64_t features, const struct vu_ops *ops,
 	     void *arg);
+
+/*
+ * What a client has said first, @n bytes of it: does it take the connection for one that was before?
+ * QEMU 7.2 does with a disk's, if the guest was stopped, or had not set the disk up, as that one broke;
+ * and hears nothing of connections from then on. So whether its queues run it does not say.
+ */
+bool vu_speaks_on(const void *said, size_t n);
+/* It does: what it has set up is in force. */
+void vu_assume_running(struct vu *vu);
 
 /* What a device of this kind may offer of its kind's features. */
 uint64_t vu_kind_features(uint32_t kind);

@@ -225,6 +225,40 @@ def device_of_a_real_qemu(w):
 
 
 @test
+def device_whose_qemu_misses_a_restart(w):
+    """ftd ends as the guest is stopped: QEMU does not notice that there is another, then and later."""
+    d = Devices(w)
+    d.disk("d0", "readonly")
+    monitor = d.qemu("d0")
+    started = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
+
+    def restart():
+        d.ftd.process.kill()
+        d.ftd.process.wait(60)
+        d.start()
+        wait_for(lambda: d.show("d0")["connected"], "QEMU has connected")
+        need(d.show("d0")["silent"], f"it has noticed: {d.show('d0')}")
+
+    w.qmp(monitor, ("cont", {}))
+    d.said(started)
+    w.qmp(monitor, ("stop", {}))
+    d.said("module: stop d0 0$")
+    restart()
+    w.qmp(monitor, ("cont", {}))
+    d.said("is back; the module had it meanwhile$")
+    d.said(started)
+    # the queue runs on in the module, and where it was comes from there
+    restart()
+    w.qmp(monitor, ("stop", {}))
+    d.said("module: stop d0 0$")
+    w.qmp(monitor, ("cont", {}))
+    d.said(started)
+    need("module: del" not in d.ftd.log and d.show("d0")["queues"] == [0], f"{d.show('d0')}: {d.ftd.log}")
+    w.qmp(monitor, ("quit", {}))
+    d.said("has let go of it$")
+
+
+@test
 def device_refusals(w):
     """What is refused is said once, and tried again until it works."""
     d = Devices(w)

@@ -588,9 +588,11 @@ static void vhost_rings(void)
 		say_state(SET_VRING_ENABLE, 0, 1), "disable-legacy=on");
 	REFUSES(BLK; prepare(0); w.fail = -ENOMEM, say_state(SET_VRING_ENABLE, 0, 1), "as it was told to");
 	BLK;
+	say_state(SET_VRING_BASE, 0, 7);
 	CHECK(!say_state(GET_VRING_BASE, 0, 0) && !w.nstop);	/* it never ran */
-	CHECK(hear(&m) == 20 && m.state.num == 0);
+	CHECK(hear(&m) == 20 && m.state.num == 7);
 	hang_up();
+	REFUSES(BLK, say_state(GET_VRING_BASE, 0, 0), "has never run");
 }
 
 /* Messages that cost the client nothing, as they have no answer; others have their turn. */
