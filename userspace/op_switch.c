@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "again.h"
+#include "device.h"
 #include "failover.h"
 #include "op.h"
 #include "text.h"
@@ -177,5 +178,12 @@ static void resume_settle(struct op *op)
 
 int op_resume(struct client *client, json_t *request, struct fterr *err)
 {
+	const char *name = request_string(request, "name");
+	const struct guest *g = name ? guest_find(name) : NULL;
+
+	/* it sets its disks up by connections that it has, or never: vu_speaks_on() */
+	if (g && devices_awaited(g))
+		return ft_fail(err, -EAGAIN, "guest %s's QEMU has yet to come back to its devices, behind a restart of ftd; try "
+			       "again in a moment", g->name);
 	return op_simple(client, request, "resume", resume_work, resume_settle, true, err);
 }
