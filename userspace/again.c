@@ -230,8 +230,7 @@ static bool any(void)
 	return false;
 }
 
-/* A move that failed, or was cut off with a former ftd, may have left something behind. */
-static void mend(void)
+void again_mend(void)
 {
 	struct guest *g;
 
@@ -242,7 +241,7 @@ static void mend(void)
 
 static void look(void)
 {
-	mend();
+	again_mend();
 	if (any())
 		look_at_all(look_at);
 }

@@ -13,6 +13,8 @@
 int again_init(struct fterr *err);
 /* ftd is to end: nothing more is begun. */
 void again_end(void);
+/* A move that failed, or was cut off with a former ftd, may have left something behind: see to it. */
+void again_mend(void);
 
 /* The main loop's: this guest is to be protected again, whatever the configuration says. */
 void again_wanted(struct guest *g);

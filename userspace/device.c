@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "again.h"
 #include "device.h"
 #include "disk_recv.h"
 #include "op.h"
@@ -54,6 +55,8 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *arg
 		return 0;
 	}
 	devconn_new(dev, sock);
+	/* what waits for that */
+	again_mend();
 	return 0;
 }
 

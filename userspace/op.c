@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "again.h"
 #include "control.h"
+#include "device.h"
 #include "disk_sync.h"
 #include "failover.h"
 #include "op.h"
@@ -299,6 +300,7 @@ bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
 	if (!op)
 		return false;
 	op->guest = g;
+	op->silent = devices_silent(g);
 	op->settle = settle;
 	snprintf(op->qmp_path, sizeof(op->qmp_path), "%s", g->qmp_path);
 	op_start(op);

@@ -37,7 +37,7 @@ struct disk_sync;
  * @asks: an operator promotes it, and there is no arbiter: the peer is asked whether the guest lives there
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
- * @silent: ... of which its QEMU says nothing
+ * @silent: it has devices of which its QEMU said nothing as the operation began
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @taken: this host's has taken the settings: with @loss_said and @loss_lent (struct guest) of these
@@ -180,6 +180,8 @@ int op_simple(struct client *client, json_t *request, const char *what,
 
 int protect_must_run_alone(struct op *op);
 int protect_must_have_devices(struct op *op);
+/* A QEMU that missed a restart of ftd sets its disks up as it goes on: let it stop, and go on. */
+int protect_come_back(struct op *op);
 
 /* --- op_protect_peer.c, for op_protect.c --- */
 

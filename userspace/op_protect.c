@@ -490,6 +490,17 @@ int protect_again(struct guest *g, const char *peer, uint32_t on_loss, struct ft
 
 /* --- ftd was killed meanwhile ---------------------------------------------- */
 
+/* Its QEMU lets it go on already, without disks. Whatever comes of it is seen by those. */
+static void mend_devices(struct op *op)
+{
+	struct fterr ignored;
+	char status[32];
+
+	if (op->silent && !ftqmp_status(&op->guest->qmp, status, sizeof(status), &ignored) &&
+	    !strcmp(status, "running"))
+		protect_come_back(op);
+}
+
 static void mend_source_work(struct op *op)
 {
 	struct protect p = { .migrating = true, .stream = -1 };
@@ -499,6 +510,8 @@ static void mend_source_work(struct op *op)
 	op->ret = ftnl_get(op->name, &r, &op->err);
 	/* paired, all the same */
 	op->next = !op->ret && (r.state == FTKVM_UAPI_STATE_PRIMARY || r.state == FTKVM_UAPI_STATE_UNDECIDED);
+	if (!op->ret)
+		mend_devices(op);
 	if (op->ret || (r.state != FTKVM_UAPI_STATE_IDLE && r.state != FTKVM_UAPI_STATE_SOLO &&
 			r.state != FTKVM_UAPI_STATE_ARMED))
 		return;
@@ -522,6 +535,8 @@ static void mend_target_work(struct op *op)
 
 	op->quiet = true;
 	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (!op->ret && (r.state == FTKVM_UAPI_STATE_ARMED || r.state == FTKVM_UAPI_STATE_BACKUP))
+		mend_devices(op);
 	if (op->ret || r.state != FTKVM_UAPI_STATE_ARMED)
 		return;
 	ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);

@@ -52,13 +52,18 @@ int protect_must_run_alone(struct op *op)
 		       op->name, status, op->name);
 }
 
-/* A QEMU that missed a restart of ftd sets its disks up as it goes on, which is heard in a moment. */
-static int come_back(struct op *op)
+int protect_come_back(struct op *op)
 {
 	int ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
 
-	if (!ret)
-		ret = ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+	return ret ? ret : ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+}
+
+/* What it says then is heard in a moment. */
+static int come_back(struct op *op)
+{
+	int ret = protect_come_back(op);
+
 	return ret ? ret : ft_fail(&op->err, -EAGAIN, "guest %s's QEMU had missed a restart of ftd, and is made to come back "
 				   "to its devices; try again", op->name);
 }
