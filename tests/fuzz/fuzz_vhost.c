@@ -27,6 +27,7 @@ static struct world {
 	struct vu vu;
 	int client;
 	bool blk, running[VU_QUEUES];
+	bool assumed[VU_QUEUES];	/* ... by a connection before */
 	struct vu_queue was[VU_QUEUES];	/* as it was started */
 	unsigned int stuck;	/* queue of an operation that has begun */
 	enum { NONE, STARTS, STOPS, CALLS, CLOSES } begun;
@@ -61,9 +62,23 @@ static bool in_memory(const struct vu *vu, uint64_t gpa, uint64_t size)
 	return false;
 }
 
+/* A client that spoke on sets its device up: nothing that was assumed ran. */
+static void take_back(const struct vu *vu)
+{
+	unsigned int n;
+
+	for (n = 0; n < VU_QUEUES; n++) {
+		if (!w.assumed[n] || vu->queue[n].assumed || vu->queue[n].running)
+			continue;
+		w.running[n] = w.assumed[n] = false;
+		REACHED("what was assumed to run does not");
+	}
+}
+
 static int on_features(struct vu *vu, struct fterr *err)
 {
 	(void)err;
+	take_back(vu);
 	REQUIRE(!w.running[0] && !w.running[1]);
 	REQUIRE(!(vu->features & ~(vu->offered | BIT(VIRTIO_F_ANY_LAYOUT))));
 	return 0;
@@ -83,6 +98,7 @@ static int on_start(struct vu *vu, unsigned int n, struct fterr *err)
 	REQUIRE(q->kick >= 0 && fcntl(q->kick, F_GETFD) == FD_CLOEXEC);
 	REQUIRE(q->call < 0 || fcntl(q->call, F_GETFD) == FD_CLOEXEC);
 	w.was[n] = *q;
+	w.assumed[n] = false;
 	REACHED("a queue starts");
 	ret = outcome(n, STARTS, err);
 	w.running[n] = !ret;
@@ -301,6 +317,8 @@ static bool unchanged(unsigned int n)
 {
 	const struct vu_queue *q = &w.vu.queue[n], *was = &w.was[n];
 
+	if (w.assumed[n])
+		return true;
 	return q->num == was->num && q->base == was->base && q->desc == was->desc &&
 	       q->avail == was->avail && q->used == was->used && q->hva_desc == was->hva_desc &&
 	       q->hva_avail == was->hva_avail && q->hva_used == was->hva_used && q->kick == was->kick;
@@ -312,6 +330,7 @@ static void check(int ret, const struct fterr *err)
 
 	REQUIRE((ret == VU_LATER) == (w.begun != NONE));
 	REQUIRE(ret >= 0 || (err->code == ret && *err->text));
+	take_back(&w.vu);
 	for (n = 0; ret >= 0 && n < VU_QUEUES; n++)
 		REQUIRE(w.vu.queue[n].running == w.running[n] && (ret || !w.running[n] || unchanged(n)));
 	if (ret == -EPROTO)
@@ -372,14 +391,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct vu_ops net = { on_features, on_start, on_stop, on_call, on_close, NULL };
 	struct feed f = { data, data + size };
 	int pair[2], next;
+	unsigned int n;
+	uint8_t kind;
 
 	memset(&w, 0, sizeof(w));
 	REQUIRE(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	next = next_fd(pair[1]);
 	w.client = pair[0];
-	w.blk = !(feed_u8(&f) & 1);
+	kind = feed_u8(&f);
+	w.blk = !(kind & 1);
 	vu_init(&w.vu, pair[1], w.blk ? FTKVM_UAPI_DEV_BLK : FTKVM_UAPI_DEV_NET, ~0ull, w.blk ? &blk : &net,
 		NULL);
+	if (kind & 2) {
+		vu_assume_running(&w.vu);
+		for (n = 0; n < w.vu.nqueues; n++)
+			w.running[n] = w.assumed[n] = true;
+		REACHED("a client that speaks on");
+	}
 	serve(&f);
 	vu_free(&w.vu);
 	REQUIRE(next_fd(pair[1]) == next);
@@ -432,5 +460,18 @@ void fuzz_seeds(void)
 			seed_bytes(&s, "\6\4abcd", 6);
 			seed_done(&s);
 		}
+	}
+	/* one that speaks on: it stops, and sets the device up; or does that at once */
+	for (later = 0; later < 2; later++) {
+		seed_le(&s, 2, 1);
+		seed_message(&s, 0, CALL, "\0", 1);
+		if (!later) {
+			seed_message(&s, 0, ENABLE, "\0", 1);
+			seed_message(&s, 0, GET_BASE, "\0", 1);
+		}
+		seed_message(&s, 0, SET_FEATURES, "\0", 1);
+		seed_message(&s, 8, SET_MEM_TABLE, "\0", 1);
+		seed_message(&s, 0, GET_BASE, "\0", 1);
+		seed_done(&s);
 	}
 }
