@@ -125,6 +125,19 @@ uint64_t devconn_bytes(const struct devconn *conn);
 /* Add what is known of it. */
 void devconn_json(const struct devconn *conn, json_t *json);
 
+/* --- device_keep.c: a connection that outlives ftd ------------------------- */
+
+/* The manager has it, too; it has not any more. */
+void devkeep_store(const char *name, int sock);
+void devkeep_drop(const char *name);
+/* What vu_keep() has of it: takes @state. It is so no longer. */
+void devkeep_note(const char *name, int sock, json_t *state);
+void devkeep_forget(const char *name);
+/* All that a former ftd has left there. */
+void devices_take_kept(void);
+/* device_conn.c: a connection to a former ftd; takes both. */
+void devconn_kept(struct device *dev, int sock, json_t *state);
+
 /* A connection is gone: the next may come. */
 void device_free_for_next(struct device *dev);
 /*

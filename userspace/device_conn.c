@@ -34,6 +34,7 @@ _Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requ
  * @added: the module has the device
  * @adopted: ... from a former ftd, and could not be made to give it back, or is not to: ...
  * @speaks_on: ... as QEMU has not noticed that there was another
+ * @state: what it has said to a former ftd, or NULL
  * @ending: it is to end as soon as it is not busy
  * @heard: it has said something
  * @greeted: vhost-user is spoken
@@ -42,6 +43,7 @@ _Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requ
  */
 struct devconn {
 	struct job job;
+	json_t *state;
 	bool busy, added, adopted, speaks_on, ending, heard, greeted;
 	struct device *dev;
 	int sock;
@@ -75,6 +77,7 @@ static void close_all(struct devconn *c)
 static void free_conn(struct devconn *c)
 {
 	close_all(c);
+	json_decref(c->state);
 	sd_event_source_disable_unref(c->io);
 	free(c);
 }
@@ -258,13 +261,25 @@ static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
 	struct devconn *c = arg;
 	struct fterr err;
-	int ret = vu_read(&c->vu, &err);
+	int ret;
 
 	(void)s;
 	(void)fd;
 	(void)revents;
+	devkeep_forget(c->name);
+	ret = vu_read(&c->vu, &err);
 	go_on(c, ret, &err);
 	return 0;
+}
+
+/* It is listened to; and if it waits for nothing an ftd that comes after this one may go on with it. */
+static void idle(struct devconn *c)
+{
+	json_t *state = vu_keep(&c->vu);
+
+	sd_event_source_set_enabled(c->io, SD_EVENT_ON);
+	if (state)
+		devkeep_note(c->name, c->sock, state);
 }
 
 /* What vu_read() or vu_finish() said, or a command that failed. */
@@ -273,7 +288,7 @@ static void go_on(struct devconn *c, int ret, const struct fterr *err)
 	if (ret < 0)
 		devconn_end(c, err);
 	else if (ret != VU_LATER)
-		sd_event_source_set_enabled(c->io, SD_EVENT_ON);
+		idle(c);
 }
 
 /* --- the beginning --------------------------------------------------------- */
@@ -290,7 +305,7 @@ static int take_over(struct devconn *c, struct fterr *err)
 
 	if (ret)
 		c->speaks_on = false;
-	if (ret == -ENOENT)
+	if (ret == -ENOENT && !c->state)
 		return 0;
 	if (ret)
 		return ret;
@@ -311,6 +326,8 @@ static int take_over(struct devconn *c, struct fterr *err)
 			c->backend.block = ftbackend_block(dev->backend);
 		return 0;
 	}
+	if (c->state && !ret)
+		return ft_fail(err, -ENOTCONN, "no pair has it: QEMU is to set it up anew");
 	return ret == -ENOENT ? 0 : ret;
 }
 
@@ -351,6 +368,7 @@ static void add_done(struct job *job)
 {
 	struct devconn *c = (struct devconn *)job;
 	struct device *dev = c->dev;
+	unsigned int n;
 	int ret;
 
 	c->busy = false;
@@ -364,10 +382,14 @@ static void add_done(struct job *job)
 	}
 	vu_init(&c->vu, c->sock, dev->kind, features(dev),
 		dev->kind == FTKVM_UAPI_DEV_BLK ? &blk_ops : &net_ops, c);
-	if (c->speaks_on) {
+	if (c->speaks_on)
 		vu_assume_running(&c->vu);
-		c->running = (1u << c->vu.nqueues) - 1;
+	if (c->state && vu_restore(&c->vu, c->state, &c->err)) {
+		devconn_end(c, &c->err);
+		return;
 	}
+	for (n = 0; n < c->vu.nqueues; n++)
+		c->running |= c->vu.queue[n].running ? 1u << n : 0;
 	ret = sd_event_add_io(ftd_loop, &c->io, c->sock, EPOLLIN, on_input, c);
 	if (ret < 0) {
 		ft_fail(&c->err, ret, "cannot watch its socket: %s", strerror(-ret));
@@ -378,7 +400,9 @@ static void add_done(struct job *job)
 	dev->yielded = false;
 	if (!*dev->trouble)
 		ft_log(SD_NOTICE, "device %s: QEMU (process %d) %s", dev->name, c->pid,
-		       c->adopted ? "is back; the module had it meanwhile" : "has it");
+		       c->state ? "has it still" : c->adopted ? "is back; the module had it meanwhile" : "has it");
+	devkeep_store(c->name, c->sock);
+	idle(c);
 }
 
 /* Is it the guest's? One that is not attached yet is looked at when it is. */
@@ -441,15 +465,15 @@ bool devconn_yields(struct devconn *c, int sock)
 	return true;
 }
 
-void devconn_new(struct device *dev, int sock)
+/* NULL: there is no memory, or it was sent away. */
+static struct devconn *new_conn(struct device *dev, int sock)
 {
 	struct devconn *c = calloc(1, sizeof(*c));
 	struct fterr err;
-	int ret;
 
 	if (!c) {
 		close(sock);
-		return;
+		return NULL;
 	}
 	c->dev = dev;
 	c->sock = sock;
@@ -457,10 +481,34 @@ void devconn_new(struct device *dev, int sock)
 	vu_init(&c->vu, sock, dev->kind, 0, &net_ops, c);	/* nothing is open yet */
 	memcpy(c->name, dev->name, sizeof(c->name));
 	dev->conn = c;
-	if (check_process(dev, sock, &c->pid, &err)) {
-		devconn_end(c, &err);
+	if (!check_process(dev, sock, &c->pid, &err))
+		return c;
+	devconn_end(c, &err);
+	return NULL;
+}
+
+void devconn_kept(struct device *dev, int sock, json_t *state)
+{
+	struct devconn *c = new_conn(dev, sock);
+
+	if (!c) {
+		json_decref(state);
 		return;
 	}
+	c->state = state;
+	c->heard = true;
+	if (begin(c, add_work, add_done, &c->err))
+		devconn_end(c, &c->err);
+}
+
+void devconn_new(struct device *dev, int sock)
+{
+	struct devconn *c = new_conn(dev, sock);
+	struct fterr err;
+	int ret;
+
+	if (!c)
+		return;
 	ret = sd_event_add_io(ftd_loop, &c->io, sock, EPOLLIN, on_first, c);
 	if (ret < 0) {
 		ft_fail(&err, ret, "cannot watch its socket: %s", strerror(-ret));
@@ -481,6 +529,8 @@ static void end_work(struct job *job)
 			ftnl_dev_stop(c->name, n, &c->base, &c->err);
 	if (c->added)
 		c->ret = ftnl_dev_del(c->name, &c->err);
+	/* what the manager has of it may be closed later */
+	shutdown(c->sock, SHUT_RDWR);
 	/* As long as whoever is behind a descriptor likes. */
 	close_all(c);
 }
@@ -517,6 +567,8 @@ void devconn_end(struct devconn *c, const struct fterr *why)
 	c->ending = true;
 	if (c->busy)
 		return;
+	if (c->heard)
+		devkeep_drop(c->name);
 	/* Who comes next waits until the module is free of this one. */
 	if (c->dev->listen_source)
 		sd_event_source_set_enabled(c->dev->listen_source, SD_EVENT_OFF);

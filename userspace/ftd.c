@@ -510,6 +510,7 @@ int main(int argc, char **argv)
 	}
 	guests_restore();
 	devices_restore();
+	devices_take_kept();
 	devices_configure(ftd_config()->devices);
 	ft_log(SD_NOTICE, "version %s, peers' port %d by %s, control socket %s", FTKVM_VERSION, peer_port(),
 	       secure_words(), control);

@@ -314,6 +314,7 @@ static int set_kick(struct vu *vu, struct fterr *err)
 	if (!q || !find_idle(vu, vu->in.u64 & FILE_INDEX, err))
 		return err->code;
 	vu_replace_fd(vu, &q->kick, take_fd(vu));
+	q->kept = false;
 	return 0;
 }
 
@@ -358,6 +359,7 @@ static int get_base(struct vu *vu, struct fterr *err)
 		return vu_bad(err, "it asks where queue %u was, which has never run", vu->in.state.index);
 	vu_replace_fd(vu, &q->kick, -1);	/* which ends it */
 	q->assumed = false;
+	q->kept = false;
 	return 0;
 }
 
@@ -377,6 +379,7 @@ static int reset(struct vu *vu, struct fterr *err)
 		vu_replace_fd(vu, &vu->queue[n].kick, -1);
 		vu->queue[n].enabled = false;
 		vu->queue[n].assumed = false;
+		vu->queue[n].kept = false;
 	}
 	return 0;
 }

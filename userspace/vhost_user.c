@@ -41,7 +41,7 @@
 
 static bool wanted(const struct vu *vu, const struct vu_queue *q)
 {
-	return q->assumed || (q->kick >= 0 && q->num && q->placed &&
+	return q->assumed || ((q->kick >= 0 || q->kept) && q->num && q->placed &&
 			      (q->enabled || !(vu->features & BIT(VU_F_PROTOCOL_FEATURES))));
 }
 
@@ -55,6 +55,8 @@ static int start(struct vu *vu, unsigned int n, struct fterr *err)
 	if (!vu_find_rings(vu, q, &q->desc, &q->avail, &q->used))
 		return vu_bad(err, "the rings of queue %u are outside the guest's memory; QEMU's guest memory must be "
 			      "shared: " FT_MEMORY_OPTIONS, n);
+	if (q->kick < 0)
+		return vu_bad(err, "queue %u begins again with a descriptor that a former ftd had", n);
 	q->call_changed = false;
 	return vu->ops->start(vu, n, err);
 }

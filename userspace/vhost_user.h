@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <jansson.h>
 #include <linux/ftkvm.h>
 #include "util.h"
 
@@ -65,6 +66,7 @@ struct vu_ops {
  * @enabled: ... and that it is enabled
  * @running: it was started
  * @assumed: ... by a connection before, whose client speaks on here
+ * @kept: ... by this one, at a former ftd: @kick is the module's alone
  * @call_changed: since it was told by start or call
  */
 struct vu_queue {
@@ -72,7 +74,7 @@ struct vu_queue {
 	uint64_t hva_desc, hva_avail, hva_used;
 	uint64_t desc, avail, used;
 	int kick, call;
-	bool placed, based, enabled, running, assumed, call_changed;
+	bool placed, based, enabled, running, assumed, kept, call_changed;
 };
 
 struct vu_region {
@@ -160,6 +162,13 @@ void vu_init(struct vu *vu, int sock, uint32_t kind, uint64_t features, const st
 bool vu_speaks_on(const void *said, size_t n);
 /* It does: what it has set up is in force. */
 void vu_assume_running(struct vu *vu);
+
+/*
+ * For a connection that outlives ftd: what the client has said, as the next ftd needs it; NULL: it is in the
+ * midst of something. And that next one's: 0, or -errno with a text.
+ */
+json_t *vu_keep(const struct vu *vu);
+int vu_restore(struct vu *vu, json_t *state, struct fterr *err);
 
 /* What a device of this kind may offer of its kind's features. */
 uint64_t vu_kind_features(uint32_t kind);

@@ -258,6 +258,98 @@ def device_whose_qemu_misses_a_restart(w):
     d.said("has let go of it$")
 
 
+class Store:
+    """A service manager's store of descriptors: what ftd gives it the next ftd is given."""
+
+    def __init__(self, d):
+        self.d, self.fds = d, {}
+        path = d.w.path("notify")
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(path)
+        self.sock.setblocking(False)
+        self.env = {"FTKVM_STANDIN": d.dir, "NOTIFY_SOCKET": path}
+
+    def hear(self):
+        """What was said up to now."""
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.sock, 4096, 16)
+            except BlockingIOError:
+                return
+            words = dict(line.split("=", 1) for line in data.decode().splitlines())
+            name = words.get("FDNAME")
+            if "FDSTOREREMOVE" in words and name in self.fds:
+                os.close(self.fds.pop(name))
+            elif "FDSTORE" in words:
+                self.fds[name], = fds
+
+    def start(self):
+        """ftd, with all that is stored."""
+        d, wrap = self.d, self.d.w.wrap
+        self.hear()
+        moves = "".join(f" {3 + i}<&{fd}" for i, fd in enumerate(self.fds.values()))
+        for fd in self.fds.values():
+            os.set_inheritable(fd, True)
+        env = dict(self.env, LISTEN_FDS=str(len(self.fds)), LISTEN_FDNAMES=":".join(self.fds))
+        d.at = len(d.ftd.log)
+        d.w.wrap = ["bash", "-c", f'export LISTEN_PID=$$; exec "$@"{moves}', "bash", *wrap]
+        try:
+            d.ftd = d.w.ftd(env=env, program="ftd-alone", options={"close_fds": False})
+        finally:
+            d.w.wrap = wrap
+
+    def next(self):
+        """ftd is killed, and there is another."""
+        self.d.ftd.process.kill()
+        self.d.ftd.process.wait(60)
+        self.start()
+
+
+@test
+def device_kept_by_the_manager(w):
+    """A QEMU does not notice that ftd is killed, if a pair has its disk; else, or in the midst of something, it
+    comes anew."""
+    d = Devices(w)
+    d.ftd.process.terminate()
+    d.ftd.process.wait(60)
+    store = Store(d)
+    store.start()
+    d.disk("d0", "readonly")
+    monitor = d.qemu("d0")
+    started = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
+    w.qmp(monitor, ("cont", {}))
+    d.said(started)
+    d.module("busy", "")
+    state, = (name for name in os.listdir(w.dir) if name.endswith(".devices.said.d0"))
+    wait_for(lambda: os.path.exists(w.path(state)), "it is noted what QEMU has said")
+    store.next()
+    d.said("device d0: QEMU .* has it still$")
+    need(list(store.fds) == ["device-d0"] and d.show("d0")["queues"] == [0], f"{store.fds}: {d.show('d0')}")
+    # what it says next is understood
+    w.qmp(monitor, ("stop", {}))
+    d.said("module: stop d0 0$")
+    w.qmp(monitor, ("cont", {}))
+    d.said(started)
+    need("has let go" not in d.ftd.log, f"QEMU has noticed: {d.ftd.log}")
+    # as if ftd had died in the midst of an answer
+    wait_for(lambda: os.path.exists(w.path(state)), "it is noted again")
+    os.unlink(w.path(state))
+    store.next()
+    d.said("is back; the module had it meanwhile$")
+    d.said(started)
+    # no pair has it: it is set up anew, as there is no harm in that
+    wait_for(lambda: os.path.exists(w.path(state)), "it is noted again")
+    d.module("busy")
+    store.next()
+    d.said("module: del d0$")
+    d.said("module: add d0 ")
+    d.said(started)
+    w.qmp(monitor, ("quit", {}))
+    d.said("has let go of it$")
+    store.hear()
+    need(not store.fds and not os.path.exists(w.path(state)), f"left: {store.fds}, {os.listdir(w.dir)}")
+
+
 @test
 def device_refusals(w):
     """What is refused is said once, and tried again until it works."""

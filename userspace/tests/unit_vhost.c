@@ -255,6 +255,17 @@ static void run_disk(void)
 	CHECK(w.nstart == 1 && w.vu.queue[0].running);
 }
 
+/* It is sent away, for that reason. */
+static void expect(int ret, const char *why, int line)
+{
+	if (ret >= 0 || !strstr(w.err.text, why)) {
+		printf("  line %d: %d (%s), not \"%s\"\n", line, ret, w.err.text, why);
+		CHECK(false);
+	}
+	hang_up();
+	memset(&w.err, 0, sizeof(w.err));
+}
+
 /* --- as it should be ------------------------------------------------------- */
 
 static void vhost_disk(void)
@@ -384,6 +395,61 @@ static void vhost_migration(void)
 	hang_up();
 }
 
+static void restore_disk(json_t *state)
+{
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	CHECK(!vu_restore(&w.vu, state, &w.err) && w.vu.queue[0].running);
+}
+
+/* The next ftd's, whose client has not noticed. */
+static void vhost_kept(void)
+{
+	uint64_t log[] = { 4096, 0 };
+	struct vu_message m;
+	json_t *state;
+
+	introduce(FTKVM_UAPI_DEV_BLK);
+	state = vu_keep(&w.vu);
+	CHECK(state);
+	json_decref(state);
+	prepare(0);
+	CHECK(!vu_keep(&w.vu));		/* nobody else has its kick */
+	CHECK(!say_state(SET_VRING_ENABLE, 0, 1));
+	state = vu_keep(&w.vu);
+	CHECK(state);
+	w.later = true;
+	CHECK(say_state(SET_VRING_ENABLE, 0, 0) == VU_LATER && !vu_keep(&w.vu));
+	hang_up();
+
+	/* a migration begins; it stops, and begins anew */
+	restore_disk(state);
+	CHECK(!say_with(SET_LOG_BASE, VERSION, log, sizeof(log), 1));
+	CHECK(hears_u64(SET_LOG_BASE, 0));
+	CHECK(!say_u64(SET_FEATURES, NEEDED | 1 << 26));
+	CHECK(!say_addr(0, LOW_HVA + 0x1000, LOW_HVA + 0x3000, LOW_HVA + 0x2000));
+	CHECK(!say_memory(LOW_HVA, 2) && hears_u64(SET_MEM_TABLE, 0));
+	CHECK(!w.nfeatures && !w.nstart && !w.nstop && w.vu.queue[0].running);
+	w.base = 9;
+	CHECK(!say_state(GET_VRING_BASE, 0, 0) && w.nstop == 1);
+	CHECK(hear(&m) == 20 && m.state.num == 9);
+	prepare(0);
+	CHECK(w.nstart == 1 && w.vu.queue[0].running);
+	hang_up();
+
+	restore_disk(state);
+	CHECK(!say_state(SET_VRING_ENABLE, 0, 0) && w.nstop == 1);
+	expect(say_state(SET_VRING_ENABLE, 0, 1), "a former ftd had", __LINE__);
+
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	json_object_set_new(state, "regions", json_array());
+	CHECK(vu_restore(&w.vu, state, &w.err) == -EINVAL);
+	json_object_set_new(state, "queues", json_array());
+	CHECK(vu_restore(&w.vu, state, &w.err) == -EINVAL);
+	CHECK(vu_restore(&w.vu, NULL, &w.err) == -EINVAL);
+	json_decref(state);
+	hang_up();
+}
+
 static void vhost_pieces(void)
 {
 	struct vu_message m[2];
@@ -474,16 +540,6 @@ static void vhost_closes_later(void)
 }
 
 /* --- as it should not ------------------------------------------------------ */
-
-static void expect(int ret, const char *why, int line)
-{
-	if (ret >= 0 || !strstr(w.err.text, why)) {
-		printf("  line %d: %d (%s), not \"%s\"\n", line, ret, w.err.text, why);
-		CHECK(false);
-	}
-	hang_up();
-	memset(&w.err, 0, sizeof(w.err));
-}
 
 /* In a fresh world of the kind that @begin makes. */
 #define REFUSES(begin, what, why)		\
@@ -640,6 +696,7 @@ const struct unit_test unit_vhost_tests[] = {
 	{ "vhost_set_config", vhost_set_config },
 	{ "vhost_goes_on", vhost_goes_on },
 	{ "vhost_migration", vhost_migration },
+	{ "vhost_kept", vhost_kept },
 	{ "vhost_pieces", vhost_pieces },
 	{ "vhost_later", vhost_later },
 	{ "vhost_closes_later", vhost_closes_later },

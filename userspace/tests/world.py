@@ -78,12 +78,12 @@ class World:
         self.processes.append(process)
         return process
 
-    def ftd(self, name="ftd", *extra, env=None, wait=True, program="ftd", link=("--plain",)):
+    def ftd(self, name="ftd", *extra, env=None, wait=True, program="ftd", link=("--plain",), options=None):
         control, log = self.path(name + ".sock"), self.path(name + ".log")
         with open(log, "ab") as out:
             process = self.start([*self.wrap, os.path.join(self.build, program), "--control", control,
                                   "--listen", "127.0.0.1:0", *link, *extra], stdout=out, stderr=out,
-                                 env=dict(os.environ, **(env or {})))
+                                 env=dict(os.environ, **(env or {})), **(options or {}))
         self.daemons.append((process, log))
         if wait:
             def up():
