@@ -272,7 +272,8 @@ bool devices_awaited(const struct guest *g)
 	if (ft_now_ms() >= restored_at + RETURN_MS)
 		return false;
 	for (d = ftd_devices; d; d = d->next)
-		if (!strcmp(d->guest, g->name) && (!d->conn || devconn_pid(d->conn) != g->attached_pid))
+		if (!strcmp(d->guest, g->name) &&
+		    (!d->conn || !devconn_stays(d->conn) || devconn_pid(d->conn) != g->attached_pid))
 			return true;
 	return false;
 }
@@ -280,12 +281,12 @@ bool devices_awaited(const struct guest *g)
 bool devices_silent(const struct guest *g)
 {
 	struct device *d;
+	bool silent = false;
 
 	for (d = ftd_devices; d; d = d->next)
-		if (!strcmp(d->guest, g->name) && d->conn && !devconn_heard(d->conn) &&
-		    devconn_pid(d->conn) == g->attached_pid)
-			return true;
-	return false;
+		if (!strcmp(d->guest, g->name) && d->conn && devconn_pid(d->conn) == g->attached_pid)
+			silent |= devconn_remind(d->conn);
+	return silent;
 }
 
 static bool there(const char *guest, const char *kind, json_int_t no)

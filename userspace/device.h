@@ -86,7 +86,10 @@ int devices_there(const char *guest, json_t *numbers, struct fterr *err);
  * have all.
  */
 bool devices_awaited(const struct guest *g);
-/* Is it connected to any where it says nothing? It may have missed ftd's restart: vu_speaks_on(). */
+/*
+ * Is it connected to any where it says nothing? It may have missed ftd's restart (vu_speaks_on()), or
+ * nobody uses that device yet: asked, and true, once for each connection.
+ */
 bool devices_silent(const struct guest *g);
 
 /* A guest has been attached: the QEMUs at its devices must be this one. */
@@ -115,6 +118,10 @@ void devconn_abandon(struct devconn *conn);
 bool devconn_gone(const struct devconn *conn);
 /* It has said something: it is a QEMU's that has the device, or is about to. */
 bool devconn_heard(const struct devconn *conn);
+/* It is, or will be when it says something; it is not about to be sent away. */
+bool devconn_stays(const struct devconn *conn);
+/* It has said nothing; true once. */
+bool devconn_remind(struct devconn *conn);
 /* Another has connected, at @sock. True: it was silent until now, and has made way. */
 bool devconn_yields(struct devconn *conn, int sock);
 pid_t devconn_pid(const struct devconn *conn);
@@ -133,7 +140,8 @@ void devkeep_drop(const char *name);
 /* What vu_keep() has of it: takes @state. It is so no longer. */
 void devkeep_note(const char *name, int sock, json_t *state);
 void devkeep_forget(const char *name);
-/* All that a former ftd has left there. */
+/* All that a former ftd has left there: before there are threads and children; for the devices. */
+void devkeep_begin(void);
 void devices_take_kept(void);
 /* device_conn.c: a connection to a former ftd; takes both. */
 void devconn_kept(struct device *dev, int sock, json_t *state);

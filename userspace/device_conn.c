@@ -37,6 +37,7 @@ _Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requ
  * @state: what it has said to a former ftd, or NULL
  * @ending: it is to end as soon as it is not busy
  * @heard: it has said something
+ * @reminded: ... or was made to, if it is a QEMU that can be
  * @greeted: vhost-user is spoken
  * @queue, @set, @base: what the job is about
  * @running: queues that the module runs, one bit each
@@ -44,7 +45,7 @@ _Static_assert(SEG_MAX * SEG_BYTES <= 254 * 65536, "the module fails larger requ
 struct devconn {
 	struct job job;
 	json_t *state;
-	bool busy, added, adopted, speaks_on, ending, heard, greeted;
+	bool busy, added, adopted, speaks_on, ending, heard, reminded, greeted;
 	struct device *dev;
 	int sock;
 	pid_t pid;
@@ -492,6 +493,7 @@ void devconn_kept(struct device *dev, int sock, json_t *state)
 	struct devconn *c = new_conn(dev, sock);
 
 	if (!c) {
+		devkeep_drop(dev->name);
 		json_decref(state);
 		return;
 	}
@@ -600,6 +602,19 @@ bool devconn_gone(const struct devconn *c)
 bool devconn_heard(const struct devconn *c)
 {
 	return c->heard;
+}
+
+bool devconn_stays(const struct devconn *c)
+{
+	return !c->ending && (c->greeted || !c->heard);
+}
+
+bool devconn_remind(struct devconn *c)
+{
+	bool first = !c->heard && !c->reminded;
+
+	c->reminded |= first;
+	return first;
 }
 
 pid_t devconn_pid(const struct devconn *c)

@@ -22,6 +22,10 @@
 
 #define PREFIX	"device-"
 
+/* Of the descriptors that the manager has handed to this ftd. */
+static char **names;
+static int n_names;
+
 static bool has_store(void)
 {
 	return getenv("NOTIFY_SOCKET");
@@ -115,12 +119,16 @@ static void take_one(const char *name, int sock)
 	close(sock);
 }
 
+void devkeep_begin(void)
+{
+	n_names = sd_listen_fds_with_names(1, &names);
+}
+
 void devices_take_kept(void)
 {
-	char **names = NULL;
-	int i, n = sd_listen_fds_with_names(1, &names);
+	int i;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n_names; i++) {
 		if (!strncmp(names[i], PREFIX, strlen(PREFIX)))
 			take_one(names[i] + strlen(PREFIX), SD_LISTEN_FDS_START + i);
 		else
@@ -128,4 +136,6 @@ void devices_take_kept(void)
 		free(names[i]);
 	}
 	free(names);
+	names = NULL;
+	n_names = 0;
 }

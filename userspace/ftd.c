@@ -486,6 +486,7 @@ int main(int argc, char **argv)
 		return usage_error("\"%s\" is no option", argv[optind]);
 	if (check)
 		return check_config(path);
+	devkeep_begin();
 	if (privilege_settle(&err)) {
 		ft_log(SD_ERR, "%s", err.text);
 		return 1;
@@ -510,8 +511,8 @@ int main(int argc, char **argv)
 	}
 	guests_restore();
 	devices_restore();
-	devices_take_kept();
 	devices_configure(ftd_config()->devices);
+	devices_take_kept();
 	ft_log(SD_NOTICE, "version %s, peers' port %d by %s, control socket %s", FTKVM_VERSION, peer_port(),
 	       secure_words(), control);
 	sd_notify(0, "READY=1");

@@ -36,6 +36,7 @@ struct op;
  *	@qmp, @cons and the fields below them meanwhile, the main loop all else
  * @attached: the module has taken it, and ftd looks after it
  * @attached_pid: its QEMU then: @pid for the main loop, busy or not
+ * @remind: the next operation's struct op has this as @silent
  * @restored: a former ftd looked after it: it stays in the list as long as its QEMU lives
  * @starts_until: its QEMU was being started as a former ftd ended, and may have no monitor before (ft_now_ms())
  * @must_stop: its pairing failed after its QEMU was told to run it
@@ -87,6 +88,7 @@ struct guest {
 	const char *busy;
 	bool attached, restored, must_stop, over, ended, reaped, gone;
 	pid_t attached_pid;
+	bool remind;
 	int64_t starts_until;
 	int pidfd;
 	sd_event_source *qmp_source, *pid_source, *retry_source;

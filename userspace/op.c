@@ -9,7 +9,6 @@
 #include <unistd.h>
 #include "again.h"
 #include "control.h"
-#include "device.h"
 #include "disk_sync.h"
 #include "failover.h"
 #include "op.h"
@@ -300,7 +299,8 @@ bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
 	if (!op)
 		return false;
 	op->guest = g;
-	op->silent = devices_silent(g);
+	op->silent = g->remind;
+	g->remind = false;
 	op->settle = settle;
 	snprintf(op->qmp_path, sizeof(op->qmp_path), "%s", g->qmp_path);
 	op_start(op);

@@ -37,7 +37,7 @@ struct disk_sync;
  * @asks: an operator promotes it, and there is no arbiter: the peer is asked whether the guest lives there
  * @others: all devices that there are, as device_config() has them; of a guest that gets a
  *	replica, as devices_numbers() has them
- * @silent: it has devices of which its QEMU said nothing as the operation began
+ * @silent: devices_silent() as the operation began
  * @session: of the pairing that is to be, at the arbiter, or ""
  * @told: ... which the peer's replica may come to be held by: the modules are told to pair
  * @taken: this host's has taken the settings: with @loss_said and @loss_lent (struct guest) of these

@@ -497,8 +497,10 @@ static void mend_devices(struct op *op)
 	char status[32];
 
 	if (op->silent && !ftqmp_status(&op->guest->qmp, status, sizeof(status), &ignored) &&
-	    !strcmp(status, "running"))
-		protect_come_back(op);
+	    !strcmp(status, "running") && protect_come_back(op)) {
+		ft_log(SD_WARNING, "%s", op->err.text);
+		memset(&op->err, 0, sizeof(op->err));
+	}
 }
 
 static void mend_source_work(struct op *op)
@@ -568,6 +570,8 @@ void protect_mend(struct guest *g)
 	 * Where its QEMU is to let it go on it sets its disks up, by a connection that it has, or never
 	 * again: vu_speaks_on().
 	 */
-	if (g->moving != FT_STAYS && !devices_awaited(g))
-		op_own(g, "mend", g->moving == FT_LEAVES ? mend_source_work : mend_target_work, mend_settle);
+	if (g->moving == FT_STAYS || devices_awaited(g) || g->busy || g->gone)
+		return;
+	g->remind = devices_silent(g);
+	op_own(g, "mend", g->moving == FT_LEAVES ? mend_source_work : mend_target_work, mend_settle);
 }

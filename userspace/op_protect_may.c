@@ -3,9 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "nl_dev.h"
 #include "op.h"
 #include "text.h"
+
+#define CONT_TRIES	5
+#define CONT_US		200000
 
 /* What was not said is as the guest has it, at the peer, too, who does not know that. */
 static void keep_settings(struct ftsettings *set, const struct ftreplica *r)
@@ -54,9 +58,17 @@ int protect_must_run_alone(struct op *op)
 
 int protect_come_back(struct op *op)
 {
-	int ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
+	struct fterr err;
+	int ret, tries = 0;
 
-	return ret ? ret : ftqmp_do(&op->guest->qmp, "cont", NULL, &op->err);
+	/* one that is not answered may be followed all the same */
+	ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
+	while (ftqmp_do(&op->guest->qmp, "cont", NULL, &err) && ++tries < CONT_TRIES)
+		usleep(CONT_US);
+	if (tries == CONT_TRIES)
+		ret = ft_fail(&op->err, err.code, "guest %s was stopped, so that its QEMU comes back to its devices, and does not go on: "
+			      "%s; let it: ftctl resume %s", op->name, err.text, op->name);
+	return ret;
 }
 
 /* What it says then is heard in a moment. */

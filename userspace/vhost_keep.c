@@ -10,7 +10,8 @@ static bool settled(const struct vu *vu)
 	unsigned int n;
 
 	for (n = 0; n < vu->nqueues; n++)
-		if (vu->queue[n].assumed || (!vu->queue[n].running && vu->queue[n].kick >= 0))
+		if (vu->queue[n].assumed ||
+		    (!vu->queue[n].running && (vu->queue[n].kick >= 0 || vu->queue[n].kept)))
 			return false;
 	return vu->doing == VU_IDLE && !vu->have && !vu->nfds;
 }

@@ -187,7 +187,8 @@ static int set_memory(struct vu *vu, struct fterr *err)
 	for (i = 0; i < vu->nqueues; i++) {
 		struct vu_queue *q = &vu->queue[i];
 
-		if (q->running && (!vu_find_rings(vu, q, &desc, &avail, &used) || desc != q->desc ||
+		/* of one that is assumed nobody knows where it is */
+		if (q->running && !q->assumed && (!vu_find_rings(vu, q, &desc, &avail, &used) || desc != q->desc ||
 				   avail != q->avail || used != q->used))
 			return vu_bad(err, "it takes the memory away under queue %u, which runs", i);
 	}
@@ -260,7 +261,7 @@ static int set_addr(struct vu *vu, struct fterr *err)
 		return vu_bad(err, "the address of queue %u has flags 0x%x", vu->in.addr.index, vu->in.addr.flags);
 	/* A migration begins or ends: said again, for the log. */
 	if (q->running) {
-		if (desc == q->hva_desc && avail == q->hva_avail && used == q->hva_used)
+		if (q->assumed || (desc == q->hva_desc && avail == q->hva_avail && used == q->hva_used))
 			return 0;
 		return vu_bad(err, "it moves queue %u, which runs", vu->in.addr.index);
 	}

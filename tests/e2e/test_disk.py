@@ -237,6 +237,7 @@ def disk_ftd_killed_before_pairing(t):
     disks = Disks(t)
     pair = _pair(t, disks, "rounds=12")
     _restart_ftd(t.a)
+    pair.wait_taken_up(t.a)
     pair.join()
     _good_on_both(t, disks, pair, 12, timeout=60)
 

@@ -102,8 +102,10 @@ def _is_next(t, pair, what, before):
     need(_qemu(t.b) == qemu, f"{what}: QEMUs are {_qemu(t.b)}, and were {qemu}")
     _has_disk(t, what)
     # it has not noticed, by the connection that systemd has kept
-    said = t.b.run(f"journalctl -u ftd -o cat _PID={_show(t.b, 'MainPID')}").out
-    need_match(f"device {DISK.name}: QEMU .* has it still", said, what)
+    still = re.compile(f"device {DISK.name}: QEMU .* has it still")
+    while not still.search(said := t.b.run(f"journalctl -u ftd -o cat _PID={_show(t.b, 'MainPID')}").out):
+        need(time.monotonic() < end, f"{what}: {said}")
+        time.sleep(0.2)
     pair.goes_on(t.a, LINES)
     return _show(t.b, "MainPID"), qemu
 

@@ -281,6 +281,8 @@ class Store:
             if "FDSTOREREMOVE" in words and name in self.fds:
                 os.close(self.fds.pop(name))
             elif "FDSTORE" in words:
+                if name in self.fds:
+                    os.close(self.fds[name])
                 self.fds[name], = fds
 
     def start(self):

@@ -380,6 +380,35 @@ static void vhost_goes_on(void)
 	hang_up();
 }
 
+/* One that has not noticed that there was another ftd. */
+static void vhost_speaks_on(void)
+{
+	struct vu_message m;
+
+	CHECK(vu_speaks_on((uint32_t []){ SET_FEATURES }, 4) && vu_speaks_on((uint32_t []){ SET_VRING_CALL }, 4));
+	CHECK(!vu_speaks_on((uint32_t []){ GET_FEATURES }, 4) && !vu_speaks_on("", 1));
+
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	vu_assume_running(&w.vu);
+	CHECK(!say_memory(LOW_HVA, 2) && hears_u64(SET_MEM_TABLE, 0));
+	CHECK(!say_addr(0, LOW_HVA + 0x1000, LOW_HVA + 0x3000, LOW_HVA + 0x2000));
+	CHECK(!say_file(SET_VRING_CALL, 0, 1) && w.ncall == 1);
+	CHECK(!w.nstop && !vu_keep(&w.vu));
+	w.base = 5;
+	CHECK(!say_state(SET_VRING_ENABLE, 0, 0) && w.nstop == 1);
+	CHECK(!say_state(GET_VRING_BASE, 0, 0) && hear(&m) == 20 && m.state.num == 5);
+	CHECK(!say_u64(SET_FEATURES, NEEDED));
+	prepare(0);
+	CHECK(!say_state(SET_VRING_ENABLE, 0, 1) && w.nstart == 1);
+	hang_up();
+
+	/* it sets the device up: so nothing ran */
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	vu_assume_running(&w.vu);
+	CHECK(!say_u64(SET_FEATURES, NEEDED) && !w.nstop && !w.vu.queue[0].running);
+	expect(say_state(GET_VRING_BASE, 0, 0), "has never run", __LINE__);
+}
+
 /* What QEMU says to the source of a migration. */
 static void vhost_migration(void)
 {
@@ -695,6 +724,7 @@ const struct unit_test unit_vhost_tests[] = {
 	{ "vhost_net", vhost_net },
 	{ "vhost_set_config", vhost_set_config },
 	{ "vhost_goes_on", vhost_goes_on },
+	{ "vhost_speaks_on", vhost_speaks_on },
 	{ "vhost_migration", vhost_migration },
 	{ "vhost_kept", vhost_kept },
 	{ "vhost_pieces", vhost_pieces },
