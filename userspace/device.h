@@ -12,6 +12,7 @@
 
 struct devconn;
 struct disk_recv;
+struct vu;
 
 /**
  * struct device - a device, with a QEMU or without
@@ -137,8 +138,8 @@ void devconn_json(const struct devconn *conn, json_t *json);
 /* The manager has it, too; it has not any more. */
 void devkeep_store(const char *name, int sock);
 void devkeep_drop(const char *name);
-/* What vu_keep() has of it: takes @state. It is so no longer. */
-void devkeep_note(const char *name, int sock, json_t *state);
+/* What vu_keep() has of it, if there is a manager that keeps it. It is so no longer. */
+void devkeep_note(const char *name, const struct vu *vu);
 void devkeep_forget(const char *name);
 /* All that a former ftd has left there: before there are threads and children; for the devices. */
 void devkeep_begin(void);

@@ -276,11 +276,8 @@ static int on_input(sd_event_source *s, int fd, uint32_t revents, void *arg)
 /* It is listened to; and if it waits for nothing an ftd that comes after this one may go on with it. */
 static void idle(struct devconn *c)
 {
-	json_t *state = vu_keep(&c->vu);
-
 	sd_event_source_set_enabled(c->io, SD_EVENT_ON);
-	if (state)
-		devkeep_note(c->name, c->sock, state);
+	devkeep_note(c->name, &c->vu);
 }
 
 /* What vu_read() or vu_finish() said, or a command that failed. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "device.h"
 #include "text.h"
+#include "vhost_user.h"
 
 #define PREFIX	"device-"
 
@@ -64,15 +65,14 @@ void devkeep_drop(const char *name)
 		sd_notify(0, text);
 }
 
-void devkeep_note(const char *name, int sock, json_t *state)
+void devkeep_note(const char *name, const struct vu *vu)
 {
 	char path[sizeof(ftd_devices_path) + FTKVM_NAME_MAX + 16], new[sizeof(path)];
+	json_t *state = has_store() ? vu_keep(vu) : NULL;
 
-	if (!has_store()) {
-		json_decref(state);
+	if (!state)
 		return;
-	}
-	json_object_set_new(state, "socket", json_integer(socket_number(sock)));
+	json_object_set_new(state, "socket", json_integer(socket_number(vu->sock)));
 	state_path(path, sizeof(path), name, "said");
 	state_path(new, sizeof(new), name, "saying");
 	/* without it QEMU connects anew */

@@ -163,6 +163,7 @@ class Devices:
         self.at = wait_said(lambda: self.ftd.log, pattern, self.at)
 
 
+D0_STARTS = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
 GET_FEATURES = b"\1\0\0\0\1\0\0\0\0\0\0\0"
 
 
@@ -188,14 +189,13 @@ def device_of_a_real_qemu(w):
     d.said("module: add d0 no 0 kind 1 capacity 2048 readonly backend open$")
     need_match("its driver does not run", d.device("show", "d0"))
     w.qmp(monitor, ("cont", {}))
-    started = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
-    d.said(started)
+    d.said(D0_STARTS)
     got = d.show("d0")
     need(got["connected"] and got["queues"] == [0] and got["bytes"] == 1 << 20 and not got["trouble"], f"{got}")
     need_match("in use", d.device())
     w.qmp(monitor, ("system_reset", {}))
     d.said("module: stop d0 0$")
-    d.said(started)
+    d.said(D0_STARTS)
     need_match("in use by guest web", d.device("del", "d0", check=1))
 
     d.ftd.process.terminate()
@@ -204,14 +204,14 @@ def device_of_a_real_qemu(w):
     d.start()
     d.said("module: del d0$")
     d.said("module: add d0 ")
-    d.said(started)
+    d.said(D0_STARTS)
     # In a pair's hands the module does not give it back.
     d.module("busy", "")
     d.ftd.process.terminate()
     d.ftd.process.wait(60)
     d.start()
     d.said("is back; the module had it meanwhile$")
-    d.said(started)
+    d.said(D0_STARTS)
     need(d.show("d0")["bytes"] == 1 << 20, "its size is lost")
     d.module("busy")
 
@@ -230,7 +230,6 @@ def device_whose_qemu_misses_a_restart(w):
     d = Devices(w)
     d.disk("d0", "readonly")
     monitor = d.qemu("d0")
-    started = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
 
     def restart():
         d.ftd.process.kill()
@@ -240,19 +239,19 @@ def device_whose_qemu_misses_a_restart(w):
         need(d.show("d0")["silent"], f"it has noticed: {d.show('d0')}")
 
     w.qmp(monitor, ("cont", {}))
-    d.said(started)
+    d.said(D0_STARTS)
     w.qmp(monitor, ("stop", {}))
     d.said("module: stop d0 0$")
     restart()
     w.qmp(monitor, ("cont", {}))
     d.said("is back; the module had it meanwhile$")
-    d.said(started)
+    d.said(D0_STARTS)
     # the queue runs on in the module, and where it was comes from there
     restart()
     w.qmp(monitor, ("stop", {}))
     d.said("module: stop d0 0$")
     w.qmp(monitor, ("cont", {}))
-    d.said(started)
+    d.said(D0_STARTS)
     need("module: del" not in d.ftd.log and d.show("d0")["queues"] == [0], f"{d.show('d0')}: {d.ftd.log}")
     w.qmp(monitor, ("quit", {}))
     d.said("has let go of it$")
@@ -318,9 +317,8 @@ def device_kept_by_the_manager(w):
     store.start()
     d.disk("d0", "readonly")
     monitor = d.qemu("d0")
-    started = "module: start d0 0 features 0x100000[0-9a-f]*46 num 128 base 0 kick open call open$"
     w.qmp(monitor, ("cont", {}))
-    d.said(started)
+    d.said(D0_STARTS)
     d.module("busy", "")
     state, = (name for name in os.listdir(w.dir) if name.endswith(".devices.said.d0"))
     wait_for(lambda: os.path.exists(w.path(state)), "it is noted what QEMU has said")
@@ -331,21 +329,21 @@ def device_kept_by_the_manager(w):
     w.qmp(monitor, ("stop", {}))
     d.said("module: stop d0 0$")
     w.qmp(monitor, ("cont", {}))
-    d.said(started)
+    d.said(D0_STARTS)
     need("has let go" not in d.ftd.log, f"QEMU has noticed: {d.ftd.log}")
     # as if ftd had died in the midst of an answer
     wait_for(lambda: os.path.exists(w.path(state)), "it is noted again")
     os.unlink(w.path(state))
     store.next()
     d.said("is back; the module had it meanwhile$")
-    d.said(started)
+    d.said(D0_STARTS)
     # no pair has it: it is set up anew, as there is no harm in that
     wait_for(lambda: os.path.exists(w.path(state)), "it is noted again")
     d.module("busy")
     store.next()
     d.said("module: del d0$")
     d.said("module: add d0 ")
-    d.said(started)
+    d.said(D0_STARTS)
     w.qmp(monitor, ("quit", {}))
     d.said("has let go of it$")
     store.hear()
