@@ -102,12 +102,7 @@ static const char *next_host(const struct guest *g, const struct ftconfig *c)
 /* Each host may have another reason, time and again: what was said of one is not said once more. */
 static bool is_news(struct guest *g, const char *why)
 {
-	uint32_t *said = &g->again_said[g->again_turn % ARRAY_SIZE(g->again_said)], last = *said;
-
-	/* FNV-1a */
-	for (*said = 2166136261; *why; why++)
-		*said = (*said ^ (unsigned char)*why) * 16777619;
-	return *said != last;
+	return ft_is_news(&g->again_said[g->again_turn % ARRAY_SIZE(g->again_said)], why);
 }
 
 void again_succeeded(struct guest *g)

@@ -243,11 +243,13 @@ static void ask_done(struct job *job)
 	g->asking = false;
 	g->deferred = a->defer_ms;
 	g->lag = a->lag;
+	g->asked_said = a->said;
 	if (a->told)
 		heard_note(&g->heard, a->heard, a->text ? a->text : a->err.text);
 	switch (a->outcome) {
 	case NOTHING:
 		g->asked = 0;
+		g->asked_said = 0;
 		/* paired a moment ago: the answer is as good as news */
 		if (g->heard.what == FT_UNHEARD)
 			keep_start(g);
@@ -282,7 +284,7 @@ static void ask(struct guest *g)
 	if (a) {
 		a->job.work = failover_ask_work;
 		a->job.done = ask_done;
-		a->quiet = g->asked;
+		a->said = g->asked_said;
 		a->deferred = g->deferred;
 		a->leads = g->leads;
 		a->unused = g->unused;
@@ -325,6 +327,7 @@ void failover_set(struct guest *g, const char *session)
 	g->lost = false;
 	g->asking = false;
 	g->asked = 0;
+	g->asked_said = 0;
 	g->deferred = false;
 	memset(&g->lag, 0, sizeof(g->lag));
 	g->verdict = FT_NONE;

@@ -171,7 +171,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		ret = shared_unfenced(r->pid, true, &a->err);
 	if (ret) {
 		tell(a, FT_NO_ANSWER, NULL);
-		if (!a->quiet)
+		if (ft_is_news(&a->said, a->err.text))
 			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; an operator may promote it",
 				      a->name, a->err.text);
 		return AGAIN;
@@ -179,7 +179,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	ret = claim(a->session, r, &won, &a->err);
 	tell_claim(a, ret, won);
 	if (ret == -ENOENT) {
-		if (a->quiet)
+		if (!ft_is_news(&a->said, "forgotten"))
 			return AGAIN;
 		ftjournal_say(SD_ERR, FTMSG_FORGOTTEN, a->name, "guest %s has lost its peer, and the arbiter does not know the pairing (any more): it stands "
 		       "still until an operator decides: ftctl status %s", a->name, a->name);
@@ -191,7 +191,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		return PROMOTE;
 	}
 	if (ret) {
-		if (!a->quiet)
+		if (ft_is_news(&a->said, a->err.text))
 			ftjournal_say(SD_ERR, FTMSG_NO_ANSWER, a->name, "guest %s has lost its peer, and the arbiter does not say who goes on: %s; it stands "
 			       "still; asking again", a->name, a->err.text);
 		return AGAIN;
@@ -202,7 +202,9 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	if (r->role == FTKVM_UAPI_ROLE_BACKUP && failover_config->fence.hook &&
 	    r->reason != FTKVM_REASON_GUEST_ENDED &&
 	    fence_run(failover_config->fence.hook, failover_config->fence.timeout_s, a->name, r->peer, &a->err)) {
-		ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name, a->err.text);
+		if (ft_is_news(&a->said, a->err.text))
+			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name,
+				      a->err.text);
 		return AGAIN;
 	}
 	ftjournal_say(SD_NOTICE, FTMSG_WON, a->name, "guest %s has lost its peer: it goes on here, says the arbiter", a->name);

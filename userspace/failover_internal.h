@@ -28,7 +28,7 @@ struct ask {
 	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
 	bool leads;	/* this host began it */
 	bool unused;	/* ... and told nobody of it */
-	bool quiet;	/* it has been said already that there is no answer */
+	uint32_t said;	/* hash of what was logged last of why there is no answer */
 	bool deferred;	/* ... or that the primary is waited for */
 	uint64_t defer_ms;	/* it is, for so long, and nobody was asked */
 	bool lags;	/* nor is it while the log is consumed */

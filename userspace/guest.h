@@ -49,7 +49,7 @@ struct op;
  * @unused: ... and told nobody of: it need only be ended
  * @lost: ... and something has happened to it: to be looked at
  * @asking: ... which is under way
- * @asked: how often it was not decided since
+ * @asked: how often it was not decided since, and @asked_said: a hash of what was logged last of why not
  * @lag: ... and how far it is with its log, of which it must see the end before it may claim
  * @verdict: the arbiter's, to be acted on
  * @moving: it is being moved into a second replica, or is that: what ftd has to mend if it
@@ -97,6 +97,7 @@ struct guest {
 	char session[FT_SESSION_MAX + 1];
 	bool leads, unused, lost, asking;
 	unsigned int asked;
+	uint32_t asked_said;
 	struct ftlag lag;
 	enum ftverdict verdict;
 	struct ftheard heard;

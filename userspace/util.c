@@ -94,6 +94,17 @@ int64_t ft_wait_ms(int64_t first, int64_t most, unsigned int tries)
 	return wait < most ? wait : most;
 }
 
+bool ft_is_news(uint32_t *said, const char *why)
+{
+	uint32_t last = *said;
+
+	/* FNV-1a */
+	for (*said = 2166136261; *why; why++)
+		if (*why < '0' || *why > '9')
+			*said = (*said ^ (unsigned char)*why) * 16777619;
+	return *said != last;
+}
+
 int ft_poll(int fd, short events, int64_t deadline)
 {
 	struct pollfd pfd = { .fd = fd, .events = events };

@@ -52,6 +52,12 @@ int64_t ft_now_ms(void);
 /* How long to wait for the next of several tries: @first, twice as long each time, @most at the most. */
 int64_t ft_wait_ms(int64_t first, int64_t most, unsigned int tries);
 
+/*
+ * Is @why another reason than that which @said, a hash, is of? It is of @why then; 0: of none. Numbers within
+ * make no other: what is tried time and again may tell how long it waited.
+ */
+bool ft_is_news(uint32_t *said, const char *why);
+
 /* Wait until @fd is ready for @events or @deadline (ft_now_ms()). 0, -ETIMEDOUT, -errno. */
 int ft_poll(int fd, short events, int64_t deadline);
 

@@ -21,8 +21,8 @@ void unit_complain(const char *file, int line, const char *what);
 	} while (0)
 
 /* Each ends with an empty one. */
-extern const struct unit_test unit_tests[], unit_cmdline_tests[], unit_disk_tests[], unit_ftctl_tests[], unit_nl_tests[],
-	unit_vhost_tests[], unit_top_tests[], unit_view_tests[];
+extern const struct unit_test unit_tests[], unit_cmdline_tests[], unit_console_tests[], unit_disk_tests[], unit_ftctl_tests[],
+	unit_nl_tests[], unit_vhost_tests[], unit_top_tests[], unit_view_tests[];
 
 /* Print metrics of strange guests, for tests/check to read. */
 int unit_metrics(void);
