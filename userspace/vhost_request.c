@@ -54,17 +54,21 @@ static int set_features(struct vu *vu, struct fterr *err)
 {
 	uint64_t wanted = vu->in.u64, extra = wanted & ~(vu->offered | FEATURES_QEMU);
 	uint64_t change = (wanted ^ vu->features) & ~BIT(VU_F_LOG_ALL);
+	bool logs = (wanted | vu->features) & BIT(VU_F_LOG_ALL), assumed = false;
 	unsigned int n;
 
 	if (extra)
 		return vu_bad(err, "it takes features that were not offered (0x%llx)",
 			      (unsigned long long)extra);
-	/* It sets the device up, so nothing runs. */
 	for (n = 0; n < vu->nqueues; n++) {
-		vu->queue[n].running &= !vu->queue[n].assumed;
-		vu->queue[n].assumed = false;
+		struct vu_queue *q = &vu->queue[n];
+
+		/* But for a migration that begins or ends it sets the device up, so nothing runs. */
+		if (q->assumed && !logs)
+			q->running = q->assumed = false;
+		assumed |= q->assumed;
 	}
-	if (change && any_running(vu))
+	if (change && any_running(vu) && !assumed)
 		return vu_bad(err, "it changes features (0x%llx) while a queue runs",
 			      (unsigned long long)change);
 	/*
@@ -73,6 +77,11 @@ static int set_features(struct vu *vu, struct fterr *err)
 	 */
 	if ((wanted & BIT(VU_F_PROTOCOL_FEATURES)) && !vu->negotiated)
 		vu->protocol = vu->protocol_offered;
+	/* what it has taken is what it took before: it says so again when it sets the device up */
+	if (assumed) {
+		vu->features = wanted & BIT(VU_F_LOG_ALL);
+		return 0;
+	}
 	vu->features = wanted;
 	return change ? vu->ops->features(vu, err) : 0;
 }
@@ -308,14 +317,21 @@ static struct vu_queue *find_file_queue(struct vu *vu, bool none_may, struct fte
 	return NULL;
 }
 
+/* Whoever had it before has it no more. */
+static void put_kick(struct vu *vu, struct vu_queue *q, int fd)
+{
+	vu_replace_fd(vu, &q->kick, fd);
+	q->assumed = false;
+	q->kept = false;
+}
+
 static int set_kick(struct vu *vu, struct fterr *err)
 {
 	struct vu_queue *q = find_file_queue(vu, false, err);
 
 	if (!q || !find_idle(vu, vu->in.u64 & FILE_INDEX, err))
 		return err->code;
-	vu_replace_fd(vu, &q->kick, take_fd(vu));
-	q->kept = false;
+	put_kick(vu, q, take_fd(vu));
 	return 0;
 }
 
@@ -358,9 +374,7 @@ static int get_base(struct vu *vu, struct fterr *err)
 	/* Hung up on, QEMU finds that in the guest's memory. */
 	if (!q->based && !q->running)
 		return vu_bad(err, "it asks where queue %u was, which has never run", vu->in.state.index);
-	vu_replace_fd(vu, &q->kick, -1);	/* which ends it */
-	q->assumed = false;
-	q->kept = false;
+	put_kick(vu, q, -1);	/* which ends it */
 	return 0;
 }
 
@@ -377,10 +391,8 @@ static int reset(struct vu *vu, struct fterr *err)
 
 	(void)err;
 	for (n = 0; n < vu->nqueues; n++) {
-		vu_replace_fd(vu, &vu->queue[n].kick, -1);
+		put_kick(vu, &vu->queue[n], -1);
 		vu->queue[n].enabled = false;
-		vu->queue[n].assumed = false;
-		vu->queue[n].kept = false;
 	}
 	return 0;
 }

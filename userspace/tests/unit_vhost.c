@@ -384,6 +384,7 @@ static void vhost_goes_on(void)
 static void vhost_speaks_on(void)
 {
 	struct vu_message m;
+	uint64_t logs;
 
 	CHECK(vu_speaks_on((uint32_t []){ SET_FEATURES }, 4) && vu_speaks_on((uint32_t []){ SET_VRING_CALL }, 4));
 	CHECK(!vu_speaks_on((uint32_t []){ GET_FEATURES }, 4) && !vu_speaks_on("", 1));
@@ -400,6 +401,16 @@ static void vhost_speaks_on(void)
 	CHECK(!say_u64(SET_FEATURES, NEEDED));
 	prepare(0);
 	CHECK(!say_state(SET_VRING_ENABLE, 0, 1) && w.nstart == 1);
+	hang_up();
+
+	/* it is migrated by somebody else, which comes to nothing */
+	connect_to(FTKVM_UAPI_DEV_BLK);
+	vu_assume_running(&w.vu);
+	for (logs = NEEDED | 1 << 26; logs; logs = logs == NEEDED ? 0 : NEEDED) {
+		CHECK(!say_u64(SET_FEATURES, logs));
+		CHECK(!say_addr(0, LOW_HVA + 0x1000, LOW_HVA + 0x3000, LOW_HVA + 0x2000));
+		CHECK(w.vu.queue[0].running && !w.nstart && !w.nstop);
+	}
 	hang_up();
 
 	/* it sets the device up: so nothing ran */
