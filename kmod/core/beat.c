@@ -88,7 +88,9 @@ bool ftkvm_loss_forbids(const struct ftkvm_loss *l)
 	if (!loss_heard(l))
 		return false;
 	if (l->role == FTKVM_ROLE_BACKUP)
-		return l->state == FTKVM_STATE_ORPHAN && l->peer == FTKVM_STATE_SOLO;
+		/* IDLE: the pairing was off there before it began, and its guest may run */
+		return l->state == FTKVM_STATE_ORPHAN &&
+		       (l->peer == FTKVM_STATE_SOLO || l->peer == FTKVM_STATE_IDLE);
 	return l->role == FTKVM_ROLE_PRIMARY && l->state == FTKVM_STATE_UNDECIDED &&
 	       (l->peer == FTKVM_STATE_TAKEOVER || l->peer == FTKVM_STATE_SOLO);
 }

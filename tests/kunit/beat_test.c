@@ -123,6 +123,10 @@ static void loss_forbidden(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ftkvm_loss_forbids(&l));
 	l = orphan(FTKVM_STATE_UNDECIDED, 0, 20);
 	KUNIT_EXPECT_FALSE(test, ftkvm_loss_forbids(&l));
+	/* one whose pairing was off before it began may run, too */
+	l = orphan(FTKVM_STATE_IDLE, 0, 20);
+	KUNIT_EXPECT_TRUE(test, ftkvm_loss_forbids(&l));
+	KUNIT_EXPECT_EQ(test, ftkvm_loss_defer(&l), 0);
 }
 
 /* Whatever is heard: it ends, in little more than the bound. */
