@@ -105,24 +105,27 @@ static bool check_hyperv(const struct kvm_vcpu *vcpu)
  * @priv: for @fn
  *
  * Context: process context, may sleep.
+ * Return: whether a guest can be looked at: KVM is the one that this module was built for.
  */
-void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv)
+bool ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv)
 {
 	const struct ftkvm_vendor *v = ftkvm_vendor();
 	char cause[160], remedy[128];
 	const char *what, *mend;
+	bool known;
 	int ret;
 
 	if (!v) {
 		fn(priv, FTKVM_SCOPE_HOST, "the CPU is neither AMD's nor Intel's",
 		   "use a host with an AMD CPU");
-		return;
+		return true;
 	}
 	if (v->check)
 		v->check(NULL, fn, priv);
 	if (!v->regs)
-		return;
+		return true;
 	ret = ftkvm_buildid_check(v, cause, sizeof(cause), remedy, sizeof(remedy));
+	known = !ret;
 	if (ret)
 		fn(priv, FTKVM_SCOPE_HOST, cause, remedy);
 	ret = ftkvm_counter_probe(counter);
@@ -131,6 +134,7 @@ void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv)
 		snprintf(cause, sizeof(cause), "event %#x %s (error %d)", counter, what, ret);
 		fn(priv, FTKVM_SCOPE_HOST, cause, mend);
 	}
+	return known;
 }
 
 /* QEMU holds it for the time of a call: for long only in a guest that runs. */

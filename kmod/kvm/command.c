@@ -331,9 +331,8 @@ int ftkvm_check(int vm_fd, const char *name, ftkvm_problem_fn cb, void *priv,
 		if (!kvm)
 			return -EINVAL;
 	}
-	ftkvm_check_host(counter, cb, priv);
 	/* a guest that is paired has passed, and has run since */
-	if (kvm && (!r || ftkvm_state(r) == FTKVM_STATE_IDLE))
+	if (ftkvm_check_host(counter, cb, priv) && kvm && (!r || ftkvm_state(r) == FTKVM_STATE_IDLE))
 		ftkvm_check_guest(kvm, cb, priv);
 	if (r)
 		ftkvm_replica_put(r);

@@ -396,7 +396,7 @@ bool ftkvm_second_forbids(struct ftkvm_replica *r);
 u32 ftkvm_second_event(struct ftkvm_replica *r, struct ftkvm_info *info);
 
 /* ---- check.c: can it be protected? ---- */
-void ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv);
+bool ftkvm_check_host(u32 counter, ftkvm_problem_fn fn, void *priv);
 void ftkvm_check_guest(struct kvm *kvm, ftkvm_problem_fn fn, void *priv);
 u32 ftkvm_cpuid_crc(struct kvm_vcpu *vcpu);
 u32 ftkvm_slots_crc(struct kvm *kvm, u64 *ram_bytes);
