@@ -110,6 +110,9 @@ void ftkvm_dirty_gather(struct ftkvm_replica *r, u64 total)
 	    !dirty_fits(r, total))
 		return;
 	ftkvm_for_each_slot(slot, node, slots) {
+		/* somebody may have added one since it was counted */
+		if (first + slot->npages > total)
+			break;
 		if (!(slot->flags & KVM_MEM_READONLY))
 			dirty_slot(r, slot, first);
 		first += slot->npages;
