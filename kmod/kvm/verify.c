@@ -207,7 +207,7 @@ void ftkvm_verify_first(struct ftkvm_replica *r)
 	ftkvm_log_flush(r);
 }
 
-static void verify_end(struct ftkvm_replica *r)
+static void verify_end(struct ftkvm_replica *r, bool done)
 {
 	struct ftkvm_verify *v = &r->verify;
 
@@ -217,7 +217,8 @@ static void verify_end(struct ftkvm_replica *r)
 		return;
 	v->ns = ktime_to_ns(ktime_sub(ktime_get(), v->began));
 	/* proven when the backup has consumed so much */
-	WRITE_ONCE(v->proof, READ_ONCE(r->log.head));
+	if (done)
+		WRITE_ONCE(v->proof, READ_ONCE(r->log.head));
 	WRITE_ONCE(v->wanted, false);
 	v->whole = false;
 }
@@ -252,7 +253,7 @@ int ftkvm_verify_lead(struct ftkvm_replica *r, u8 flags)
 	}
 	if (ret)
 		verify_failed(r, ret);
-	verify_end(r);
+	verify_end(r, !ret && !v->left);
 	return 0;
 }
 
