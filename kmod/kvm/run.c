@@ -166,7 +166,8 @@ int ftkvm_hook_kvm_vcpu_check_block(struct kvm_vcpu *vcpu)
 
 	ftkvm_hook_enter();
 	r = ftkvm_replica_get(vcpu->kvm);
-	if (r && vcpu == r->vcpu) {
+	/* one that waits for a page which the host has swapped out is not halted, and just sleeps */
+	if (r && vcpu == r->vcpu && !vcpu->arch.apf.halted) {
 		switch (ftkvm_mode(r)) {
 		case FTKVM_MODE_LEAD:
 			if (ftkvm_inputs_any(r) || ftkvm_verify_due(r))
