@@ -112,7 +112,7 @@ void ftkvm_replica_fill(struct ftkvm_replica *r, struct ftkvm_info *info)
 		s[FTKVM_STAT_LOG_BYTES] = received;
 		/* what is left of a record that the primary's death has cut is nothing to wait for */
 		if (!smp_load_acquire(&r->log_closed) || READ_ONCE(r->spent) != received)
-			s[FTKVM_STAT_LAG_BYTES] = received - READ_ONCE(r->consumed);
+			s[FTKVM_STAT_LAG_BYTES] = received - min(received, READ_ONCE(r->consumed));
 	}
 
 	/* a link goes only with @cmd held, or when no reference is left */
