@@ -20,9 +20,10 @@ static void second_news(void *priv, bool up, const char *why)
 	trace_ftkvm_second(r->name, up, why);
 	spin_lock_irq(&r->lock);
 	strscpy(r->second_why, why);
-	r->second_up = up;
-	if (!up)
+	/* one that never came up was not lost */
+	if (!up && r->second_up)
 		r->second_lost++;
+	r->second_up = up;
 	r->events |= BIT(FTKVM_UAPI_EVENT_SECOND_DOWN);
 	spin_unlock_irq(&r->lock);
 	queue_work(ftkvm_replica_work, &r->event_work);
