@@ -206,6 +206,9 @@ void ftkvm_devq_start(struct ftkvm_devq *q)
 	q->fifo->first = ++q->starts << 32;
 	q->fifo->next = q->fifo->first;
 	WRITE_ONCE(q->done, q->fifo->first);
+	/* numbers and tokens of a pairing before, or of requests that are gone, say nothing */
+	q->logged = q->fifo->first;
+	WRITE_ONCE(q->awaits, FTKVM_AWAITS_NOTHING);
 	ftkvm_answers_drop(q, q->fifo->first);
 	clear_bit(FTKVM_DEVQ_START, &q->todo);
 	if (q->dev->kind != FTKVM_UAPI_DEV_NET)
