@@ -127,6 +127,22 @@ def many_spoiled(t):
     pair.wait_state(t.a, "solo")
 
 
+@test(timeout=300)
+def many_one_rests(t):
+    """As lockstep begins one of the disks is left alone, which the guest has used before, and uses again."""
+    many = Many(t, add=False)
+    pair = _live(t, "many", "rounds=0 rest", many.disks, memory=device.shared_memory(MEMORY))
+    pair.wait_live(t.a, rf"many: a disk rests\r?\n(?:{ROUND}){{3}}", timeout=60)
+    pair.protect()
+    pair.wait_state(t.b, "backup")
+    mark = t.a.live.mark()
+    pair.wait_live(t.a, f"(?:{ROUND}){{2}}", timeout=60, since=mark)
+    t.a.live.send(b"x")
+    pair.wait_live(t.a, rf"many: disk of .*\r?\n(?:{ROUND}){{2}}", timeout=60, since=mark)
+    many.verified(pair)
+    pair.same()
+
+
 @test(timeout=300, more=1)
 def many_protected(t):
     """A guest that runs gets a backup: both images are brought there."""

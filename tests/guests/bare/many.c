@@ -11,6 +11,9 @@
  * Frames of ethertype 0x88b5 that come meanwhile are answered by the card that they are for,
  * as net.c answers them, each card with a number and a hash of its own.
  *
+ * With "rest" the last disk is reset behind the first round, and left alone until something is typed
+ * at the console; then it is set up anew.
+ *
  * Rounds: rounds=N (20; 0: without end), or until each card has had a frame that begins
  * with "end", if that is later. Then all is read again.
  */
@@ -363,9 +366,21 @@ static void read_everything(void)
 	}
 }
 
+static void rest(void)
+{
+	virtio_reset(&disks[--disk_count].virtio);
+	printf("many: a disk rests\n");
+}
+
+static int typed(void)
+{
+	return inb(COM1 + 5) & 1;
+}
+
 int guest(void)
 {
 	unsigned long rounds = rt_option("rounds", 20), number = 0;
+	int rests = !!rt_word("rest");
 
 	rt_apic_on();
 	while (disk_count < MOST &&
@@ -379,8 +394,16 @@ int guest(void)
 		card_count++;
 	}
 	printf("many: %u disks, %u cards\n", disk_count, card_count);
-	while (!rounds || number < rounds || !all_ended())
+	while (!rounds || number < rounds || !all_ended()) {
 		round(++number);
+		if (rests && number == 1)
+			rest();
+		if (rests && typed()) {
+			rests = 0;
+			begin_disk(disks + disk_count, disk_count);
+			disk_count++;
+		}
+	}
 	read_everything();
 	printf("many: good %lu rounds, hash %016lx\n", number, digest);
 	return 0;
