@@ -43,6 +43,7 @@ struct disk_sync;
  * @taken: this host's has taken the settings: with @loss_said and @loss_lent (struct guest) of these
  * @paired: ... and are, though it failed: nobody knows yet who goes on
  * @refused: it can't be paired, as it is not idle
+ * @switches: a switchover: what is promoted is a backup, or one whose primary has stopped for it
  * @quiet: that it failed was said before, the last time, or somebody else says it
  * @by_itself: ftd protects it again, unasked
  * @called: the peer was called, or could not be; what hinders it is not this host's own
@@ -75,7 +76,7 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	uint32_t loss_said;
 	bool loss_lent;
-	bool force, attached, adopted, told, taken, paired, refused, quiet, by_itself, called, stuck, next, have, may_start, asks, silent;
+	bool force, attached, adopted, told, taken, paired, refused, switches, quiet, by_itself, called, stuck, next, have, may_start, asks, silent;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;
@@ -147,6 +148,8 @@ int replica_clear(struct op *op);
 bool op_protects_by_itself(const struct guest *g);
 /* The work of unpairing. */
 void unpair_work(struct op *op);
+/* Its primary has stopped: nobody lives, and it is this one that was to. */
+bool stopped_for_it(const struct ftreplica *r);
 /* The work of promoting, whether its QEMU can be talked to or not. */
 void promote_any(struct op *op);
 

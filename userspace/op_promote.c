@@ -333,12 +333,27 @@ static bool join_consoles_early(struct op *op, int64_t deadline)
 	return !timed_out(op);
 }
 
-/* Asked of whoever can say so. 0 or -errno. */
-static int may_go_on(struct op *op, const struct ftreplica *r)
+/* A switchover's force is a word for nothing else: a primary that was lost meanwhile may have gone on alone. */
+static int must_have_stopped(struct op *op, const struct ftreplica *r)
 {
-	bool waits = r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
-	int ret = failover_ask(op->session, r, op->force, &op->err);
+	if (r->state == FTKVM_UAPI_STATE_BACKUP || stopped_for_it(r))
+		return 0;
+	if (r->state != FTKVM_UAPI_STATE_ORPHAN)
+		return ft_fail(&op->err, -EINVAL, "guest %s is %s now", op->name, ft_state_name(r->state));
+	return ft_fail(&op->err, -EHOSTUNREACH, "the primary of %s was lost before it said that it stopped (%s), and may live: "
+		       "power its host off, then run: ftctl promote %s", op->name, r->detail, op->name);
+}
 
+/* As it is now: asked of whoever can say so. 0 or -errno. */
+static int may_go_on(struct op *op, struct ftreplica *r)
+{
+	int ret = ftnl_get(op->name, r, &op->err);
+	bool waits = r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
+
+	if (!ret && op->switches)
+		ret = must_have_stopped(op, r);
+	if (!ret)
+		ret = failover_ask(op->session, r, op->force, &op->err);
 	/* a primary that has said that it ended lives no more, and of one that is heard the module knows */
 	if (ret || !op->asks || !waits || r->reason == FTKVM_REASON_GUEST_ENDED || r->stats[FTKVM_STAT_PEER_ALONE])
 		return ret;
@@ -354,9 +369,7 @@ static void promote_work(struct op *op)
 
 	/* Again: by force it stops the primary first; or its link ended as we looked. */
 	do {
-		op->ret = ftnl_get(op->name, &r, &op->err);
-		if (!op->ret)
-			op->ret = may_go_on(op, &r);
+		op->ret = may_go_on(op, &r);
 		if (op->ret)
 			return;
 		answers = r.role == FTKVM_UAPI_ROLE_BACKUP && (!op->guest->ncons || monitor_answers(op));
@@ -416,9 +429,7 @@ static void promote_bare_work(struct op *op)
 	struct ftreplica r;
 
 	do {
-		op->ret = ftnl_get(op->name, &r, &op->err);
-		if (!op->ret)
-			op->ret = may_go_on(op, &r);
+		op->ret = may_go_on(op, &r);
 		if (!op->ret)
 			op->ret = ftnl_promote(op->name, op->force, r.state, &takeover_ns, &op->err);
 	} while (op->ret == -EAGAIN);

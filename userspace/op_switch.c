@@ -15,8 +15,7 @@
 
 /* --- switchover ------------------------------------------------------------ */
 
-/* The primary has stopped: nobody lives, and it is this one that was to. */
-static bool stopped_for_it(const struct ftreplica *r)
+bool stopped_for_it(const struct ftreplica *r)
 {
 	return r->state == FTKVM_UAPI_STATE_ORPHAN && r->reason == FTKVM_REASON_GUEST_ENDED;
 }
@@ -26,6 +25,7 @@ static void go_on_here(struct op *op)
 	struct ftreplica r;
 	struct fterr ignored;
 
+	op->switches = true;
 	promote_any(op);
 	op->stuck = op->ret && !ftnl_get(op->name, &r, &ignored) && stopped_for_it(&r);
 }
@@ -45,6 +45,7 @@ static void switch_work(struct op *op)
 		return;
 	}
 	strcpy(op->peer, r.peer);
+	/* it is to stop its primary; and when that has said that it did, nobody else need be asked */
 	op->force = true;
 	go_on_here(op);
 }

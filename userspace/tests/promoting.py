@@ -10,7 +10,7 @@ import tty
 
 from devices import Devices
 from observing import replicas
-from world import need, test, wait_for
+from world import need, need_match, test, wait_for
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -82,6 +82,11 @@ class Promoted:
                     while "return" not in answer:
                         answer = json.loads(file.readline())
         return answer["return"]["running"]
+
+    def going(self):
+        """ftd sees to it that it goes on."""
+        with open(f"{self.module.ftd.control}.guests", encoding="utf-8") as file:
+            return json.load(file)[0]["going"]
 
     def live(self):
         answer = self.module.ftd.ask(cmd="info")["guests"]
@@ -187,9 +192,8 @@ for _order in ("query-chardev", "query-status", "ringbuf-read", "stop", "chardev
     lost_at(_order)
 
 
-@test
-def switchover_that_fails_when_its_primary_has_stopped(w):
-    """Nobody lives then, and nobody else would let it go on: ftd tries on until it does."""
+def backup(w):
+    """One that runs, whose primary lives; and what the module tells of it besides its state."""
     p = Promoted(w, "file:/nonexistent/x")
     p.is_in("STOPPED")
     p.attach()
@@ -197,6 +201,13 @@ def switchover_that_fails_when_its_primary_has_stopped(w):
     said = {"role": "backup", "peer": "127.0.0.1:9", "pid": os.getpid()}
     replicas(p.module.dir, {"state": "backup", **said})
     wait_for(lambda: not p.module.ftd.ask(cmd="info")["guests"][0].get("busy"), "it is attached")
+    return p, said
+
+
+@test
+def switchover_that_fails_when_its_primary_has_stopped(w):
+    """Nobody lives then, and nobody else would let it go on: ftd tries on until it does."""
+    p, said = backup(w)
     ended = []
 
     def ends():
@@ -206,14 +217,26 @@ def switchover_that_fails_when_its_primary_has_stopped(w):
     p.does["query-status"] = ends
     failed = p.module.ftd.ask(cmd="switchover", name="web")
     need("modprobe ftkvm" in failed.get("error", ""), f"there is no module, and yet: {failed}")
-
-    def going():
-        with open(f"{p.module.ftd.control}.guests", encoding="utf-8") as file:
-            return json.load(file)[0]["going"]
-    need(going(), "nobody sees to it that it goes on")
+    need(p.going(), "nobody sees to it that it goes on")
     tries = len(ended)
     wait_for(lambda: len(ended) > tries + 2, "it is tried again, and again")
     need("it is promoted until that works" in p.module.ftd.log, "nothing is told of it")
     p.does.clear()
     replicas(p.module.dir, {"state": "solo", **said})
-    wait_for(lambda: not going(), "it goes on, and that is all")
+    wait_for(lambda: not p.going(), "it goes on, and that is all")
+
+
+@test
+def switchover_whose_primary_is_lost(w):
+    """Between ftd's look and its word to the module: that primary may have gone on alone, so it is not promoted by force."""
+    p, said = backup(w)
+    lost = {"reason": "peer-silent", "detail": "nothing was heard for 500 ms"}
+    p.does["ringbuf-read"] = lambda: replicas(p.module.dir, {"state": "orphan", **lost, **said})
+    failed = p.module.ftd.ask(cmd="switchover", name="web").get("error", "")
+    need_match(r"before it said that it stopped \(nothing was heard for 500 ms\).*power its host off.*ftctl promote web", failed)
+    told = re.findall("module: promote .*", p.module.ftd.log)
+    need(told == ["module: promote web force 1 state backup, it is orphan"], f"the module was told: {told}")
+    need(not p.going(), "it is to go on all the same")
+    # by a word that is of it, it does
+    p.module.ftd.ask(cmd="promote", name="web")
+    need_match("module: promote web force 0 state orphan, it is orphan", p.module.ftd.log)

@@ -21,6 +21,7 @@
 #include "nl_dev.h"
 #include "qmp.h"
 #include "replica_json.h"
+#include "text.h"
 
 #define FDS	1024
 
@@ -40,6 +41,8 @@ int __real_ftnl_pair(const char *name, uint32_t role, int fd, const char *peer, 
 		     const struct ftsettings *set, struct fterr *err);
 int __wrap_ftnl_unpair(const char *name, struct fterr *err);
 int __real_ftnl_unpair(const char *name, struct fterr *err);
+int __wrap_ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns, struct fterr *err);
+int __real_ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns, struct fterr *err);
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err);
 int __wrap_ftnl_dev_del(const char *name, struct fterr *err);
 int __wrap_ftnl_dev_start(const char *name, uint32_t queue, const struct ftdev_queue *q,
@@ -191,6 +194,19 @@ int __wrap_ftnl_unpair(const char *name, struct fterr *err)
 		return ft_fail(err, -EINVAL, "guest %s is not paired", name);
 	ft_log(SD_NOTICE, "module: unpair %s", name);
 	return 0;
+}
+
+/* It refuses what is not in the state that ftd has seen, as the module does; what it has to promote is not there. */
+int __wrap_ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns, struct fterr *err)
+{
+	struct ftreplica r;
+
+	if (!told(name, &r))
+		return __real_ftnl_promote(name, force, state, takeover_ns, err);
+	ft_log(SD_NOTICE, "module: promote %s force %d state %s, it is %s", name, force, ft_state_name(state),
+	       ft_state_name(r.state));
+	return r.state == state ? __real_ftnl_promote(name, force, state, takeover_ns, err) :
+	       ft_fail(err, -EAGAIN, "guest %s is %s now: promote it again", name, ft_state_name(r.state));
 }
 
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
