@@ -188,12 +188,19 @@ static uint32_t loss_said(const struct guest *g, const struct ftreplica *r)
 	return r->on_loss == (g->loss_lent ? FTKVM_UAPI_LOSS_HOLD : FTKVM_UAPI_LOSS_SOLO) ? 0 : r->on_loss;
 }
 
+static bool free_to_work(const struct guest *g)
+{
+	return g->attached && !g->busy && !g->gone && !g->ended && g->qmp.fd >= 0;
+}
+
 static void look_at(struct guest *g, const struct ftreplica *r)
 {
 	const struct ftconfig *c = ftd_config();
 	struct fterr err;
 
-	if (g->going && g->attached && !g->busy && !g->gone && !g->ended && g->qmp.fd >= 0)
+	if (g->fresh && free_to_work(g))
+		pair_look(g, r);
+	if (g->going && free_to_work(g))
 		switch_resume(g, r);
 	if (r->state == FTKVM_UAPI_STATE_PRIMARY && !g->busy)
 		g->alone = false;
@@ -220,7 +227,7 @@ static bool any(void)
 	struct guest *g;
 
 	for (g = ftd_guests; g; g = g->next)
-		if (g->again || g->going || ftd_config()->guests.protect_again)
+		if (g->again || g->going || g->fresh || ftd_config()->guests.protect_again)
 			return true;
 	return false;
 }
@@ -230,7 +237,7 @@ void again_mend(void)
 	struct guest *g;
 
 	for (g = ftd_guests; g; g = g->next)
-		if (g->moving != FT_STAYS && g->attached && !g->busy && !g->gone && !g->ended && g->qmp.fd >= 0)
+		if (g->moving != FT_STAYS && free_to_work(g))
 			protect_mend(g);
 }
 

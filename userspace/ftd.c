@@ -55,6 +55,12 @@ static void on_guest_event(const struct ftevent *e)
 	case FTKVM_UAPI_EVENT_PAIRED:
 		g->must_stop = false;
 		break;
+	case FTKVM_UAPI_EVENT_STARTED:
+		if (g->fresh) {
+			g->fresh = false;
+			guests_save();
+		}
+		break;
 	case FTKVM_UAPI_EVENT_PEER_LOST:
 	case FTKVM_UAPI_EVENT_UNPAIRED:
 		/* Paired, told to run, and then not: nothing holds it back now. */

@@ -39,7 +39,7 @@ struct op;
  * @remind: the next operation's struct op has this as @silent
  * @restored: a former ftd looked after it: it stays in the list as long as its QEMU lives
  * @starts_until: its QEMU was being started as a former ftd ended, and may have no monitor before (ft_now_ms())
- * @must_stop: its pairing failed after its QEMU was told to run it
+ * @must_stop: its pairing failed after its QEMU was told to run it: to be looked at (@fresh)
  * @over: the module says that the guest has ended
  * @ended: its QEMU is gone; the module's replica may still tell of it
  * @reaped: ... no more
@@ -73,7 +73,8 @@ struct op;
  * @left: the peer of a try that failed when the modules had been told of it, and what it calls the guest: a stopped
  *	replica may be there, whatever @was is; saved
  * @deferred: it has been said that the peer's host lives, and is waited for
- * @fresh: it was paired before it ran: where that fails it must not run after all
+ * @fresh: it was paired before it ran, and has not begun yet, as far as is known: where that fails it must not run
+ *	after all; saved. @fresh_said: what was to be done about that failed, and that is logged
  * @heard: what the arbiter said last
  * @said: so many of its QEMU's events were logged since @said_since (ft_now_ms())
  * @still: its QEMU's word for why it does not run it, or ""; @still_known: it has told; @still_since: CLOCK_BOOTTIME,
@@ -106,7 +107,7 @@ struct guest {
 	struct ftprogress progress;
 	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
-	bool again, again_waits, alone, fresh, going;
+	bool again, again_waits, alone, fresh, fresh_said, going;
 	int64_t going_until, going_at;
 	unsigned int going_tries;
 	unsigned int again_tries, again_turn;

@@ -353,10 +353,19 @@ void op_reap(struct guest *g)
 static void stop_work(struct op *op)
 {
 	struct ftreplica r;
+	char status[32];
 
+	op->quiet = op->guest->fresh_said;
 	/* By now it may be paired again. */
 	op->next = ftnl_get(op->name, &r, &op->err) || r.state != FTKVM_UAPI_STATE_IDLE;
 	if (op->next)
+		return;
+	op->ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
+	if (op->ret)
+		return;
+	/* nobody has let it go; or it was not paired in the end, and had been running */
+	op->have = !strcmp(status, "prelaunch") || r.role != FTKVM_UAPI_ROLE_PRIMARY;
+	if (op->have)
 		return;
 	op->ret = ftqmp_do(&op->guest->qmp, "stop", NULL, &op->err);
 	if (!op->ret)
@@ -364,11 +373,17 @@ static void stop_work(struct op *op)
 		       "run here as well as on the other host", op->name);
 }
 
+/* If it could not be stopped, it is looked at again: pair_look(). */
 static void stop_settle(struct op *op)
 {
+	struct guest *g = op->guest;
+
+	g->fresh_said = op->ret;
 	if (op->ret || op->next)
 		return;
-	op->guest->stopper = FT_FAILED_PAIR;
+	g->fresh = false;
+	if (!op->have)
+		g->stopper = FT_FAILED_PAIR;
 	guests_save();
 }
 

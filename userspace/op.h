@@ -43,6 +43,7 @@ struct disk_sync;
  * @taken: this host's has taken the settings: with @loss_said and @loss_lent (struct guest) of these
  * @paired: ... and are, though it failed: nobody knows yet who goes on
  * @refused: it can't be paired, as it is not idle
+ * @was_fresh: the guest was (struct guest), before this
  * @switches: a switchover: what is promoted is a backup, or one whose primary has stopped for it
  * @quiet: that it failed was said before, the last time, or somebody else says it
  * @by_itself: ftd protects it again, unasked
@@ -76,7 +77,7 @@ struct op {
 	char session[FT_SESSION_MAX + 1];
 	uint32_t loss_said;
 	bool loss_lent;
-	bool force, attached, adopted, told, taken, paired, refused, switches, quiet, by_itself, called, stuck, next, have, may_start, asks, silent;
+	bool force, attached, adopted, told, taken, paired, refused, was_fresh, switches, quiet, by_itself, called, stuck, next, have, may_start, asks, silent;
 	pid_t started;
 	unsigned int timeout_ms, downtime_ms;
 	struct disk_sync *disks;
@@ -136,7 +137,7 @@ void switch_resume(struct guest *g, const struct ftreplica *r);
 void op_reconnect(struct guest *g);
 /* QEMU has ended: keep the final statistics, let the module forget the guest. */
 void op_reap(struct guest *g);
-/* Stop a guest that must not run. */
+/* Its pairing failed before it began: stop it, if it runs. */
 void op_stop_guest(struct guest *g);
 
 /* Begin one of ftd's own; false: it was not begun, the guest is busy. */
@@ -192,6 +193,11 @@ int protect_come_back(struct op *op);
 int protect_prepare_peer(struct op *op, int *stream);
 /* The peer says nothing unasked, but that it has failed. In a thread; 0, or -errno. */
 int protect_hear_peer(struct op *op);
+
+/* --- op_pair.c, for again.c --- */
+
+/* One was paired before it ran: what has come of that? No event, and no ftd, need have been there to say so. */
+void pair_look(struct guest *g, const struct ftreplica *r);
 
 /* --- op_pair.c, for protecting a guest that runs: op_protect.c, op_receive.c --- */
 

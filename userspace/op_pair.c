@@ -120,6 +120,20 @@ static int set_running(struct op *op)
 	return ret ? ft_fail_prefix(&op->err, "paired, but the guest does not start: ") : 0;
 }
 
+void pair_look(struct guest *g, const struct ftreplica *r)
+{
+	switch (r->state) {
+	case FTKVM_UAPI_STATE_ARMED:
+		break;
+	case FTKVM_UAPI_STATE_IDLE:
+		op_stop_guest(g);
+		break;
+	default:
+		g->fresh = false;
+		guests_save();
+	}
+}
+
 /* --- primary --------------------------------------------------------------- */
 
 static void pair_work(struct op *op)
@@ -208,6 +222,8 @@ void pair_session_settle(struct op *op)
 		op->guest->loss_said = op->loss_said;
 		op->guest->loss_lent = op->loss_lent;
 	}
+	if (op->ret && !op->taken)
+		op->guest->fresh = op->was_fresh;
 	if (op->ret && !op->paired) {
 		pair_forget(op);
 	} else {
@@ -334,6 +350,7 @@ int pair_op_start(struct op *op, struct fterr *err)
 	op->guest->second_at = 0;
 	op->guest->qmp.reset_ns = 0;
 	op->guest->moving = op->disks ? FT_LEAVES : FT_STAYS;
+	op->was_fresh = op->guest->fresh;
 	op->guest->fresh = !op->disks;
 	guests_save();
 	op_start(op);
@@ -450,7 +467,9 @@ void op_pair_backup(int sock, const char *from, json_t *request)
 	if (!ret)
 		ret = pair_session_join(op, request, &err);
 	if (!ret) {
+		op->was_fresh = op->guest->fresh;
 		op->guest->fresh = true;
+		guests_save();
 		op_start(op);
 		return;
 	}

@@ -24,7 +24,7 @@ class Monitor:
 
     def __init__(self, w, name, status="running"):
         self.status, self.orders, self.client, self.lock = status, [], None, threading.Lock()
-        self.migration = "none"
+        self.migration, self.fails = "none", ()
         self.path = w.server(name, self.talk)
 
     def says(self, status, event):
@@ -51,7 +51,9 @@ class Monitor:
                     self.migration = MIGRATES.get(order["execute"], self.migration)
                     value = {"query-status": {"status": self.status}, "query-migrate": {"status": self.migration}}.get(
                         order["execute"], {})
-                    client.sendall(json.dumps({"id": order["id"], "return": value}).encode() + b"\n")
+                    failed = {"error": {"class": "GenericError", "desc": "not now"}}
+                    said = failed if order["execute"] in self.fails else {"return": value}
+                    client.sendall(json.dumps({"id": order["id"], **said}).encode() + b"\n")
 
 
 class Guests(Devices):
@@ -351,6 +353,102 @@ def unprotect_after_a_try_that_failed(w):
     replicas(guests.dir, {"state": "solo", "role": "primary", "pid": guests.info()["pid"], "peer": other.address})
     guests.ftctl("unprotect", "web")
     need(peer.over == ["there"] * 3 and other.over == ["web"], f"they were asked to clear {peer.over} and {other.over}")
+
+
+# --- paired before it ran ------------------------------------------------------------
+
+class Fresh:
+    """A guest that waits, and is paired; its ftd dies at that, and another one comes."""
+
+    def __init__(self, w):
+        self.w, self.peer = w, Peer()
+        self.guests, self.monitor = Guests(w), Monitor(w, "web.qmp", "prelaunch")
+        self.guests.attach("web", self.monitor.path)
+        self.pid = self.guests.info()["pid"]
+        self.has(state="idle", role="none")
+
+    def has(self, **replica):
+        replicas(self.guests.dir, {"role": "primary", "pid": self.pid, "peer": self.peer.address, **replica})
+
+    def pair(self):
+        """Until it is told to run."""
+        self.asks()
+        with self.peer.open.pop("web") as client:
+            client.sendall(b'{"ok": true}\n')
+            wait_for(lambda: "cont" in self.monitor.orders, "it is told to run")
+            need("module: pair web role 1" in self.guests.ftd.log, "it was not paired before")
+
+    def asks(self):
+        threading.Thread(target=self.guests.ftd.ask, kwargs={"cmd": "pair", "name": "web", "peer": self.peer.address},
+                         daemon=True).start()
+        wait_for(lambda: "web" in self.peer.open, "the peer is asked")
+
+    def killed(self):
+        self.guests.ftd.process.kill()
+        self.guests.ftd.process.wait()
+
+    def next(self):
+        self.guests.start()
+        wait_for(lambda: (self.guests.info() or {}).get("monitor"), "the next one has it")
+
+    def fresh(self):
+        with open(f"{self.guests.ftd.control}.guests", encoding="utf-8") as file:
+            return json.load(file)[0]["fresh"]
+
+
+@test
+def pairing_that_failed_while_no_ftd_was_there(w):
+    """It was told to run, and runs alone now, where the other host's may, too: the next ftd stops it, and tries until it has."""
+    it = Fresh(w)
+    it.pair()
+    it.monitor.status = "running"
+    it.killed()
+    it.has(state="idle", reason="peer-closed")
+    it.monitor.fails = ("stop",)
+    it.next()
+    wait_for(lambda: it.monitor.orders.count("stop") > 2, "it is tried on")
+    need(it.guests.ftd.log.count("stop web failed") == 1, "it is told of each time, or never")
+    need(it.fresh(), "one that comes now does not know of it")
+    it.monitor.fails = ()
+    wait_for(lambda: "its pairing failed before it began; stopped" in it.guests.ftd.log, "it is stopped")
+    it.monitor.says("paused", "STOP")
+    still(it.guests, "paused", "failed-pairing")
+    # once: what somebody does with it now is his
+    wait_for(lambda: not it.fresh(), "it is done")
+
+
+@test
+def pairing_that_began_while_no_ftd_was_there(w):
+    """It is a guest as any other: nobody stops it when it is alone some day."""
+    it = Fresh(w)
+    it.pair()
+    it.monitor.status = "running"
+    it.killed()
+    it.has(state="primary")
+    it.next()
+    wait_for(lambda: not it.fresh(), "ftd has seen it")
+    need("stop" not in it.monitor.orders, "it was stopped")
+
+
+@test
+def pairing_that_came_to_nothing_stops_nothing(w):
+    """One that runs is refused, and one that is refused may be let go by hand."""
+    it = Fresh(w)
+    it.monitor.says("running", "RESUME")
+    need_match("has run", it.guests.ftctl("pair", "web", "--peer", it.peer.address, check=1)[2])
+    need(not it.fresh(), "it is taken for one that was paired")
+    it.monitor.says("prelaunch", "STOP")
+    it.asks()
+    need(it.fresh(), "nobody would know of it")
+    it.peer.refuse("web")
+    wait_for(lambda: not it.fresh(), "it was not paired")
+    # ... also where its ftd was killed meanwhile
+    it.asks()
+    it.killed()
+    it.monitor.status = "running"
+    it.next()
+    wait_for(lambda: not it.fresh(), "the next one sees that")
+    need("stop" not in it.monitor.orders, "it was stopped")
 
 
 # --- what it does when its peer is lost ----------------------------------------------
