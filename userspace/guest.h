@@ -74,7 +74,8 @@ struct op;
  *	replica may be there, whatever @was is; saved
  * @deferred: it has been said that the peer's host lives, and is waited for
  * @fresh: it was paired before it ran, and has not begun yet, as far as is known: where that fails it must not run
- *	after all; saved. @fresh_said: what was to be done about that failed, and that is logged
+ *	after all; saved. @fresh_said: what was to be done about that failed, and that is logged; @half: a former
+ *	ftd may have been killed before it told its QEMU to run it
  * @heard: what the arbiter said last
  * @said: so many of its QEMU's events were logged since @said_since (ft_now_ms())
  * @still: its QEMU's word for why it does not run it, or ""; @still_known: it has told; @still_since: CLOCK_BOOTTIME,
@@ -107,7 +108,7 @@ struct guest {
 	struct ftprogress progress;
 	struct op *op;
 	char peer_guest[FTKVM_NAME_MAX + 1];
-	bool again, again_waits, alone, fresh, fresh_said, going;
+	bool again, again_waits, alone, fresh, fresh_said, half, going;
 	int64_t going_until, going_at;
 	unsigned int going_tries;
 	unsigned int again_tries, again_turn;

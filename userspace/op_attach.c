@@ -260,6 +260,7 @@ int op_attach(struct client *client, json_t *request, struct fterr *err)
 		op->guest->again_since = ft_now_ms();
 		op->guest->alone = json_is_true(json_object_get(request, "alone"));
 		op->guest->fresh = json_is_true(json_object_get(request, "fresh"));
+		op->guest->half = op->guest->fresh;
 		restore_text(op->guest->peer_guest, sizeof(op->guest->peer_guest), request, "peer_guest");
 		restore_text(op->guest->second, sizeof(op->guest->second), request, "second");
 		op->guest->going = json_is_true(json_object_get(request, "going"));

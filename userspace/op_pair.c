@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "device.h"
 #include "failover.h"
 #include "migrate.h"
 #include "op.h"
@@ -120,10 +121,40 @@ static int set_running(struct op *op)
 	return ret ? ft_fail_prefix(&op->err, "paired, but the guest does not start: ") : 0;
 }
 
+/*
+ * A former ftd was killed between the two: its peer waits for it, on either side. What may have been open or
+ * muted before that was.
+ */
+static void let_go_work(struct op *op)
+{
+	struct ftreplica r;
+	char status[32];
+
+	op->quiet = op->guest->fresh_said;
+	op->ret = ftnl_get(op->name, &r, &op->err);
+	if (!op->ret)
+		op->ret = ftqmp_status(&op->guest->qmp, status, sizeof(status), &op->err);
+	if (op->ret || r.state != FTKVM_UAPI_STATE_ARMED || strcmp(status, "prelaunch"))
+		return;
+	op->ret = set_running(op);
+	if (!op->ret)
+		ft_log(SD_NOTICE, "guest %s is paired with %s, and had not been told to run when ftd ended: %s here", op->name,
+		       r.peer, ft_role_name(r.role));
+}
+
+static void let_go_settle(struct op *op)
+{
+	op->guest->fresh_said = op->ret;
+	op->guest->half = op->ret;
+}
+
 void pair_look(struct guest *g, const struct ftreplica *r)
 {
 	switch (r->state) {
 	case FTKVM_UAPI_STATE_ARMED:
+		/* its QEMU is to come back to its devices before: protect_mend() */
+		if (g->half && !devices_awaited(g))
+			op_own(g, "pair", let_go_work, let_go_settle);
 		break;
 	case FTKVM_UAPI_STATE_IDLE:
 		op_stop_guest(g);

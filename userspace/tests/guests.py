@@ -24,7 +24,7 @@ class Monitor:
 
     def __init__(self, w, name, status="running"):
         self.status, self.orders, self.client, self.lock = status, [], None, threading.Lock()
-        self.migration, self.fails = "none", ()
+        self.migration, self.fails, self.deaf = "none", (), None
         self.path = w.server(name, self.talk)
 
     def says(self, status, event):
@@ -51,6 +51,8 @@ class Monitor:
                     self.migration = MIGRATES.get(order["execute"], self.migration)
                     value = {"query-status": {"status": self.status}, "query-migrate": {"status": self.migration}}.get(
                         order["execute"], {})
+                    if order["execute"] == self.deaf:
+                        continue
                     failed = {"error": {"class": "GenericError", "desc": "not now"}}
                     said = failed if order["execute"] in self.fails else {"return": value}
                     client.sendall(json.dumps({"id": order["id"], **said}).encode() + b"\n")
@@ -394,6 +396,45 @@ class Fresh:
     def fresh(self):
         with open(f"{self.guests.ftd.control}.guests", encoding="utf-8") as file:
             return json.load(file)[0]["fresh"]
+
+
+def half_paired(role):
+    def tried(w):
+        it = Fresh(w)
+        # QEMU is told to run it, and never hears of that
+        it.monitor.deaf = "cont"
+        if role == "primary":
+            it.pair()
+        else:
+            with socket.create_connection(("127.0.0.1", it.guests.ftd.port), timeout=60) as sock:
+                sock.sendall(b'{"ftd": 1, "guest": "web", "port": 1}\n')
+                wait_for(lambda: "cont" in it.monitor.orders, "it is told to run")
+            need("module: pair web role 2" in it.guests.ftd.log, "it was not paired before")
+        it.killed()
+        it.has(state="armed", role=role)
+        it.monitor.fails, it.monitor.deaf = ("cont",), None
+        it.next()
+        wait_for(lambda: it.monitor.orders.count("cont") > 3, "it is tried on")
+        need(it.guests.ftd.log.count("pair web failed") == 1, "it is told of each time, or never")
+        it.monitor.fails = ()
+        wait_for(lambda: f"had not been told to run when ftd ended: {role} here" in it.guests.ftd.log, "it is let go")
+        it.monitor.says("running", "RESUME")
+        told = it.monitor.orders.count("cont")
+        it.killed()
+        asked = it.monitor.orders.count("query-status")
+        it.next()
+        # it waits for its peer, as it is to: to be attached, and then
+        wait_for(lambda: it.monitor.orders.count("query-status") > asked + 1, "the next one has looked")
+        need(it.monitor.orders.count("cont") == told and it.fresh(), f"it was told again: {it.monitor.orders}")
+        it.has(state=role, role=role)
+        wait_for(lambda: not it.fresh(), "it runs")
+        need("stop" not in it.monitor.orders, f"it was stopped: {it.monitor.orders}")
+    tried.__name__ = f"pairing_whose_ftd_dies_{role}"
+    test(tried)
+
+
+half_paired("primary")
+half_paired("backup")
 
 
 @test
