@@ -43,8 +43,22 @@ static char **text_at(struct reading *r, const struct key *k)
 	return (char **)((char *)r->c + k->at);
 }
 
+/* What is kept of it, and told to other hosts, is JSON. */
+static bool good_text(struct reading *r, const struct key *k, const char *value)
+{
+	json_t *json = json_string(value), *shown = json ? NULL : ft_text_json(value);
+
+	if (!json)
+		config_complain(r, r->line, "%s = %s is not UTF-8; write it so", k->name, json_string_value(shown));
+	json_decref(shown);
+	json_decref(json);
+	return json;
+}
+
 void config_put_text(struct reading *r, const struct key *k, const char *value)
 {
+	if (!good_text(r, k, value))
+		return;
 	*text_at(r, k) = strdup(value);
 	if (!*text_at(r, k))
 		r->oom = true;
@@ -269,8 +283,8 @@ static void put_each(struct reading *r, const char *value, void (*put)(struct re
 
 void config_put_endpoints(struct reading *r, const struct key *k, const char *value)
 {
-	(void)k;
-	put_each(r, value, put_endpoint);
+	if (good_text(r, k, value))
+		put_each(r, value, put_endpoint);
 }
 
 static void put_host(struct reading *r, char *host)
@@ -297,6 +311,6 @@ void config_put_second(struct reading *r, const struct key *k, const char *value
 
 void config_put_standby(struct reading *r, const struct key *k, const char *value)
 {
-	(void)k;
-	put_each(r, value, put_host);
+	if (good_text(r, k, value))
+		put_each(r, value, put_host);
 }

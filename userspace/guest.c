@@ -277,43 +277,56 @@ void guest_watch(struct guest *g)
 
 /* --- across restarts of ftd ------------------------------------------------ */
 
+/* What is kept of it; NULL: a string is not UTF-8, or memory is short. */
+static json_t *guest_json(const struct guest *g)
+{
+	json_t *cons = json_array();
+	bool bad = false;
+	size_t i;
+
+	for (i = 0; i < g->ncons; i++) {
+		char text[330];
+		int at = snprintf(text, sizeof(text), "%s=", g->cons[i].id);
+
+		ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
+		bad |= json_array_append_new(cons, json_string(text));
+	}
+	if (bad) {
+		json_decref(cons);
+		return NULL;
+	}
+	return json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:b, s:s, s:b, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:b}",
+			 "name", g->name, "qmp", g->qmp_path, "consoles", cons, "session", g->session,
+			 "leads", g->leads, "pid", (int)g->attached_pid, "moving", (int)g->moving,
+			 "peer_guest", g->peer_guest, "again", g->again, "alone", g->alone,
+			 "again_peer", g->again_peer, "fresh", g->fresh, "second", g->second, "tries", g->tries,
+			 "was_peer_guest", g->was.peer_guest, "was_second", g->was.second, "going", g->going,
+			 "stopper", (int)g->stopper, "left_peer", g->left.peer, "left_guest", g->left.guest,
+			 "loss_said", (int)g->loss_said, "loss_lent", g->loss_lent);
+}
+
 void guests_save(void)
 {
 	char path[sizeof(ftd_state_path) + 8];
-	struct guest *g;
+	const struct guest *g;
+	bool bad = false;
 	json_t *list;
-	size_t i;
 
 	if (!*ftd_state_path)
 		return;		/* ftd ends; they stay in the list */
 	list = json_array();
 
-	for (g = ftd_guests; g; g = g->next) {
-		json_t *cons;
-
+	/* without one of them it would be forgotten: that of before has it */
+	for (g = ftd_guests; g && !bad; g = g->next) {
 		if (!(g->attached || g->restored || *g->session || g->moving != FT_STAYS) || g->gone || g->ended)
 			continue;
-		cons = json_array();
-		for (i = 0; i < g->ncons; i++) {
-			char text[330];
-			int at = snprintf(text, sizeof(text), "%s=", g->cons[i].id);
-
-			ftcon_backend_text(&g->cons[i], text + at, sizeof(text) - at);
-			json_array_append_new(cons, json_string(text));
-		}
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:b, s:s, s:b, s:s, s:b, s:s, s:s, s:b, s:i, s:s, s:s, s:i, s:b}", "name",
-						      g->name, "qmp", g->qmp_path, "consoles", cons, "session", g->session,
-						      "leads", g->leads, "pid", (int)g->attached_pid,
-						      "moving", (int)g->moving, "peer_guest", g->peer_guest,
-						      "again", g->again, "alone", g->alone, "again_peer", g->again_peer,
-						      "fresh", g->fresh, "second", g->second, "tries", g->tries,
-						      "was_peer_guest", g->was.peer_guest, "was_second", g->was.second,
-						      "going", g->going, "stopper", (int)g->stopper,
-						      "left_peer", g->left.peer, "left_guest", g->left.guest,
-						      "loss_said", (int)g->loss_said, "loss_lent", g->loss_lent));
+		bad = json_array_append_new(list, guest_json(g));
+		if (bad)
+			ft_log(SD_ERR, "the list of guests stays as it was: what is to be kept of %s is not UTF-8, or memory is short",
+			       g->name);
 	}
 	snprintf(path, sizeof(path), "%s.new", ftd_state_path);
-	if (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path))
+	if (!bad && (json_dump_file(list, path, JSON_INDENT(1)) || rename(path, ftd_state_path)))
 		ft_log(SD_WARNING, "cannot save the list of guests in %s", ftd_state_path);
 	json_decref(list);
 }

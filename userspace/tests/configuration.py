@@ -16,7 +16,7 @@ def run(w, program, *words):
 
 
 def write(w, text, name="ftd.conf", mode=0o644):
-    with open(w.path(name), "w", encoding="utf-8", newline="") as file:
+    with open(w.path(name), "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(text)
     os.chmod(w.path(name), mode)
     return w.path(name)
@@ -159,6 +159,9 @@ def configuration_refused(w):
              "peer-name is not for security = psk; say security = tls, or leave it out"),
             ("[arbiter]\npeer-name = x", 2, r"has no key peer-name; it belongs to \[link\]"),
             ("[link]\nsecond = :7", 2, "second = :7 is no host; say HOST"),
+            *((f"{text}b\udce4r:1", line, r"b\?r:1 is not UTF-8; write it so") for text, line in (
+                ("[link]\nsecond = ", 2), ("[guests]\nstandby = a, ", 2),
+                ("[ftd]\nstate = /", 2), (etcd.replace("a:1\n", ""), 3))),
             ("[link]\ntimeout-ms = 199", 2, "give a number from 200 to 600000"),
             (f"[fence]\nhook = {plain}", 2, "can't be run.*chmod a.x"),
             ("[fence]\nshared-disks = yes", 2, "shared-disks = yes is no choice; say hook or unfenced"),
