@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+#include <linux/ftkvm.h>
+#include <sys/stat.h>
 #include "config_internal.h"
 #include "util.h"
 
@@ -294,6 +295,9 @@ static void put_host(struct reading *r, char *host)
 	if (ft_split_host(host, name, sizeof(name), port, sizeof(port), FT_PEER_PORT) || !*name)
 		config_complain(r, r->line, "standby: \"%s\" is no host; say HOST or HOST:PORT, more of them behind commas",
 				host);
+	else if (strlen(host) > FTKVM_PEER_MAX)
+		config_complain(r, r->line, "standby: \"%s\" is longer than %d bytes; say the host's address", host,
+				FTKVM_PEER_MAX);
 	else
 		append(r, &r->c->guests.standby, &r->c->guests.n_standby, host);
 }

@@ -314,7 +314,7 @@ int ftnl_pair(const char *name, uint32_t role, int sock_fd, const char *peer,
 		return err->code;
 	mnl_attr_put_u32(nlh, FTKVM_A_ROLE, role);
 	mnl_attr_put_u32(nlh, FTKVM_A_SOCK_FD, sock_fd);
-	if (peer && *peer && strlen(peer) <= FTKVM_PEER_MAX)
+	if (peer && *peer)
 		mnl_attr_put_strz(nlh, FTKVM_A_PEER, peer);
 	if (*pair_name)
 		mnl_attr_put_strz(nlh, FTKVM_A_PAIR_NAME, pair_name);

@@ -333,8 +333,10 @@ struct op *pair_op_new(struct client *client, json_t *request, const char *what,
 	struct op *op;
 	int ret;
 
-	if (!peer || !*peer || strlen(peer) >= sizeof(op->peer)) {
-		ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing or too long");
+	/* the module keeps it, and tells it to whoever asks */
+	if (!peer || !*peer || strlen(peer) > FTKVM_PEER_MAX) {
+		ft_fail(err, -EINVAL, "the peer's HOST[:PORT] is missing, or longer than %d bytes: give its address",
+			FTKVM_PEER_MAX);
 		return NULL;
 	}
 	if (peer_name && !ft_name_ok(json_string_value(peer_name))) {

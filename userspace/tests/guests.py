@@ -357,6 +357,17 @@ def unprotect_after_a_try_that_failed(w):
     need(peer.over == ["there"] * 3 and other.over == ["web"], f"they were asked to clear {peer.over} and {other.over}")
 
 
+@test
+def peer_of_a_name_too_long(w):
+    """The module would not know it, nor status, a hook, or who protects the guest again."""
+    guests = Guests(w)
+    guests.attach("web", Monitor(w, "web.qmp").path)
+    replicas(guests.dir, {"state": "idle", "role": "none", "pid": guests.info()["pid"]})
+    for order in ("pair", "protect"):
+        need_match("longer than 107 bytes: give its address", guests.ftctl(order, "web", "--peer", "h" * 108, check=1)[2])
+    need_match("name h{107} can't be resolved", guests.ftctl("protect", "web", "--peer", "h" * 107, check=1)[2])
+
+
 # --- paired before it ran ------------------------------------------------------------
 
 class Fresh:
