@@ -219,8 +219,14 @@ static void fence_work(struct op *op)
 /* The arbiter has been asked; and what has changed since the module sees. */
 static void win_work(struct op *op)
 {
+	struct fterr ignored;
+	struct ftreplica r;
+
 	*op->session = '\0';
 	promote_any(op);
+	/* its peer may have said that it stopped, by which a primary goes on */
+	if (op->ret && !ftnl_get(op->name, &r, &ignored) && r.state == FTKVM_UAPI_STATE_SOLO)
+		op->ret = 0;
 }
 
 static void done_settle(struct op *op)

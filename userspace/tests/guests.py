@@ -599,6 +599,19 @@ def on_loss_that_ftctl_set_says(w):
 
 
 @test
+def primary_that_won_and_is_solo_already(w):
+    """Its backup has said meanwhile that it stopped: nothing has failed, and its session is over."""
+    it = Losing(w, True)
+    it.protect()
+    said = {"pid": it.pid, "peer": it.peer.address}
+    replicas(it.guests.dir, {"state": "solo", "reason": "unpaired", **said}, file=".replicas.next")
+    it.has(state="undecided", reason="peer-silent")
+    wait_for(lambda: "module: promote web force 0 state undecided, it is solo" in it.guests.ftd.log, "it has won")
+    wait_for(lambda: "session" not in it.guests.info()["arbiter"], "its session is over")
+    need("failed" not in it.guests.ftd.log, "something is said to have failed")
+
+
+@test
 def etcd_of_a_guest_that_is_paired(w):
     """It may be listed otherwise, endpoint by endpoint; where none is left it could be another cluster."""
     def say(*endpoints):

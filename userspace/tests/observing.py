@@ -17,9 +17,9 @@ import urllib.request
 from world import need, need_match, test, wait_for
 
 
-def replicas(directory, *guests):
-    """What the module tells from now on."""
-    path = os.path.join(directory, ".replicas")
+def replicas(directory, *guests, file=".replicas"):
+    """What the module tells from now on; .replicas.next: when it is to promote one."""
+    path = os.path.join(directory, file)
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump([{"name": "web", "state": "primary", "role": "primary", "pid": 7, **g} for g in guests], file)
     os.replace(path + ".new", path)

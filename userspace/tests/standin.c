@@ -7,7 +7,8 @@
  * unless it is "vm" that is refused.
  * If there is a file "guests", any guest can be attached and paired, and as long as there is one
  * "slow" the module does not answer what is asked of a guest; "idle": each guest is idle.
- * ".replicas" is what it tells of all of them, or of one of them, as ftctl -j status does.
+ * ".replicas" is what it tells of all of them, or of one of them, as ftctl -j status does, and
+ * ".replicas.next" what it does from then on that it is to promote one.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -196,17 +197,32 @@ int __wrap_ftnl_unpair(const char *name, struct fterr *err)
 	return 0;
 }
 
-/* It refuses what is not in the state that ftd has seen, as the module does; what it has to promote is not there. */
+/* What comes between ftd's look at a guest and its order. */
+static void happens(void)
+{
+	const char *dir = getenv("FTKVM_STANDIN");
+	char from[512], to[512];
+
+	snprintf(from, sizeof(from), "%s/.replicas.next", dir);
+	snprintf(to, sizeof(to), "%s/.replicas", dir);
+	rename(from, to);
+}
+
+/* It refuses what is not in the state that ftd has seen, or lives, as the module does; and promotes nothing. */
 int __wrap_ftnl_promote(const char *name, bool force, uint32_t state, uint64_t *takeover_ns, struct fterr *err)
 {
 	struct ftreplica r;
 
+	happens();
 	if (!told(name, &r))
 		return __real_ftnl_promote(name, force, state, takeover_ns, err);
 	ft_log(SD_NOTICE, "module: promote %s force %d state %s, it is %s", name, force, ft_state_name(state),
 	       ft_state_name(r.state));
-	return r.state == state ? __real_ftnl_promote(name, force, state, takeover_ns, err) :
-	       ft_fail(err, -EAGAIN, "guest %s is %s now: promote it again", name, ft_state_name(r.state));
+	if (r.state != state)
+		return ft_fail(err, -EAGAIN, "guest %s is %s now: promote it again", name, ft_state_name(r.state));
+	if (state == FTKVM_UAPI_STATE_SOLO)
+		return ft_fail(err, -EINVAL, "guest %s is solo: only a backup can be promoted", name);
+	return __real_ftnl_promote(name, force, state, takeover_ns, err);
 }
 
 int __wrap_ftnl_dev_add(const char *name, const struct ftdev_add *add, struct fterr *err)
