@@ -4,8 +4,9 @@ import os
 import shlex
 import subprocess
 import tempfile
+import time
 
-from harness import CPU, QMP, add, need, need_match, pairing, paths, test
+from harness import CPU, QMP, SLACK, add, need, need_match, pairing, paths, test
 
 
 def _without(word):
@@ -93,6 +94,11 @@ def refuse_different_start(t):
     need_match("same command line", status["detail"] + result.err, "remedy")
     need(pair.state(t.b) in ("stopped", "idle"), f"the backup is {pair.state(t.b)}")
     need(not pair.live(t.b), "the backup's guest ran")
+    # to the primary it is as if there had been no pairing, but for ftd, which had told its QEMU to run it
+    end = time.monotonic() + 20 * SLACK
+    while pair.guests["a"].qmp("query-status")["status"] == "running":
+        need(time.monotonic() < end, "its guest runs on, unprotected")
+        time.sleep(0.1)
 
 
 @test()
