@@ -253,7 +253,7 @@ static void drain(int fd, int64_t deadline)
 
 /*
  * In a thread of its own: a file on a server that is gone can hold up whoever opens it, writes to it or closes
- * it for as long as it likes.
+ * it for as long as it likes. And it has QEMU's rights, no more.
  */
 struct saying {
 	atomic_int users;
@@ -261,6 +261,7 @@ struct saying {
 	int64_t deadline;
 	bool tty;
 	int flags, ret;
+	struct ftuser as;
 	char path[256];
 	atomic_size_t said;
 	size_t len;
@@ -278,7 +279,7 @@ static void saying_drop(struct saying *s)
 static void *say(void *arg)
 {
 	struct saying *s = arg;
-	int fd = open(s->path, s->flags, 0644), ret = fd < 0 ? -errno : 0;
+	int fd = ft_open_as(&s->as, s->path, s->flags, 0644), ret = fd < 0 ? fd : 0;
 
 	if (fd >= 0 && s->tty && s->len)
 		make_raw(fd);
@@ -306,7 +307,7 @@ static void *say(void *arg)
 }
 
 /* How much was said goes to @said. 0 or -errno. */
-static int say_before(const struct ftconsole *con, int flags, int64_t deadline, size_t *said)
+static int say_before(const struct ftuser *as, const struct ftconsole *con, int flags, int64_t deadline, size_t *said)
 {
 	struct saying *s = calloc(1, sizeof(*s) + con->len);
 	pthread_attr_t attr;
@@ -320,6 +321,7 @@ static int say_before(const struct ftconsole *con, int flags, int64_t deadline, 
 	s->deadline = deadline;
 	s->tty = con->kind == FTCON_TTY;
 	s->flags = flags;
+	s->as = *as;
 	strcpy(s->path, con->path);
 	s->len = con->len;
 	if (con->len)
@@ -342,7 +344,7 @@ static int say_before(const struct ftconsole *con, int flags, int64_t deadline, 
 	return ret;
 }
 
-int ftcon_repeat(struct ftconsole *con, int64_t deadline, struct fterr *err)
+int ftcon_repeat(const struct ftuser *as, struct ftconsole *con, int64_t deadline, struct fterr *err)
 {
 	int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK | (con->kind == FTCON_FILE ? O_APPEND : 0);
 	size_t said = 0;
@@ -350,7 +352,7 @@ int ftcon_repeat(struct ftconsole *con, int64_t deadline, struct fterr *err)
 
 	/* with nothing to say it is only seen that QEMU would not hang; it may make the file, and open more */
 	if (con->kind == FTCON_FILE || con->kind == FTCON_TTY)
-		ret = say_before(con, flags | (con->kind == FTCON_FILE && con->len ? O_CREAT : 0), deadline, &said);
+		ret = say_before(as, con, flags | (con->kind == FTCON_FILE && con->len ? O_CREAT : 0), deadline, &said);
 	if (!con->len && (ret == -ENOENT || ret == -EACCES || ret == -EPERM))
 		ret = 0;
 	if (ret && said) {

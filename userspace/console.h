@@ -78,9 +78,10 @@ void ftcon_keep_in(struct ftconsole *con, const char *path, pid_t pid);
 void ftcon_keep(const struct ftconsole *con);
 /**
  * ftcon_repeat() - say con->line to the world (a tty or a file; others are skipped) and forget it
+ * @as: QEMU's user, who must be able to write there
  * @deadline: ft_now_ms(); what was not said by then stays, to be said another time
  * Return: 0, or -errno with a text; -ETIMEDOUT: it does not take it all, or can't be opened just now
  */
-int ftcon_repeat(struct ftconsole *con, int64_t deadline, struct fterr *err);
+int ftcon_repeat(const struct ftuser *as, struct ftconsole *con, int64_t deadline, struct fterr *err);
 
 #endif

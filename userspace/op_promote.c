@@ -103,7 +103,7 @@ static bool say_consoles(struct op *op, int64_t deadline)
 
 		if (con->live || con->ret)
 			continue;
-		con->ret = ftcon_repeat(con, deadline ? deadline : ft_now_ms() + WRITE_MS, &err);
+		con->ret = ftcon_repeat(&g->qmp.user, con, deadline ? deadline : ft_now_ms() + WRITE_MS, &err);
 		if (con->ret)
 			op_warn(op, "%s", err.text);
 		any |= !con->ret;

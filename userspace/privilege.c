@@ -89,3 +89,10 @@ bool privilege_above_user(void)
 {
 	return held;
 }
+
+int privilege_lay_down(void)
+{
+	static const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+
+	return set(none);
+}

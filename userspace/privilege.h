@@ -29,4 +29,11 @@ bool privilege_complete(struct fterr *err);
  */
 bool privilege_above_user(void);
 
+/**
+ * privilege_lay_down() - this thread has no capabilities any more, the others keep theirs
+ *
+ * Return: 0 or -errno
+ */
+int privilege_lay_down(void);
+
 #endif

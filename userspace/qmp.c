@@ -317,6 +317,7 @@ int ftqmp_open(struct ftqmp *q, const char *path, struct fterr *err)
 		goto fail;
 	}
 	q->pid = peer.pid;
+	ft_user_of(q->fd, &q->user);
 	ret = greet(q, path, err);
 	if (!ret)
 		return 0;

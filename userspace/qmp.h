@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 #include "nl.h"
+#include "open_as.h"
 
 /* Time-out of one QMP command. Emulated hosts are slow. */
 #define FTQMP_TIMEOUT_MS	15000
@@ -13,6 +14,7 @@
 struct ftqmp {
 	int fd;			/* -1: not connected */
 	pid_t pid;		/* of QEMU */
+	struct ftuser user;	/* whose that is */
 	unsigned int id;
 	int64_t until;		/* no command is waited for any longer: ft_now_ms(), 0: as long as it may take */
 	uint64_t reset_ns;	/* when it said last that it reset its guest; CLOCK_BOOTTIME, 0: never */
@@ -25,7 +27,7 @@ struct ftqmp {
 };
 
 /* An unconnected one; ftqmp_close() is harmless on it. */
-#define FTQMP_INIT	{ .fd = -1, .moved = true }
+#define FTQMP_INIT	{ .fd = -1, .moved = true, .user = FTUSER_NOBODY }
 
 /**
  * ftqmp_open() - connect to QEMU's monitor and greet it

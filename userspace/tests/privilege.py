@@ -152,6 +152,51 @@ def privilege_not_handed_on(w):
 
 
 @user_test
+def privilege_and_consoles(w):
+    """A console's path is a QEMU's, or of who had it started: what QEMU's user can't write to ftd does not write to for it."""
+    def made(name, owner, mode, holds="before\n"):
+        path = write(w, holds, name, mode)
+        os.chown(path, owner, owner)
+        return path
+
+    def directory(name, owner):
+        path = w.path(name)
+        os.mkdir(path, 0o755)
+        os.chown(path, owner, owner)
+        return path
+    words = [os.path.join(w.build, "unit"), "say"]
+    # ftd as the unit has it, as root, and as root with what the unit leaves to it
+    for number, who in enumerate((as_user(*NEEDED), [], ["setpriv", "--bounding-set=" + ",".join(
+            ["-all", *(f"+{name}" for name in NEEDED)])])):
+        def say(user, path, wrap=who):
+            done = subprocess.run([*wrap, *words, str(user), path, "the last"], capture_output=True, text=True, timeout=60,
+                                  check=False)
+            need(done.returncode in (0, 1), f"ended with {done.returncode}: {done.stderr}")
+            need(done.returncode == 0 or "Permission denied" in done.stdout, done.stdout)
+            return done.returncode == 0
+        roots, top = made(f"root{number}", 0, 0o600), directory(f"top{number}", 0)
+        for user in (USER, USER + 1):
+            own = directory(f"own{number}.{user}", user)
+            link, beside = os.path.join(own, "link"), os.path.join(own, "beside")
+            os.symlink(roots, link)
+            os.symlink(os.path.join(top, "new"), beside)
+            for path in (roots, link, os.path.join(top, "new"), beside):
+                need(not say(user, path), f"user {user} had {path} written to, by {who}")
+            need(w.text(roots) == "before\n" and not os.listdir(top), f"written: {w.text(roots)!r}, {os.listdir(top)}")
+            group = made(f"group{number}.{user}", 0, 0o620)
+            os.chown(group, 0, user)
+            for path in (made(f"file{number}.{user}", user, 0o600), group, made(f"all{number}.{user}", 0, 0o602)):
+                need(say(user, path) and w.text(path) == "before\nthe last", f"user {user} can't have {path} by {who}")
+            # not even its own, and not its own group's, where it is excluded
+            need(not say(user, made(f"none{number}.{user}", user, 0o066)), "what it may not write to is written to")
+            need(say(user, os.path.join(own, "new")), f"user {user} can't have a console made by {who}")
+            status = os.stat(os.path.join(own, "new"))
+            need((status.st_uid, status.st_gid) == (user, user), f"what was made is {status.st_uid}'s")
+        # root's could be anything
+        need(say(0, roots) and w.text(roots) == "before\nthe last", "root's can't be written to")
+
+
+@user_test
 def privilege_and_configuration(w):
     """Files are read with its capabilities, hooks run without."""
     secret = write(w, f"ftkvm:{'5a' * 32}\n", "link.psk", 0o600)

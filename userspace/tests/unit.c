@@ -468,6 +468,8 @@ int main(int argc, char **argv)
 		return unit_fence(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "privilege"))
 		return unit_privilege(argv[2], argv[3]);
+	if (argc == 5 && !strcmp(argv[1], "say"))
+		return unit_say(argv[2], argv[3], argv[4]);
 	return run_all(unit_tests) + run_all(unit_cmdline_tests) + run_all(unit_console_tests) + run_all(unit_disk_tests) +
 	       run_all(unit_ftctl_tests) + run_all(unit_nl_tests) + run_all(unit_top_tests) + run_all(unit_vhost_tests) +
 	       run_all(unit_view_tests) ? 1 : 0;

@@ -43,6 +43,8 @@ int unit_secure(const char *server, const char *client, const char *host);
 int unit_fence(const char *hook, const char *peer);
 /* Keep what ftd keeps of capabilities, and run a program as a fence hook and then as a QEMU. */
 int unit_privilege(const char *program, const char *log);
+/* Keep what ftd keeps, and say @text to the console @path of a QEMU of user @uid's. */
+int unit_say(const char *uid, const char *path, const char *text);
 /* Be a vhost-user device, and say what a QEMU does with it. */
 int unit_vhost(const char *path, const char *kind);
 

@@ -12,6 +12,8 @@
 #include "console.h"
 #include "tests/unit.h"
 
+static const struct ftuser root;
+
 static int step(const char *what, int ret, const struct fterr *err)
 {
 	printf("%s: %s\n", what, ret < 0 ? err->text : "done");
@@ -48,7 +50,7 @@ int unit_console(const char *qmp, const char *backend)
 	n = ftcon_collect(&q, &con, false, &err);
 	bad += step("collect", n, &err);
 	printf("held: %zd of %zu bytes: %.*s\n", n, (size_t)con.len, (int)con.len, con.line ? con.line : "");
-	bad += step("repeat", ftcon_repeat(&con, ft_now_ms() + 5000, &err), &err);
+	bad += step("repeat", ftcon_repeat(&q.user, &con, ft_now_ms() + 5000, &err), &err);
 	bad += step("open", ftcon_open(&q, &con, &err), &err);
 	step("verify live", ftcon_verify(&q, &con, false, &err), &err);
 	bad += step("verify adopted", ftcon_verify(&q, &con, true, &err), &err);
@@ -229,19 +231,19 @@ static void repeat_to_file(void)
 	snprintf(con.path, sizeof(con.path), "%s", path);
 	CHECK(write(fd, "before\n", 7) == 7);
 	CHECK(!ftcon_append(&con, "a\nlast", 6, false));
-	CHECK(!ftcon_repeat(&con, ft_now_ms() + 5000, &err));
+	CHECK(!ftcon_repeat(&root, &con, ft_now_ms() + 5000, &err));
 	CHECK(!con.len);
-	CHECK(!ftcon_repeat(&con, ft_now_ms() + 5000, &err));	/* said once, not twice */
+	CHECK(!ftcon_repeat(&root, &con, ft_now_ms() + 5000, &err));	/* said once, not twice */
 	CHECK(pread(fd, got, sizeof(got) - 1, 0) == 11 && !strcmp(got, "before\nlast"));
 	close(fd);
 	unlink(path);
 	snprintf(con.path, sizeof(con.path), "/nonexistent/x");
 	CHECK(!ftcon_append(&con, "b", 1, false));
-	CHECK(ftcon_repeat(&con, ft_now_ms() + 5000, &err) == -ENOENT && strstr(err.text, "/nonexistent/x"));
+	CHECK(ftcon_repeat(&root, &con, ft_now_ms() + 5000, &err) == -ENOENT && strstr(err.text, "/nonexistent/x"));
 	CHECK(con.len == 1);
 	/* nothing to say: QEMU makes it, or does not */
 	con.len = 0;
-	CHECK(!ftcon_repeat(&con, ft_now_ms() + 5000, &err));
+	CHECK(!ftcon_repeat(&root, &con, ft_now_ms() + 5000, &err));
 	ftcon_free(&con);
 }
 
@@ -260,19 +262,19 @@ static void repeat_to_pipe(void)
 	snprintf(con.path, sizeof(con.path), "%s/pipe", path);
 	CHECK(!mkfifo(con.path, 0600));
 	/* QEMU would hang for good */
-	CHECK(ftcon_repeat(&con, begun + 300, &err) == -ENXIO);
+	CHECK(ftcon_repeat(&root, &con, begun + 300, &err) == -ENXIO);
 	fd = open(con.path, O_RDONLY | O_NONBLOCK);
 	for (i = 0; i < sizeof(text); i++)
 		text[i] = 'a' + i % 26;
 	CHECK(!ftcon_append(&con, text, sizeof(text), true));
-	CHECK(ftcon_repeat(&con, ft_now_ms() + 200, &err) == -ETIMEDOUT);
+	CHECK(ftcon_repeat(&root, &con, ft_now_ms() + 200, &err) == -ETIMEDOUT);
 	CHECK(con.len > 0 && con.len < sizeof(text) && ft_now_ms() < begun + 3000);
 	for (i = 0; i < 2; i++) {
 		while ((n = read(fd, got, sizeof(got))) > 0) {
 			CHECK(!memcmp(got, text + total, n));
 			total += n;
 		}
-		CHECK(i || !ftcon_repeat(&con, ft_now_ms() + 5000, &err));
+		CHECK(i || !ftcon_repeat(&root, &con, ft_now_ms() + 5000, &err));
 	}
 	CHECK(total == sizeof(text) && !con.len);
 	close(fd);
@@ -302,7 +304,7 @@ static void line_outlives_ftd(void)
 	ftcon_keep_in(&next, kept, 7);
 	CHECK(next.len == 3 && !memcmp(next.line, "t\0w", 3));
 	CHECK(!ftcon_append(&next, "o\n", 2, false));
-	CHECK(!ftcon_repeat(&next, ft_now_ms() + 5000, &err));
+	CHECK(!ftcon_repeat(&root, &next, ft_now_ms() + 5000, &err));
 	fd = open(path, O_RDONLY);
 	CHECK(fd >= 0 && read(fd, got, sizeof(got)) == 5 && !memcmp(got, "t\0wo\n", 5));
 	close(fd);

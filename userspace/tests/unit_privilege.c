@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What ftd keeps, and what it does not hand on: see tests/privilege.py. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cmdline.h"
+#include "console.h"
 #include "fence.h"
 #include "privilege.h"
 #include "tests/unit.h"
@@ -35,5 +37,23 @@ int unit_privilege(const char *program, const char *log)
 	if (ret)
 		printf("%s\n", err.text);
 	json_decref(how);
+	return ret ? 1 : 0;
+}
+
+int unit_say(const char *uid, const char *path, const char *text)
+{
+	struct ftuser user = { .uid = atoi(uid), .gid = atoi(uid) };
+	struct ftconsole con = { .id = "con0", .kind = FTCON_FILE };
+	struct fterr err;
+	int ret;
+
+	snprintf(con.path, sizeof(con.path), "%s", path);
+	ret = privilege_settle(&err);
+	if (!ret)
+		ret = ftcon_append(&con, text, strlen(text), true);
+	if (!ret)
+		ret = ftcon_repeat(&user, &con, ft_now_ms() + 5000, &err);
+	printf("%s\n", ret ? err.text : "said");
+	ftcon_free(&con);
 	return ret ? 1 : 0;
 }
