@@ -310,9 +310,17 @@ bool op_own(struct guest *g, const char *what, void (*work)(struct op *op),
 static void reconnect_work(struct op *op)
 {
 	struct fterr err;
+	int ret;
 
+	ret = ftqmp_open(&op->guest->qmp, op->qmp_path, &err);
+	if (!ret && op->guest->qmp.pid != op->guest->pid) {
+		ret = ft_fail(&err, -ESRCH, "%s is the monitor of another process (%d) now", op->qmp_path,
+			      op->guest->qmp.pid);
+		ftqmp_close(&op->guest->qmp);
+		op->guest->qmp = (struct ftqmp)FTQMP_INIT;
+	}
 	/* A failure is nothing to report each time: it is tried again. */
-	if (ftqmp_open(&op->guest->qmp, op->qmp_path, &err)) {
+	if (ret) {
 		if (!op->guest->retry_logged)
 			ft_log(SD_WARNING, "guest %s: %s; trying on", op->name, err.text);
 		op->guest->retry_logged = true;

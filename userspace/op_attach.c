@@ -84,6 +84,10 @@ void attach_work(struct op *op)
 	int vm_fd = -1;
 
 	op->ret = ftqmp_open(&g->qmp, op->qmp_path, &op->err);
+	/* who had it started may have put a link to another one's monitor there */
+	if (!op->ret && op->started > 0 && g->qmp.pid != op->started)
+		op->ret = ft_fail(&op->err, -ESRCH, "%s is the monitor of another process (%d) than the one that was started "
+				  "(%d)", op->qmp_path, g->qmp.pid, op->started);
 	if (op->ret)
 		goto out;
 	g->pid = g->qmp.pid;

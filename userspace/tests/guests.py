@@ -693,3 +693,20 @@ def guest_whose_ftd_dies_as_it_arrives(w):
         need(w.text(w.path("pid")).split() == [str(pid)], "another QEMU was started")
     finally:
         os.kill(pid, signal.SIGKILL)
+
+
+@test
+def guest_whose_monitor_is_another_ones(w):
+    """Who had a program started for a guest has it show ftd the monitor of a QEMU that is none of his: it is refused."""
+    guests = configured(w, "[guests]\nstart = yes\n")
+    replicas(guests.dir, {"state": "idle"})
+    other, = w.qemu("-incoming", "defer")
+    monitor = w.path("arrives.qmp")
+    program = f"echo $$ > {w.path('pid')}; ln -s {other} {monitor}; sleep 100"
+    answer, sock = Primary(guests, {"argv": ["sh", "-c", program], "exe": "/bin/sh", "cwd": w.dir, "qmp": monitor,
+                                    "consoles": []}).asks()
+    sock.close()
+    need_match(rf"{monitor} is the monitor of another process \(\d+\) than the one that was started", answer.get("error", ""))
+    # it goes, and the other one stays
+    wait_for(lambda: not os.path.exists(f"/proc/{w.text(w.path('pid')).strip()}"), "what was started has ended")
+    w.qmp(other, ("query-status", {}))

@@ -192,6 +192,29 @@ for _order in ("query-chardev", "query-status", "ringbuf-read", "stop", "chardev
     lost_at(_order)
 
 
+@test
+def console_and_a_monitor_of_another_process(w):
+    """It is in the place of the one that was lost: it is not taken for it."""
+    path = w.path("console")
+    p = Promoted(w, f"file:{path}")
+    link, new = w.path("link"), w.path("new")
+    os.symlink(p.monitor, link)
+    p.monitor = link
+
+    def put(monitor):
+        os.symlink(monitor, new)
+        os.rename(new, link)
+    p.does["chardev-change"] = lambda: put(p.other)
+    p.breaks = "chardev-change"
+    proxy = os.readlink(link)
+    p.attach()
+    wait_for(lambda: f"{link} is the monitor of another process" in p.module.ftd.log, "the other one is seen")
+    need(not p.live(), "its console is joined by another process")
+    p.does.clear()
+    put(proxy)
+    p.joined(path)
+
+
 def backup(w):
     """One that runs, whose primary lives; and what the module tells of it besides its state."""
     p = Promoted(w, "file:/nonexistent/x")
