@@ -307,7 +307,7 @@ int cmdline_start(json_t *how, const char *log, pid_t *pid, struct fterr *err)
 			return ft_fail(err, -EINVAL, "no command line that could be started");
 		}
 	}
-	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	*pid = 0;
 	ret = fd < 0 ? -errno : spawn(argv, exe, cwd, fd, pid);
 	if (fd >= 0)

@@ -19,16 +19,19 @@
 #include "device.h"
 #include "failover.h"
 #include "journal.h"
+#include "look.h"
 #include "metrics_http.h"
 #include "op.h"
 #include "peer.h"
 #include "privilege.h"
+#include "said.h"
 #include "second.h"
 #include "secure.h"
 #include "text.h"
 
 #define STOP_MS		10000	/* for operations that are under way */
 #define STOP_POLL_US	20000
+#define SAID_US		1000000
 #define RELOAD_US	500000	/* until somebody who asks the arbiter may have his answer */
 
 sd_event *ftd_loop;
@@ -372,6 +375,15 @@ static int check_config(const char *path)
 	return 0;
 }
 
+/* --- what QEMUs say ------------------------------------------------------------- */
+
+static void cut_said(void)
+{
+	said_cut(ftd_state_path);
+}
+
+static struct look_timer said_timer = { .usec = SAID_US, .look = cut_said };
+
 /* Without, ftd has enough to do: it is said, and again to who pairs. */
 static int start_link(const struct ftconfig *config, struct fterr *err)
 {
@@ -428,6 +440,8 @@ static int start(struct ftconfig *config, const char *control, const char *where
 		ret = again_init(err);
 	if (!ret)
 		ret = second_init(err);
+	if (!ret)
+		ret = look_begin(&said_timer, err);
 	if (!ret)
 		ret = peer_listen(where, err);
 	if (!ret && config->metrics.listen)

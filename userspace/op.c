@@ -13,6 +13,7 @@
 #include "failover.h"
 #include "op.h"
 #include "replica_json.h"
+#include "said.h"
 
 struct op *op_new(const char *what, const char *name, void (*work)(struct op *op))
 {
@@ -171,8 +172,11 @@ static void detach_settle(struct op *op)
 	if (op->ret)
 		return;
 	ft_log(SD_NOTICE, "guest %s is detached", op->name);
-	if (op->guest)
-		op->guest->gone = true;
+	if (!op->guest)
+		return;
+	op->guest->gone = true;
+	if (op->guest->ended)
+		said_forget(op->state, op->name);
 }
 
 /* A replica is not to go on: the arbiter is to know, so that the other one may. */

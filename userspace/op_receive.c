@@ -19,6 +19,7 @@
 #include "peer.h"
 #include "peer_call.h"
 #include "replica_json.h"
+#include "said.h"
 #include "stream.h"
 #include "text.h"
 
@@ -27,22 +28,6 @@
 #define LINE_MAX	262144
 
 /* --- its QEMU -------------------------------------------------------------- */
-
-/* What it complained of last, if it did. */
-static void last_words(const char *log, char *text, size_t size)
-{
-	FILE *file = fopen(log, "re");
-	char line[512];
-
-	*text = '\0';
-	while (file && fgets(line, sizeof(line), file)) {
-		line[strcspn(line, "\n")] = '\0';
-		if (*line)
-			snprintf(text, size, "%s", line);
-	}
-	if (file)
-		fclose(file);
-}
 
 static bool answers(const char *path)
 {
@@ -58,11 +43,11 @@ static bool answers(const char *path)
 static int start_qemu(struct op *op, json_t *how)
 {
 	int64_t deadline = ft_now_ms() + OP_START_MS;
-	char log[sizeof(op->state) + FTKVM_NAME_MAX + 16], said[512];
+	char log[sizeof(op->state) + FTKVM_NAME_MAX + 16], words[512];
 	pid_t pid;
 	int ret;
 
-	snprintf(log, sizeof(log), "%s.%s.qemu", op->state, op->name);
+	said_path(op->state, op->name, log, sizeof(log));
 	if (answers(op->qmp_path))
 		return ft_fail(&op->err, -EEXIST, "a QEMU that is not attached here has the monitor %s: end it, or, if it "
 			       "waits with -incoming defer -S, run: ftctl attach %s --qmp %s", op->qmp_path, op->name,
@@ -74,15 +59,15 @@ static int start_qemu(struct op *op, json_t *how)
 	ft_log(SD_NOTICE, "guest %s: QEMU (process %d) was started to take it in", op->name, pid);
 	while (!answers(op->qmp_path)) {
 		if (ft_process_gone(pid)) {
-			last_words(log, said, sizeof(said));
+			said_last(log, words, sizeof(words));
 			return ft_fail(&op->err, -EIO, "QEMU, run by user %u, ended as it started: %s (%s)", geteuid(),
-				       *said ? said : "it did not say why", log);
+				       *words ? words : "it did not say why", log);
 		}
 		if (ft_now_ms() >= deadline) {
-			last_words(log, said, sizeof(said));
+			said_last(log, words, sizeof(words));
 			return ft_fail(&op->err, -ETIMEDOUT, "QEMU was started, but its monitor %s does not answer within "
 				       "%d s: can user %u make a socket in that directory? QEMU %s%s (%s)", op->qmp_path,
-				       OP_START_MS / 1000, geteuid(), *said ? "said: " : "did not say anything", said, log);
+				       OP_START_MS / 1000, geteuid(), *words ? "said: " : "did not say anything", words, log);
 		}
 		usleep(POLL_US);
 	}
@@ -134,6 +119,7 @@ int replica_clear(struct op *op)
 		return ft_fail(&op->err, -EBUSY, "the stopped replica of %s is still here: its QEMU (process %d) does not "
 			       "quit; end it", op->name, g->pid);
 	ftqmp_close(&g->qmp);
+	said_forget(op->state, op->name);
 	ret = ftnl_detach(op->name, &op->err);
 	return ret == -ENOENT ? 0 : ret;
 }

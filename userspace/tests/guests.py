@@ -10,6 +10,7 @@ import socket
 import threading
 
 from arbiter_world import session
+from configuration import write
 from devices import Devices
 from observing import http, parse, replicas, sample
 from world import need, need_match, test, wait_for
@@ -710,3 +711,41 @@ def guest_whose_monitor_is_another_ones(w):
     # it goes, and the other one stays
     wait_for(lambda: not os.path.exists(f"/proc/{w.text(w.path('pid')).strip()}"), "what was started has ended")
     w.qmp(other, ("query-status", {}))
+
+
+@test
+def guest_whose_qemu_says_much(w):
+    """Its end is kept, and not more than there is room for; nor anything of one that was taken away in order."""
+    guests = configured(w, "[guests]\nstart = yes\n")
+    replicas(guests.dir, {"state": "idle"})
+    monitor, said = w.path("arrives.qmp"), f"{guests.ftd.control}.guests.web.qemu"
+    how = {"exe": "/bin/sh", "cwd": w.dir, "qmp": monitor, "consoles": []}
+    answer, sock = Primary(guests, {**how, "argv": ["sh", "-c", "echo why it ends; exit 1"]}).asks()
+    sock.close()
+    need_match(rf"ended as it started: why it ends \({said}\)", answer.get("error", ""))
+    need(w.text(said) == "why it ends\n", "it can't be read any more")
+
+    program = (f"yes 'so much to say' | head -c 3000000; echo; echo the last; exec qemu-system-x86_64 -accel tcg -nodefaults "
+               f"-display none -m 64 -S -incoming defer -qmp unix:{monitor},server=on,wait=off")
+    wait_for(lambda: not guests.info(), "it is tried once more")
+    answer, sock = Primary(guests, {**how, "argv": ["sh", "-c", program]}).asks()
+    pid = re.findall(r"QEMU \(process (\d+)\)", guests.ftd.log)[-1]
+    try:
+        need("stream" in answer, f"it is not taken in: {answer}")
+        wait_for(lambda: os.path.getsize(said) < 1 << 20, "it is cut")
+        need_match(r"^(so much to say\n){1000,}s.*\nthe last\n$", w.text(said))
+        need(os.path.samefile(f"/proc/{pid}/fd/1", said), "it says it elsewhere from now on")
+        sock.close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+    qemu, = w.qemu()
+    replicas(guests.dir, {"name": "db", "state": "stopped", "reason": "unpaired", "role": "backup", "peer": "127.0.0.1:7"})
+    guests.attach("db", qemu)
+    said = f"{guests.ftd.control}.guests.db.qemu"
+    write(w, "all is well\n", os.path.basename(said))
+    with socket.create_connection(("127.0.0.1", guests.ftd.port), timeout=60) as peer:
+        peer.sendall(json.dumps({"ftd": 1, "guest": "db", "over": True, "port": 7}).encode() + b"\n")
+        wait_for(lambda: w.processes[-1].poll() is not None, "its QEMU ends")
+        wait_for(lambda: not os.path.exists(said), "it is not there any more")
