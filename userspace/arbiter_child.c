@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdnoreturn.h>
 #include <string.h>
@@ -12,14 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "arbiter_child.h"
+#include "children.h"
 
-#define CHILDREN	64	/* at a time */
-#define STUCK_MAX	8	/* of them that nobody waits for any more */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* A place is free (0), or a call's (-1), or has a child that was left behind. */
-static pid_t children[CHILDREN];
+static struct children children = CHILDREN_INIT;
 
 static noreturn void be_child(const struct arbiter_errand *e, int out)
 {
@@ -35,34 +29,6 @@ static noreturn void be_child(const struct arbiter_errand *e, int out)
 	_exit(0);
 }
 
-/* A place for a child, or -EBUSY. */
-static int take_place(void)
-{
-	int i, place = -EBUSY, stuck = 0;
-
-	pthread_mutex_lock(&lock);
-	for (i = 0; i < CHILDREN; i++) {
-		if (children[i] > 0 && waitpid(children[i], NULL, WNOHANG))
-			children[i] = 0;
-		stuck += children[i] > 0;
-		if (!children[i])
-			place = i;
-	}
-	if (stuck >= STUCK_MAX)
-		place = -EBUSY;
-	if (place >= 0)
-		children[place] = -1;
-	pthread_mutex_unlock(&lock);
-	return place;
-}
-
-static void leave_place(int place, pid_t stuck)
-{
-	pthread_mutex_lock(&lock);
-	children[place] = stuck;
-	pthread_mutex_unlock(&lock);
-}
-
 /* Wait for it, but not for ever. */
 static void part_with(int place, pid_t child, bool answered, int64_t deadline)
 {
@@ -76,19 +42,19 @@ static void part_with(int place, pid_t child, bool answered, int64_t deadline)
 		ft_poll(fd, POLLIN, answered ? deadline : ft_now_ms() + 20);
 		close(fd);
 	}
-	leave_place(place, waitpid(child, NULL, WNOHANG) ? 0 : child);
+	children_leave(&children, place, waitpid(child, NULL, WNOHANG) ? 0 : child);
 }
 
 int arbiter_child_send(const struct arbiter_errand *e, int64_t deadline, struct fterr *err)
 {
-	int place = take_place(), fds[2], ret;
+	int place = children_take(&children), fds[2], ret;
 	ssize_t len = -1;
 	pid_t child;
 
 	if (place < 0)
 		return ft_fail(err, place, "%s holds too many questions; %s", e->place, e->remedy);
 	if (pipe2(fds, O_CLOEXEC)) {
-		leave_place(place, 0);
+		children_leave(&children, place, 0);
 		return ft_fail(err, -errno, "cannot ask the arbiter: no pipe: %s", strerror(errno));
 	}
 	memset(e->reply, 0, e->size);
@@ -98,7 +64,7 @@ int arbiter_child_send(const struct arbiter_errand *e, int64_t deadline, struct 
 	ret = child < 0 ? -errno : 0;
 	close(fds[1]);
 	if (ret) {
-		leave_place(place, 0);
+		children_leave(&children, place, 0);
 		ft_fail(err, ret, "cannot ask the arbiter: no process: %s", strerror(-ret));
 	} else {
 		ret = ft_poll(fds[0], POLLIN, deadline);

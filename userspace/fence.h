@@ -9,7 +9,7 @@
  * fence_run() - run the hook and wait for its end
  * @hook: the program; it is called with @guest and @peer, which are in its environment as
  *	FTKVM_GUEST and FTKVM_PEER, too
- * @timeout_s: it is killed after that
+ * @timeout_s: it is killed after that, with its process group; where too many are there still that were, it is not run
  * Return: 0 if it exited with 0, or -errno with a text
  */
 int fence_run(const char *hook, unsigned int timeout_s, const char *guest, const char *peer,

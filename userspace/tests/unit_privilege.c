@@ -10,15 +10,6 @@
 #include "privilege.h"
 #include "tests/unit.h"
 
-int unit_fence(const char *hook, const char *peer)
-{
-	struct fterr err = { 0 };
-	int ret = fence_run(hook, 60, "web", peer, &err);
-
-	printf("%s\n", ret ? err.text : "fenced");
-	return ret ? 1 : 0;
-}
-
 int unit_privilege(const char *program, const char *log)
 {
 	json_t *how = json_pack("{s:s, s:s, s:[s]}", "exe", program, "cwd", "/", "argv", program);
