@@ -38,7 +38,6 @@ struct shared {
  * struct arbiter_sanlock - such an arbiter
  * @path, @host_id, @lease_ms: of the configuration
  * @shared: see there
- * @turn: of who needs the lease
  * @joins: for @joiner, the child that waits for sanlock to join the lockspace, or 0
  */
 struct arbiter_sanlock {
@@ -46,9 +45,12 @@ struct arbiter_sanlock {
 	unsigned int host_id;
 	int64_t lease_ms;
 	struct shared *shared;
-	pthread_mutex_t turn, joins;
+	pthread_mutex_t joins;
 	pid_t joiner;
 };
+
+/* Of who needs the lease: this host's, also when ftd is just given another configuration. */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- the lockspace ----------------------------------------------------------- */
 
@@ -192,7 +194,7 @@ static int explain(const struct arbiter_sanlock *e, const struct store_question 
 static int take_turn(struct arbiter_sanlock *e, int64_t deadline, struct fterr *err)
 {
 	const struct timespec until = { .tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000 };
-	int ret = pthread_mutex_clocklock(&e->turn, CLOCK_MONOTONIC, &until);
+	int ret = pthread_mutex_clocklock(&turn, CLOCK_MONOTONIC, &until);
 
 	return ret ? ft_fail(err, -ret, "other questions wait for the lease on %s; ask again, or set timeout-ms in [arbiter] "
 			     "higher", e->path) : 0;
@@ -218,7 +220,7 @@ static int ask(struct arbiter_sanlock *e, struct store_question *q, struct store
 	q->deadline = deadline;
 	ret = arbiter_child_send(&errand, deadline, err);
 	if (q->order != STORE_KEEP)
-		pthread_mutex_unlock(&e->turn);
+		pthread_mutex_unlock(&turn);
 	if (ret)
 		return ret;
 	join(e, reply->fault == STORE_JOIN);
@@ -236,7 +238,6 @@ static void sanlock_close(void *arg)
 	/* it waits for sanlock, which goes on without it */
 	if (e->joiner && !kill(e->joiner, SIGKILL))
 		waitpid(e->joiner, NULL, 0);
-	pthread_mutex_destroy(&e->turn);
 	pthread_mutex_destroy(&e->joins);
 	munmap(e->shared, sizeof(*e->shared));
 	free(e->path);
@@ -249,7 +250,6 @@ static int sanlock_open(const struct ftconfig *c, void **arg, struct fterr *err)
 
 	if (!e)
 		return ft_fail(err, -ENOMEM, "no memory for an arbiter");
-	pthread_mutex_init(&e->turn, NULL);
 	pthread_mutex_init(&e->joins, NULL);
 	e->host_id = c->arbiter.host_id;
 	e->lease_ms = (int64_t)c->arbiter.lease_s * 1000;

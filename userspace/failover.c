@@ -17,22 +17,57 @@
 #define LOOK_S		5	/* an event of the module's may get lost */
 #define KEEP_MAX_S	60	/* a lease is longer; but that nobody answers is to be known before it matters */
 
-/*
- * Changed by the main loop alone. Other threads hold the lock, as readers, for as long as
- * they use them; it never waits for that.
- */
-static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
-struct ftconfig *failover_config;
-struct arbiter *failover_arbiter;
+/* Another one is made by the main loop alone, which need not hold the lock to look at it. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct failover_by *current;
 
-void failover_use(void)
+struct failover_by *failover_use(void)
 {
-	pthread_rwlock_rdlock(&lock);
+	struct failover_by *by;
+
+	pthread_mutex_lock(&lock);
+	by = current;
+	by->users++;
+	pthread_mutex_unlock(&lock);
+	return by;
 }
 
-void failover_leave(void)
+void failover_leave(struct failover_by *by)
 {
-	pthread_rwlock_unlock(&lock);
+	unsigned int left;
+
+	pthread_mutex_lock(&lock);
+	left = --by->users;
+	pthread_mutex_unlock(&lock);
+	if (left)
+		return;
+	arbiter_free(by->arbiter);
+	ftconfig_free(by->config);
+	free(by);
+}
+
+/* It takes @c over if 0 is returned. */
+static int use_from_now_on(struct ftconfig *c, struct fterr *err)
+{
+	struct failover_by *by = calloc(1, sizeof(*by)), *last;
+	int ret;
+
+	if (!by)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	ret = arbiter_new(c, &by->arbiter, err);
+	if (ret) {
+		free(by);
+		return ret;
+	}
+	by->users = 1;
+	by->config = c;
+	pthread_mutex_lock(&lock);
+	last = current;
+	current = by;
+	pthread_mutex_unlock(&lock);
+	if (last)
+		failover_leave(last);
+	return 0;
 }
 
 static sd_event_source *keep_source;
@@ -42,39 +77,40 @@ static struct look_timer look_timer = { .usec = LOOK_S * 1000000ULL, .look = fai
 
 const struct ftconfig *ftd_config(void)
 {
-	return failover_config;
+	return current->config;
 }
 
 bool failover_decides(void)
 {
-	return failover_arbiter && arbiter_decides(failover_arbiter);
+	return arbiter_decides(current->arbiter);
 }
 
 const char *failover_type(void)
 {
-	return failover_arbiter ? arbiter_type(failover_arbiter) : "manual";
+	return arbiter_type(current->arbiter);
 }
 
 int failover_begin(const char *session, const char *pair_name, struct fterr *err)
 {
-	int ret;
+	struct failover_by *by = failover_use();
+	int ret = arbiter_begin(by->arbiter, session, pair_name, err);
 
-	failover_use();
-	ret = arbiter_begin(failover_arbiter, session, pair_name, err);
 	if (ret)
-		ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(failover_arbiter));
-	failover_leave();
+		ft_fail_prefix(err, "the arbiter (%s) can't be told of this pairing: ", arbiter_type(by->arbiter));
+	failover_leave(by);
 	return ret;
 }
 
 void failover_tell(const char *session, json_t *request)
 {
+	struct failover_by *by;
+
 	if (!*session)
 		return;
+	by = failover_use();
 	json_object_set_new(request, "session", json_string(session));
-	failover_use();
-	json_object_set_new(request, "arbiter", json_string(arbiter_type(failover_arbiter)));
-	failover_leave();
+	json_object_set_new(request, "arbiter", json_string(arbiter_type(by->arbiter)));
+	failover_leave(by);
 }
 
 int failover_told(json_t *request, char *session, struct fterr *err)
@@ -86,22 +122,23 @@ int failover_told(json_t *request, char *session, struct fterr *err)
 		return 0;
 	if (strlen(theirs) != FT_SESSION_MAX)
 		return ft_fail(err, -EINVAL, "the session is no UUID");
-	if (!failover_decides() || !type || strcmp(type, arbiter_type(failover_arbiter)))
+	if (!failover_decides() || !type || strcmp(type, failover_type()))
 		return ft_fail(err, -EINVAL, "the primary's arbiter is of type %.20s, this host's is %s: give both the same "
-			       "[arbiter] in %s", type ? type : "?", arbiter_type(failover_arbiter), FT_CONFIG_FILE);
+			       "[arbiter] in %s", type ? type : "?", failover_type(), FT_CONFIG_FILE);
 	strcpy(session, theirs);
 	return 0;
 }
 
 int failover_join(const char *session, struct fterr *err)
 {
+	struct failover_by *by;
 	int ret;
 
 	if (!*session)
 		return 0;
-	failover_use();
-	ret = arbiter_keep(failover_arbiter, session, err);
-	failover_leave();
+	by = failover_use();
+	ret = arbiter_keep(by->arbiter, session, err);
+	failover_leave(by);
 	if (ret == -ENOENT)
 		return ft_fail(err, ret, "this host's arbiter does not know the pairing: is it the same one as the "
 			       "primary's? (%s)", FT_CONFIG_FILE);
@@ -119,11 +156,11 @@ struct keep {
 
 static void keep_work(struct job *job)
 {
+	struct failover_by *by = failover_use();
 	struct keep *k = (struct keep *)job;
 
-	failover_use();
-	k->ret = arbiter_keep(failover_arbiter, k->session, &k->err);
-	failover_leave();
+	k->ret = arbiter_keep(by->arbiter, k->session, &k->err);
+	failover_leave(by);
 }
 
 static void keep_done(struct job *job)
@@ -163,7 +200,7 @@ static void keep_start(const struct guest *g)
 
 static uint64_t keep_usec(void)
 {
-	uint64_t s = failover_config->arbiter.lease_s / 3;
+	uint64_t s = current->config->arbiter.lease_s / 3;
 
 	return (s > KEEP_MAX_S ? KEEP_MAX_S : s ? s : 1) * 1000000;
 }
@@ -397,9 +434,8 @@ static int begin_timers(struct fterr *err)
 
 int failover_init(struct ftconfig *c, struct fterr *err)
 {
-	int ret = arbiter_new(c, &failover_arbiter, err);
+	int ret = use_from_now_on(c, err);
 
-	failover_config = c;
 	return ret ? : begin_timers(err);
 }
 
@@ -430,27 +466,16 @@ static bool same_arbiter(const struct ftconfig *a, const struct ftconfig *b)
 
 int failover_reload(struct ftconfig *c, struct fterr *err)
 {
-	struct arbiter *next, *last = failover_arbiter;
-	struct ftconfig *before = failover_config;
 	struct guest *g;
 	int ret;
 
 	for (g = ftd_guests; g; g = g->next)
-		if (*g->session && !same_arbiter(before, c))
+		if (*g->session && !same_arbiter(current->config, c))
 			return ft_fail(err, -EBUSY, "guest %s is paired, and its arbiter can't be another one meanwhile: unpair it "
 				       "before, or leave [arbiter] as it was", g->name);
-	if (pthread_rwlock_trywrlock(&lock))
-		return -EAGAIN;
-	ret = arbiter_new(c, &next, err);
-	if (!ret) {
-		failover_arbiter = next;
-		failover_config = c;
-	}
-	pthread_rwlock_unlock(&lock);
+	ret = use_from_now_on(c, err);
 	if (ret)
 		return ret;
-	arbiter_free(last);
-	ftconfig_free(before);
 	/* it is in use already: that leases may not be kept is to be said, no more */
 	if (begin_timers(err))
 		ft_log(SD_ERR, "%s", err->text);

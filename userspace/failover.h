@@ -23,14 +23,15 @@ int failover_init(struct ftconfig *config, struct fterr *err);
  * failover_reload() - the main loop's: another configuration from here on
  * @config: taken over if 0 is returned
  *
- * The arbiter of guests that are paired can't be another one.
- * Return: 0; -EAGAIN: someone is asking just now; or another -errno, with a text
+ * The arbiter of guests that are paired can't be another one. Who is asking just now has what was there before,
+ * until he has his answer.
+ * Return: 0, or -errno with a text
  */
 int failover_reload(struct ftconfig *config, struct fterr *err);
 /* The main loop's, at the end: threads may be asking still. */
 void failover_close(void);
 
-/* Is there an arbiter that decides? */
+/* The main loop's: is there an arbiter that decides? */
 bool failover_decides(void);
 /* The main loop's: "manual", "file", "etcd" or "sanlock". */
 const char *failover_type(void);

@@ -37,11 +37,10 @@ static int shared_disk(pid_t pid, char *name, size_t size, struct fterr *err)
 }
 
 /* ... that nothing here keeps the other host away from. The same; a text with 1, too. */
-static int shared_unfenced(pid_t pid, bool word, struct fterr *err)
+static int shared_unfenced(const struct ftconfig *c, pid_t pid, bool word, struct fterr *err)
 {
 	char name[FTKVM_NAME_MAX + 1];
-	int ret = failover_config->fence.hook || (word && failover_config->fence.shared_unfenced) ? 0 :
-		  shared_disk(pid, name, sizeof(name), err);
+	int ret = c->fence.hook || (word && c->fence.shared_unfenced) ? 0 : shared_disk(pid, name, sizeof(name), err);
 
 	if (ret > 0)
 		ft_fail(err, -EPERM, "both hosts share disk %s, and what the lost host wrote last may still reach it: say in %s, "
@@ -52,16 +51,17 @@ static int shared_unfenced(pid_t pid, bool word, struct fterr *err)
 
 int failover_disks(const char *session, pid_t pid, struct fterr *err)
 {
+	struct failover_by *by;
 	int ret;
 
 	if (!*session)
 		return 0;
-	failover_use();
-	ret = shared_unfenced(pid, true, err);
-	if (!ret && failover_config->arbiter.unreachable == FTUNREACHABLE_SOLO && shared_unfenced(pid, false, err) > 0)
+	by = failover_use();
+	ret = shared_unfenced(by->config, pid, true, err);
+	if (!ret && by->config->arbiter.unreachable == FTUNREACHABLE_SOLO && shared_unfenced(by->config, pid, false, err) > 0)
 		ret = ft_fail(err, -EPERM, "with when-unreachable = solo both hosts may come to write to a disk that they share: say "
 			      "freeze, or which hook fences a host, in %s", FT_CONFIG_FILE);
-	failover_leave();
+	failover_leave(by);
 	return ret > 0 ? err->code : ret;
 }
 
@@ -88,18 +88,18 @@ static bool waits(const struct ftreplica *r)
 	return r->state == FTKVM_UAPI_STATE_ORPHAN || r->state == FTKVM_UAPI_STATE_UNDECIDED;
 }
 
-static int claim(const char *session, const struct ftreplica *r, bool *won, struct fterr *err)
+static int claim(struct arbiter *arbiter, const char *session, const struct ftreplica *r, bool *won, struct fterr *err)
 {
 	char who[128], host[64] = "";
 
 	gethostname(host, sizeof(host) - 1);
 	snprintf(who, sizeof(who), "%s %s", ft_role_name(r->role), host);
-	return arbiter_claim(failover_arbiter, session, who, won, err);
+	return arbiter_claim(arbiter, session, who, won, err);
 }
 
 static enum outcome end(struct ask *a)
 {
-	if (!arbiter_end(failover_arbiter, a->session, &a->err))
+	if (!arbiter_end(a->by->arbiter, a->session, &a->err))
 		return OVER;
 	tell(a, FT_NO_ANSWER, NULL);
 	return AGAIN;
@@ -114,7 +114,7 @@ static enum outcome ask_alone(struct ask *a, const struct ftreplica *r)
 
 	if (told && r->role == FTKVM_UAPI_ROLE_PRIMARY)
 		return end(a);
-	ret = claim(a->session, r, &won, &a->err);
+	ret = claim(a->by->arbiter, a->session, r, &won, &a->err);
 	tell_claim(a, ret, won);
 	if (ret && ret != -ENOENT)
 		return AGAIN;
@@ -143,6 +143,7 @@ static bool lags(struct ask *a, const struct ftreplica *r)
 
 static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 {
+	const struct ftconfig *c = a->by->config;
 	struct fterr ignored;
 	bool won = false;
 	int ret = 0;
@@ -168,7 +169,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		return AGAIN;
 	/* not even asked for: the primary may live, and is to get it then */
 	if (r->role == FTKVM_UAPI_ROLE_BACKUP && r->reason != FTKVM_REASON_GUEST_ENDED)
-		ret = shared_unfenced(r->pid, true, &a->err);
+		ret = shared_unfenced(c, r->pid, true, &a->err);
 	if (ret) {
 		tell(a, FT_NO_ANSWER, NULL);
 		if (ft_is_news(&a->said, a->err.text))
@@ -176,7 +177,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 				      a->name, a->err.text);
 		return AGAIN;
 	}
-	ret = claim(a->session, r, &won, &a->err);
+	ret = claim(a->by->arbiter, a->session, r, &won, &a->err);
 	tell_claim(a, ret, won);
 	if (ret == -ENOENT) {
 		if (!ft_is_news(&a->said, "forgotten"))
@@ -186,7 +187,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		return AGAIN;
 	}
 	if (ret && r->state == FTKVM_UAPI_STATE_UNDECIDED &&
-	    failover_config->arbiter.unreachable == FTUNREACHABLE_SOLO && !shared_unfenced(r->pid, false, &ignored)) {
+	    c->arbiter.unreachable == FTUNREACHABLE_SOLO && !shared_unfenced(c, r->pid, false, &ignored)) {
 		ft_log(SD_WARNING, "guest %s: %s: it goes on, as when-unreachable is solo", a->name, a->err.text);
 		return PROMOTE;
 	}
@@ -199,9 +200,8 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 	if (!won)
 		return FENCE;
 	/* a primary that has said that its QEMU ended needs no hook */
-	if (r->role == FTKVM_UAPI_ROLE_BACKUP && failover_config->fence.hook &&
-	    r->reason != FTKVM_REASON_GUEST_ENDED &&
-	    fence_run(failover_config->fence.hook, failover_config->fence.timeout_s, a->name, r->peer, &a->err)) {
+	if (r->role == FTKVM_UAPI_ROLE_BACKUP && c->fence.hook && r->reason != FTKVM_REASON_GUEST_ENDED &&
+	    fence_run(c->fence.hook, c->fence.timeout_s, a->name, r->peer, &a->err)) {
 		if (ft_is_news(&a->said, a->err.text))
 			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name,
 				      a->err.text);
@@ -247,40 +247,45 @@ static void ask_now(struct ask *a)
 
 void failover_ask_work(struct job *job)
 {
-	failover_use();
-	ask_now((struct ask *)job);
-	failover_leave();
+	struct ask *a = (struct ask *)job;
+
+	a->by = failover_use();
+	ask_now(a);
+	failover_leave(a->by);
 }
 
 /* --- an operator's word ---------------------------------------------------- */
 
-/* In an operation's thread: is the arbiter to be asked? Then it stays until failover_leave(). */
-static bool use_arbiter(const char *session, const struct ftreplica *r)
+/* In an operation's thread: which arbiter is to be asked? It stays until failover_leave(). NULL: none. */
+static struct failover_by *use_arbiter(const char *session, const struct ftreplica *r)
 {
+	struct failover_by *by;
+
 	if (!*session || !waits(r))
-		return false;
-	failover_use();
-	if (failover_decides())
-		return true;
-	failover_leave();
-	return false;
+		return NULL;
+	by = failover_use();
+	if (arbiter_decides(by->arbiter))
+		return by;
+	failover_leave(by);
+	return NULL;
 }
 
 int failover_ask(const char *session, const struct ftreplica *r, bool force, struct fterr *err)
 {
+	struct failover_by *by = use_arbiter(session, r);
 	bool won = false;
 	int ret;
 
-	if (!use_arbiter(session, r))
+	if (!by)
 		return 0;
 	/* it would be claimed for one that the module does not let go on */
 	if (r->stats[FTKVM_STAT_PEER_ALONE] && !force) {
-		failover_leave();
+		failover_leave(by);
 		return ft_fail(err, -EBUSY, "the other host's replica of %s goes on, as the second path tells: fence this one; or "
 			       "power that host off, and try again when it is silent", r->name);
 	}
-	ret = claim(session, r, &won, err);
-	failover_leave();
+	ret = claim(by->arbiter, session, r, &won, err);
+	failover_leave(by);
 	if (!ret && !won)
 		return ft_fail(err, -EPERM, "the arbiter has let the other host's replica of %s go on: this one must not; run: "
 			       "ftctl fence %s", r->name, r->name);
@@ -296,13 +301,14 @@ int failover_cede(const char *session, const struct ftreplica *r, struct fterr *
 {
 	const char *other = r->role == FTKVM_UAPI_ROLE_PRIMARY ? "backup (the primary was fenced)" :
 								 "primary (the backup was fenced)";
+	struct failover_by *by = use_arbiter(session, r);
 	bool theirs = false;
 	int ret;
 
-	if (!use_arbiter(session, r))
+	if (!by)
 		return 0;
-	ret = arbiter_claim(failover_arbiter, session, other, &theirs, err);
-	failover_leave();
+	ret = arbiter_claim(by->arbiter, session, other, &theirs, err);
+	failover_leave(by);
 	/* not known: then it is his decision */
 	return ret || theirs ? 0 : ft_fail(err, -EPERM, "the arbiter has let %s go on here: run: ftctl promote %s",
 					   r->name, r->name);

@@ -7,11 +7,21 @@
 #include "heard.h"
 #include "job.h"
 
-/* Both do not change between these two; the main loop needs neither. */
-void failover_use(void);
-void failover_leave(void);
-extern struct ftconfig *failover_config;
-extern struct arbiter *failover_arbiter;
+/**
+ * struct failover_by - what it is decided by: the configuration, and the arbiter that it names
+ * @users: who has it; under failover.c's lock
+ *
+ * Does not change once it is made: another configuration has another one, from the next use on.
+ */
+struct failover_by {
+	unsigned int users;
+	struct ftconfig *config;
+	struct arbiter *arbiter;
+};
+
+/* What there is now stays until it is left, however long that takes. */
+struct failover_by *failover_use(void);
+void failover_leave(struct failover_by *by);
 
 /* What is to be done. */
 enum outcome {
@@ -25,6 +35,7 @@ enum outcome {
 /* Who goes on? A job that asks it, once, and what came of it. */
 struct ask {
 	struct job job;
+	struct failover_by *by;	/* the work's */
 	char name[FTKVM_NAME_MAX + 1], session[FT_SESSION_MAX + 1];
 	bool leads;	/* this host began it */
 	bool unused;	/* ... and told nobody of it */

@@ -32,7 +32,6 @@
 #define STOP_MS		10000	/* for operations that are under way */
 #define STOP_POLL_US	20000
 #define SAID_US		1000000
-#define RELOAD_US	500000	/* until somebody who asks the arbiter may have his answer */
 
 sd_event *ftd_loop;
 
@@ -257,8 +256,6 @@ struct reload {
 	bool good;
 };
 
-static int on_reload_again(sd_event_source *s, uint64_t usec, void *arg);
-
 static void reload_begin(void);
 
 /* One at a time: an older one must not come after a newer one. */
@@ -277,9 +274,6 @@ static void reload_take(struct reload *r)
 	struct fterr err;
 	int ret = failover_reload(r->config, &err);
 
-	if (ret == -EAGAIN &&
-	    sd_event_add_time_relative(ftd_loop, NULL, CLOCK_MONOTONIC, RELOAD_US, 0, on_reload_again, r) >= 0)
-		return;
 	if (ret) {
 		ft_log(SD_ERR, "the configuration stays as it was: %s", err.text);
 		ftconfig_free(r->config);
@@ -290,14 +284,6 @@ static void reload_take(struct reload *r)
 		ft_log(SD_NOTICE, "the configuration was read again; what is in [ftd] and [metrics] needs a restart");
 	}
 	reload_end(r);
-}
-
-static int on_reload_again(sd_event_source *s, uint64_t usec, void *arg)
-{
-	(void)s;
-	(void)usec;
-	reload_take(arg);
-	return 0;
 }
 
 /* A thread's: it looks at files that may be far away. */

@@ -13,7 +13,7 @@ from arbiter_world import session
 from configuration import write
 from devices import Devices
 from observing import http, parse, replicas, sample
-from world import need, need_match, test, wait_for
+from world import Failed, need, need_match, test, wait_for
 
 
 # what a migration comes to by an order
@@ -612,14 +612,8 @@ def primary_that_won_and_is_solo_already(w):
     need("failed" not in it.guests.ftd.log, "something is said to have failed")
 
 
-@test
-def etcd_of_a_guest_that_is_paired(w):
-    """It may be listed otherwise, endpoint by endpoint; where none is left it could be another cluster."""
-    def say(*endpoints):
-        with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
-            file.write(f"[arbiter]\ntype = etcd\nendpoints = {', '.join('http://127.0.0.1:%d' % port for port in endpoints)}\n")
-
-    say(1, 2)
+def with_session(w, **replica):
+    """A guest that was paired by the arbiter of the configuration, and what the module says of it from then on."""
     guests = Guests(w, "--config", w.path("ftd.conf"))
     replicas(guests.dir, {"pid": os.getpid()})
     guests.attach("web", Monitor(w, "web.qmp").path)
@@ -631,8 +625,51 @@ def etcd_of_a_guest_that_is_paired(w):
         file.seek(0)
         json.dump(saved, file)
         file.truncate()
+    replicas(guests.dir, {"pid": os.getpid(), **replica})
     guests.start()
     wait_for(lambda: guests.info() and "session" in guests.info()["arbiter"], "it has a session")
+    return guests
+
+
+@test
+def configuration_read_while_the_arbiter_hangs(w):
+    """Who asks has what there was; and who asks next, what there is."""
+    with contextlib.ExitStack() as stack:
+        hangs, other = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2))
+        ports = [sock.getsockname()[1] for sock in (hangs, other)]
+
+        def say(*them):
+            endpoints = ", ".join(f"http://127.0.0.1:{port}" for port in them)
+            write(w, f"[arbiter]\ntype = etcd\nendpoints = {endpoints}\ntimeout-ms = 60000\n", "ftd.conf")
+        say(ports[0])
+        guests = with_session(w, state="orphan", role="backup")
+        hangs.settimeout(60)
+        held = hangs.accept()[0]
+        say(*ports)
+        guests.ftd.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "the configuration was read again" in guests.ftd.log, "it has read it")
+        held.settimeout(60)
+        need(held.recv(1), "nothing was asked")
+        held.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while held.recv(65536):
+                pass
+            raise Failed("it does not wait for its answer any more")
+        hangs.close()
+        held.close()
+        other.settimeout(60)
+        other.accept()[0].close()
+
+
+@test
+def etcd_of_a_guest_that_is_paired(w):
+    """It may be listed otherwise, endpoint by endpoint; where none is left it could be another cluster."""
+    def say(*endpoints):
+        with open(w.path("ftd.conf"), "w", encoding="utf-8") as file:
+            file.write(f"[arbiter]\ntype = etcd\nendpoints = {', '.join('http://127.0.0.1:%d' % port for port in endpoints)}\n")
+
+    say(1, 2)
+    guests = with_session(w)
     for endpoints, cause in (((2, 3), "was read again"), ((4,), "can't be another one meanwhile"), ((3, 4), "was read again"),
                              ((1, 2), "can't be another one meanwhile")):
         said = len(guests.ftd.log)
