@@ -201,7 +201,7 @@ static enum outcome ask_lost(struct ask *a, const struct ftreplica *r)
 		return FENCE;
 	/* a primary that has said that its QEMU ended needs no hook */
 	if (r->role == FTKVM_UAPI_ROLE_BACKUP && c->fence.hook && r->reason != FTKVM_REASON_GUEST_ENDED &&
-	    fence_run(c->fence.hook, c->fence.timeout_s, a->name, r->peer, &a->err)) {
+	    fence_host(c->fence.hook, c->fence.timeout_s, a->name, r->peer, &a->err)) {
 		if (ft_is_news(&a->said, a->err.text))
 			ftjournal_say(SD_ERR, FTMSG_HOOK, a->name, "guest %s: not promoted: %s; trying again", a->name,
 				      a->err.text);

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
@@ -91,4 +93,110 @@ int fence_run(const char *hook, unsigned int timeout_s, const char *guest, const
 	if (WEXITSTATUS(status))
 		return ft_fail(err, -EIO, "the fence hook %s ended with status %d", hook, WEXITSTATUS(status));
 	return 0;
+}
+
+/* --- many guests, one host ----------------------------------------------------- */
+
+/**
+ * struct run - a hook that is run
+ * @users: who runs it, and who waits
+ * @hook, @host, @guest: the runner's; @hook is looked at only while it is in the list
+ * @done: it is not in it any more, and has come to @ret, @err
+ */
+struct run {
+	struct run *next;
+	unsigned int users;
+	const char *hook;
+	char host[256], guest[64];
+	bool done;
+	int ret;
+	struct fterr err;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
+static struct run *runs;
+
+/* ADDRESS:PORT, [ADDRESS]:PORT or ADDRESS */
+static void host_of(const char *peer, char *host, size_t size)
+{
+	const char *colon = strchr(peer, ':');
+
+	if (*peer == '[')
+		snprintf(host, size, "%.*s", (int)strcspn(peer + 1, "]"), peer + 1);
+	else if (colon && !strchr(colon + 1, ':'))
+		snprintf(host, size, "%.*s", (int)(colon - peer), peer);
+	else
+		snprintf(host, size, "%s", peer);
+}
+
+/* With the lock. */
+static void leave(struct run *r)
+{
+	if (!--r->users)
+		free(r);
+}
+
+/* With the lock, which is not held while it waits. */
+static int wait_for(struct run *r, const char *guest, struct fterr *err)
+{
+	int ret;
+
+	r->users++;
+	while (!r->done)
+		pthread_cond_wait(&ended, &lock);
+	ret = r->ret;
+	if (ret)
+		*err = r->err;
+	else
+		ft_log(SD_NOTICE, "guest %s: host %s is fenced: the hook was run for guest %s", guest, r->host, r->guest);
+	leave(r);
+	return ret;
+}
+
+static struct run *find(const char *hook, const char *host)
+{
+	struct run *r;
+
+	for (r = runs; r && (strcmp(r->hook, hook) || strcmp(r->host, host)); r = r->next)
+		;
+	return r;
+}
+
+int fence_host(const char *hook, unsigned int timeout_s, const char *guest, const char *peer,
+	       struct fterr *err)
+{
+	struct run *r = calloc(1, sizeof(*r)), *other, **at;
+	int ret;
+
+	if (!r)
+		return ft_fail(err, -ENOMEM, "ftd is out of memory");
+	r->users = 1;
+	r->hook = hook;
+	host_of(peer, r->host, sizeof(r->host));
+	snprintf(r->guest, sizeof(r->guest), "%s", guest);
+	pthread_mutex_lock(&lock);
+	other = find(hook, r->host);
+	if (other) {
+		leave(r);
+		ret = wait_for(other, guest, err);
+		pthread_mutex_unlock(&lock);
+		return ret;
+	}
+	r->next = runs;
+	runs = r;
+	pthread_mutex_unlock(&lock);
+	ret = fence_run(hook, timeout_s, guest, peer, err);
+	pthread_mutex_lock(&lock);
+	for (at = &runs; *at != r; at = &(*at)->next)
+		;
+	*at = r->next;
+	r->done = true;
+	r->ret = ret;
+	if (ret)
+		r->err = *err;
+	pthread_cond_broadcast(&ended);
+	leave(r);
+	pthread_mutex_unlock(&lock);
+	return ret;
 }

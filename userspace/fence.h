@@ -15,4 +15,15 @@
 int fence_run(const char *hook, unsigned int timeout_s, const char *guest, const char *peer,
 	      struct fterr *err);
 
+/**
+ * fence_host() - the same, but for who asks while the hook is run against that host already: what becomes of it
+ *	goes for him, too
+ * @peer: its host, with or without a port
+ *
+ * So a host that had many guests is fenced by one call at a time. Any thread may ask; none waits for longer than
+ * the hook that is run.
+ */
+int fence_host(const char *hook, unsigned int timeout_s, const char *guest, const char *peer,
+	       struct fterr *err);
+
 #endif

@@ -466,6 +466,8 @@ int main(int argc, char **argv)
 		return unit_vhost(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "fence"))
 		return unit_fence(argv[2], argv[3]);
+	if (argc == 3 && !strcmp(argv[1], "fence-many"))
+		return unit_fence_many(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "fence-stuck"))
 		return unit_fence_stuck(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "privilege"))

@@ -43,6 +43,8 @@ int unit_secure(const char *server, const char *client, const char *host);
 int unit_fence(const char *hook, const char *peer);
 /* Run @hook, which somebody keeps from going, until no more are run; and @good, until it is run again. */
 int unit_fence_stuck(const char *hook, const char *good);
+/* For each line "GUEST PEER" of standard input a thread that fences that host. */
+int unit_fence_many(const char *hook);
 /* Keep what ftd keeps of capabilities, and run a program as a fence hook and then as a QEMU. */
 int unit_privilege(const char *program, const char *log);
 /* Keep what ftd keeps, and say @text to the console @path of a QEMU of user @uid's. */

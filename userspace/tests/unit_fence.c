@@ -66,3 +66,36 @@ int unit_fence_stuck(const char *hook, const char *good)
 	printf("%s\n", ret < 0 && errno == ECHILD ? "no child is left" : "a child is left");
 	return 0;
 }
+
+struct asking {
+	pthread_t thread;
+	const char *hook;
+	char guest[64], peer[64];
+};
+
+static void *ask(void *arg)
+{
+	struct asking *a = arg;
+	struct fterr err = { 0 };
+	int ret = fence_host(a->hook, 60, a->guest, a->peer, &err);
+
+	printf("%s: %s\n", a->guest, ret ? err.text : "fenced");
+	return NULL;
+}
+
+int unit_fence_many(const char *hook)
+{
+	struct asking all[64];
+	size_t n = 0;
+
+	setlinebuf(stdout);
+	for (; n < ARRAY_SIZE(all); n++) {
+		all[n].hook = hook;
+		if (scanf("%63s %63s", all[n].guest, all[n].peer) != 2 ||
+		    pthread_create(&all[n].thread, NULL, ask, &all[n]))
+			break;
+	}
+	while (n--)
+		pthread_join(all[n].thread, NULL);
+	return 0;
+}
