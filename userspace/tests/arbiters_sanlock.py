@@ -256,7 +256,7 @@ def arbiter_sanlock_damaged(w):
             need(hosta.ask("begin", one, "x")["ret"] == 0, "not begun")
         place = arbiter.sessions()
         mine, other = (arbiter.read(place[one]) for one in (s, whole))
-        for bad in (mine[:300] + record(place[s], s, WON)[300:], mine[:511] + b"\xff", other, b"\xff" * 512,
+        for bad in (mine[:300] + record(place[s], s, WON)[300:], mine[:511] + bytes([mine[511] ^ 0xff]), other, b"\xff" * 512,
                     record(place[s], s, state=0), record(place[s], s, WON + 2), record(place[s], s[:35])):
             arbiter.put(place[s], bad)
             for tool, words in ((hosta, ("keep", s)), (hostb, ("claim", s, "backup")), (hosta, ("claim", s, "primary")),
