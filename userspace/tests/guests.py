@@ -401,6 +401,13 @@ class Fresh:
         self.guests.ftd.process.kill()
         self.guests.ftd.process.wait()
 
+    def left(self, **replica):
+        """It was told to run, and does; there is no ftd as it becomes this."""
+        self.pair()
+        self.monitor.status = "running"
+        self.killed()
+        self.has(**replica)
+
     def next(self):
         self.guests.start()
         wait_for(lambda: (self.guests.info() or {}).get("monitor"), "the next one has it")
@@ -453,10 +460,7 @@ half_paired("backup")
 def pairing_that_failed_while_no_ftd_was_there(w):
     """It was told to run, and runs alone now, where the other host's may, too: the next ftd stops it, and tries until it has."""
     it = Fresh(w)
-    it.pair()
-    it.monitor.status = "running"
-    it.killed()
-    it.has(state="idle", reason="peer-closed")
+    it.left(state="idle", reason="peer-closed")
     it.monitor.fails = ("stop",)
     it.next()
     wait_for(lambda: it.monitor.orders.count("stop") > 2, "it is tried on")
@@ -474,10 +478,7 @@ def pairing_that_failed_while_no_ftd_was_there(w):
 def pairing_that_began_while_no_ftd_was_there(w):
     """It is a guest as any other: nobody stops it when it is alone some day."""
     it = Fresh(w)
-    it.pair()
-    it.monitor.status = "running"
-    it.killed()
-    it.has(state="primary")
+    it.left(state="primary")
     it.next()
     wait_for(lambda: not it.fresh(), "ftd has seen it")
     need("stop" not in it.monitor.orders, "it was stopped")
