@@ -16,7 +16,7 @@
 #define MAY_WRITE	2
 #define MAY_SEARCH	1
 
-int ft_user_of(int sock, struct ftuser *user)
+int ft_user_of(int sock, struct ftuser *user, pid_t *pid)
 {
 	socklen_t len = sizeof(struct ucred), size = sizeof(user->groups);
 	struct ucred peer;
@@ -27,6 +27,7 @@ int ft_user_of(int sock, struct ftuser *user)
 	/* one that is in too many is taken to be in none */
 	if (!getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, user->groups, &size))
 		user->ngroups = size / sizeof(*user->groups);
+	*pid = peer.pid;
 	user->uid = peer.uid;
 	user->gid = peer.gid;
 	return 0;

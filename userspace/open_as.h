@@ -22,8 +22,8 @@ struct ftuser {
 /* Nobody's, who may open what everybody may. */
 #define FTUSER_NOBODY	{ .uid = (uid_t)-1, .gid = (gid_t)-1 }
 
-/* Who made the socket that @sock, a UNIX one, is connected to? 0 or -errno. */
-int ft_user_of(int sock, struct ftuser *user);
+/* Who made the socket that @sock, a UNIX one, is connected to, and which process? 0 or -errno. */
+int ft_user_of(int sock, struct ftuser *user, pid_t *pid);
 
 /**
  * ft_open_as() - open(), as @user could

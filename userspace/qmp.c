@@ -289,8 +289,6 @@ static int greet(struct ftqmp *q, const char *path, struct fterr *err)
 int ftqmp_open(struct ftqmp *q, const char *path, struct fterr *err)
 {
 	struct sockaddr_un addr;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
 	int ret;
 
 	*q = (struct ftqmp)FTQMP_INIT;
@@ -312,12 +310,11 @@ int ftqmp_open(struct ftqmp *q, const char *path, struct fterr *err)
 			ft_fail(err, ret, "cannot connect to %s: %s", path, strerror(-ret));
 		goto fail;
 	}
-	if (getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
-		ret = ft_fail(err, -errno, "cannot tell QEMU's process: %s", strerror(errno));
+	ret = ft_user_of(q->fd, &q->user, &q->pid);
+	if (ret) {
+		ft_fail(err, ret, "cannot tell QEMU's process: %s", strerror(-ret));
 		goto fail;
 	}
-	q->pid = peer.pid;
-	ft_user_of(q->fd, &q->user);
 	ret = greet(q, path, err);
 	if (!ret)
 		return 0;
